@@ -1,0 +1,1 @@
+"""The built-in methods, students, encoders, corpora and suites: plugins like anybody's."""

@@ -1,0 +1,88 @@
+"""The method of Ding et al. (2022): assistant, bottleneck, recurrent layers, multilingual contrastive learning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from xlbench.api import (
+    AlignOptions,
+    Method,
+    Options,
+    Plan,
+    aligned,
+    bottleneck,
+    bottleneck_edit,
+    centred,
+    contrastive,
+    hookimpl,
+    loop_edit,
+    recurrent,
+    teacher_names,
+)
+
+if TYPE_CHECKING:
+    from xlbench.api import Experiment, Stage
+
+REFERENCE = "Ding et al., Findings of NAACL 2022, arXiv:2209.05869"
+
+
+class MultistageOptions(AlignOptions):
+    """How the student's pairs are shared out over the stages, and what stage 4 minimises."""
+
+    bottleneck_share: float = Field(
+        default=0.1, ge=0, le=1, description="Of the student's pairs, for stage 2."
+    )
+    recurrent_share: float = Field(
+        default=0.4, ge=0, le=1, description="Of the student's pairs, for stage 3."
+    )
+    matrix_weight: float = Field(default=10.0, ge=0, description="Weight of the similarity-matrix term.")
+    teacher_share: float = Field(
+        default=0.35, gt=0, lt=1, description="What further teachers count for in the similarity matrix."
+    )
+
+
+def plan(experiment: Experiment, options: Options) -> Plan:
+    """Chain the four stages; without a bottleneck in the student spec, stage 2 has nothing to fit."""
+    assert isinstance(options, MultistageOptions)
+    pairs = experiment.budget.student_pairs
+    fitted: list[Stage] = []
+    if experiment.student.bottleneck is not None and options.bottleneck_share > 0:
+        fitted.append(bottleneck(experiment, options, "aligned", options.bottleneck_share * pairs))
+    start = "bottleneck" if fitted else "aligned"
+    # Where no stage 2 is wanted, the bottleneck is cut where the layers are.
+    edits = () if fitted else bottleneck_edit(experiment, options)
+    edits += (loop_edit(experiment, options),)
+    fitted.append(
+        recurrent(experiment, options, start, "aligned", options.recurrent_share * pairs, edits=edits)
+    )
+    left = pairs - sum(stage.training.pairs for stage in fitted if stage.training)
+    last = contrastive(
+        experiment,
+        options,
+        "recurrent",
+        left,
+        matrix_weight=options.matrix_weight,
+        teacher_share=options.teacher_share,
+    )
+    return Plan(
+        (*centred(experiment, options), aligned(experiment, options), *fitted, last),
+        result="contrastive",
+        teacher=teacher_names(experiment, options)[0],
+        assistant="aligned",
+    )
+
+
+@hookimpl
+def xlbench_methods() -> list[Method]:
+    """Register the method."""
+    return [
+        Method(
+            "multistage",
+            "teacher, assistant, bottleneck embedding, recurrent layers, contrastive learning",
+            plan,
+            MultistageOptions,
+            REFERENCE,
+        )
+    ]

@@ -1,0 +1,212 @@
+"""A Hugging Face hub on loopback: ``<root>/models/<org>/<name>`` and ``<root>/datasets/<org>/<name>``.
+
+It speaks the part of the protocol that ``huggingface_hub`` calls to look a repository up and to fetch it.
+Every repository has one branch, main, whose commit is the SHA-1 of its names and bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+API = re.compile(
+    r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)"
+    r"(?:/(?P<call>revision|tree|paths-info)/(?P<revision>[^/]+)(?:/(?P<path>.*))?)?"
+)
+RESOLVE = re.compile(r"/(?P<kind>datasets/)?(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+
+
+@dataclass
+class Hub:
+    """A running server: its address, and the requests it got ('GET /api/...'), in order."""
+
+    endpoint: str
+    root: Path
+    requests: list[str] = field(default_factory=list)
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """Return the variables that point a new process's client here, with its own cache."""
+        return {
+            "HF_ENDPOINT": self.endpoint,
+            "HF_HOME": str(home),
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+        }
+
+
+@contextmanager
+def serve(root: Path) -> Iterator[Hub]:
+    """Serve a directory tree until the block ends."""
+    hub = Hub("", root)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, hub))
+    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def commit_of(repository: Path) -> str:
+    """Return the commit that main is at: 40 hexadecimal digits that change with any name or byte."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for file in _files(repository):
+        digest.update(file.relative_to(repository).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _files(repository: Path) -> list[Path]:
+    return sorted(path for path in repository.rglob("*") if path.is_file())
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, hub: Hub, *args: object) -> None:
+        self.hub = hub
+        super().__init__(*args)  # type: ignore[arg-type]
+
+    def log_message(self, *args: object) -> None:
+        """Stay silent."""
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    def _answer(self, body: bytes = b"") -> None:
+        self.hub.requests.append(f"{self.command} {self.path}")
+        route = unquote(urlsplit(self.path).path)
+        if match := RESOLVE.fullmatch(route):
+            kind = "datasets" if match["kind"] else "models"
+            if repository := self._repository(kind, match["name"], match["revision"]):
+                self._send_file(repository, match["path"])
+        elif match := API.fullmatch(route):
+            if repository := self._repository(match["kind"], match["name"], match["revision"] or "main"):
+                self._send_facts(repository, match, body)
+        else:
+            self._refuse("EntryNotFound", f"no route {route}")
+
+    def _repository(self, kind: str, name: str, revision: str) -> Path | None:
+        repository = self.hub.root / kind / name
+        if not repository.is_dir():
+            self._refuse("RepoNotFound", "Repository not found")
+            return None
+        if revision not in {"main", commit_of(repository)}:
+            self._refuse("RevisionNotFound", f"no revision {revision}")
+            return None
+        return repository
+
+    def _send_file(self, repository: Path, name: str) -> None:
+        file = repository / name
+        if not file.is_file():
+            self._refuse("EntryNotFound", "Entry not found", commit_of(repository))
+            return
+        content = file.read_bytes()
+        headers = {
+            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "X-Repo-Commit": commit_of(repository),
+            "Accept-Ranges": "bytes",
+        }
+        status = 200
+        if wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or ""):
+            start, end = int(wanted[1]), int(wanted[2] or len(content) - 1)
+            headers["Content-Range"] = f"bytes {start}-{min(end, len(content) - 1)}/{len(content)}"
+            content = content[start : end + 1]
+            status = 206
+        self._send(status, content, "application/octet-stream", headers)
+
+    def _send_facts(self, repository: Path, match: re.Match[str], body: bytes) -> None:
+        commit = commit_of(repository)
+        files = [_entry(file, repository) for file in _files(repository)]
+        if match["call"] == "tree":
+            under = match["path"] or ""
+            deep = parse_qs(urlsplit(self.path).query).get("recursive", ["false"])[0].lower() in {"true", "1"}
+            self._send_json(_listing(files, under, deep=deep))
+        elif match["call"] == "paths-info":
+            wanted = json.loads(body)["paths"] if body.startswith(b"{") else parse_qs(body.decode())["paths"]
+            folders = [entry for entry in _listing(files, "", deep=True) if entry["type"] == "directory"]
+            self._send_json([entry for entry in [*files, *folders] if entry["path"] in wanted])
+        else:
+            name = f"{repository.parent.name}/{repository.name}"
+            self._send_json(
+                {
+                    "_id": commit[:24],
+                    "id": name,
+                    "modelId": name,
+                    "sha": commit,
+                    "lastModified": "2024-01-01T00:00:00.000Z",
+                    "private": False,
+                    "gated": False,
+                    "disabled": False,
+                    "downloads": 0,
+                    "likes": 0,
+                    "tags": [],
+                    "siblings": [{"rfilename": entry["path"]} for entry in files],
+                }
+            )
+
+    def _send_json(self, value: object) -> None:
+        self._send(200, json.dumps(value).encode(), "application/json", {})
+
+    def _refuse(self, code: str, message: str, commit: str = "") -> None:
+        headers = {"X-Error-Code": code, "X-Error-Message": message}
+        if commit:
+            headers["X-Repo-Commit"] = commit
+        self._send(404, json.dumps({"error": message}).encode(), "application/json", headers)
+
+    def _send(self, status: int, content: bytes, kind: str, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+
+def _entry(file: Path, repository: Path) -> dict[str, object]:
+    content = file.read_bytes()
+    return {
+        "type": "file",
+        "oid": hashlib.sha1(content, usedforsecurity=False).hexdigest(),
+        "size": len(content),
+        "path": file.relative_to(repository).as_posix(),
+    }
+
+
+def _listing(files: list[dict[str, object]], under: str, *, deep: bool) -> list[dict[str, object]]:
+    """Return files and folders below ``under``: all of them, or one level."""
+    prefix = f"{under}/" if under else ""
+    found: dict[str, dict[str, object]] = {}
+    for entry in files:
+        path = str(entry["path"])
+        if not path.startswith(prefix):
+            continue
+        parts = path.removeprefix(prefix).split("/")
+        for depth in range(1, len(parts)):
+            folder = prefix + "/".join(parts[:depth])
+            oid = hashlib.sha1(folder.encode(), usedforsecurity=False).hexdigest()
+            if deep or depth == 1:
+                found[folder] = {"type": "directory", "oid": oid, "size": 0, "path": folder}
+        if deep or len(parts) == 1:
+            found[path] = entry
+    return list(found.values())

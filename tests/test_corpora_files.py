@@ -1,0 +1,202 @@
+"""Parallel pairs in files."""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+from xlbench_plugins.corpora import xlbench_corpora
+
+from xlbench.corpora.files import open_parquet, open_tsv
+from xlbench.corpora.hub import open_hub
+from xlbench.corpora.sources import open_corpus
+from xlbench.errors import XlbenchError
+from xlbench.kinds import Pair
+from xlbench.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS = "Good morning.\tGuten Morgen.\nGood night.\tGute Nacht.\n"
+PAIRS = [Pair("Good morning.", "Guten Morgen."), Pair("Good night.", "Gute Nacht.")]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "root" / "parallel").mkdir(parents=True)
+    return Settings(home=tmp_path / "home", data_root=tmp_path / "root")
+
+
+def write_parquet(path: Path, columns: dict[str, list[str | None]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.table(columns), path)
+
+
+def test_plain_and_compressed(tmp_path: Path, settings: Settings) -> None:
+    (tmp_path / "en-de.tsv").write_text(ROWS, "utf-8")
+    (tmp_path / "en-fr.tsv.gz").write_bytes(gzip.compress(ROWS.encode()))
+    (tmp_path / "README.md").write_text("not a corpus", "utf-8")
+    corpus = open_tsv(str(tmp_path), settings)
+    assert corpus.languages() == ("de", "fr")
+    assert list(corpus.pairs("de")) == list(corpus.pairs("fr")) == PAIRS
+    alone = open_tsv(str(tmp_path / "en-fr.tsv.gz"), settings)
+    assert alone.languages() == ("fr",)
+    assert list(alone.pairs("fr")) == PAIRS
+
+
+def test_odd_but_sound_rows(tmp_path: Path, settings: Settings) -> None:
+    # A byte order mark, Windows line ends, quotes, a line separator inside a sentence, no last line end.
+    text = '\ufeff"Quoted" text\t„Zitat"\r\nOne\u2028line\tEine\x85Zeile\r\nlast\tletzte'
+    (tmp_path / "en-de.tsv").write_bytes(text.encode())
+    assert list(open_tsv(str(tmp_path), settings).pairs("de")) == [
+        Pair('"Quoted" text', '„Zitat"'),
+        Pair("One\u2028line", "Eine\x85Zeile"),
+        Pair("last", "letzte"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a\tb\nonly one column\n", ["line 2", "1 columns instead of 2"]),
+        (b"a\tb\nc\td\te\n", ["line 2", "3 columns instead of 2"]),
+        (b"a\tb\n\nc\td\n", ["line 2", "1 columns"]),
+        (b"a\tb\nc\t  \n", ["line 2", "second column is empty"]),
+        (b"\tb\n", ["line 1", "first column is empty"]),
+        (b"a\tb\nc\td\nsch\xf6n\tx\n", ["line 3", "not UTF-8", "0xf6"]),
+    ],
+)
+def test_malformed_rows_are_located(
+    content: bytes, words: list[str], tmp_path: Path, settings: Settings
+) -> None:
+    for name, data in (("en-de.tsv", content), ("en-fr.tsv.gz", gzip.compress(content))):
+        (tmp_path / name).write_bytes(data)
+        corpus = open_tsv(str(tmp_path / name), settings)
+        with pytest.raises(XlbenchError) as caught:
+            list(corpus.pairs(*corpus.languages()))
+        assert all(word in caught.value.problem for word in [name, *words]), caught.value.problem
+        assert caught.value.remedy
+
+
+def test_damaged_gzip(tmp_path: Path, settings: Settings) -> None:
+    lines = "".join(f"English {n * 7919}\tDeutsch {n * 104729}\n" for n in range(5000))
+    whole = gzip.compress(lines.encode())
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0xFF
+    for number, content in enumerate((whole[: len(whole) // 2], ROWS.encode(), bytes(flipped))):
+        path = tmp_path / str(number) / "en-de.tsv.gz"
+        path.parent.mkdir()
+        path.write_bytes(content)
+        with pytest.raises(XlbenchError) as caught:
+            list(open_tsv(str(path), settings).pairs("de"))
+        assert str(path) in caught.value.problem
+    with pytest.raises(XlbenchError, match="cut off after line [1-9]"):
+        list(open_tsv(str(tmp_path / "0"), settings).pairs("de"))
+
+
+def test_where_relative_paths_are_looked_up(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings.data_root is not None
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with pytest.raises(XlbenchError) as caught:
+        open_tsv("mine", settings)
+    assert all(str(place) in caught.value.problem for place in ("mine", settings.data_root / "parallel" / "mine"))
+    # Each of these places comes before those filled so far.
+    for place in (settings.data_root / "parallel", settings.data_root, here):
+        (place / "mine").mkdir()
+        (place / "mine" / "en-de.tsv").write_text(f"{place}\tx\n", "utf-8")
+        assert next(open_tsv("mine", settings).pairs("de")).english == str(place)
+
+
+@pytest.mark.parametrize(
+    ("names", "argument", "words"),
+    [
+        (["de.tsv"], "", ["holds no corpus files", "en-xx.tsv"]),
+        (["de-en.tsv"], "de-en.tsv", ["does not tell its language", "en-xx.tsv"]),
+        (["en-de.tsv", "en-de.tsv.gz"], "", ["Both 'en-de.tsv' and 'en-de.tsv.gz'", "Keep one"]),
+        ([], "missing", ["no corpus at", "missing"]),
+    ],
+)
+def test_files_that_do_not_fit(
+    names: list[str], argument: str, words: list[str], tmp_path: Path, settings: Settings
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text(ROWS, "utf-8")
+    with pytest.raises(XlbenchError) as caught:
+        open_tsv(str(tmp_path / argument), settings)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_directory_in_place_of_a_file_is_told(tmp_path: Path, settings: Settings) -> None:
+    (tmp_path / "en-de.tsv").mkdir()
+    with pytest.raises(XlbenchError, match=r"en-de\.tsv' cannot be read"):
+        open_corpus(f"tsv:{tmp_path}", {it.scheme: it for it in xlbench_corpora()}, settings)
+
+
+def test_the_digest_follows_the_bytes_not_the_place(tmp_path: Path, settings: Settings) -> None:
+    digests = []
+    for number, (name, text) in enumerate(
+        [("en-de.tsv", ROWS), ("en-de.tsv", ROWS), ("en-de.tsv", ROWS + "a\tb\n"), ("en-nl.tsv", ROWS)]
+    ):
+        path = tmp_path / str(number) / name
+        path.parent.mkdir()
+        path.write_text(text, "utf-8")
+        digests.append(open_tsv(str(path), settings).digest)
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+def test_parquet_by_either_columns(tmp_path: Path, settings: Settings) -> None:
+    english, german = [pair.english for pair in PAIRS], [pair.other for pair in PAIRS]
+    write_parquet(tmp_path / "en-de.parquet", {"non_english": german, "english": english, "id": ["1", "2"]})
+    write_parquet(tmp_path / "en-nl.parquet", {"nl": german, "en": english})
+    corpus = open_parquet(str(tmp_path), settings)
+    assert corpus.languages() == ("de", "nl")
+    assert list(corpus.pairs("de")) == list(corpus.pairs("nl")) == PAIRS
+    assert list(open_parquet(str(tmp_path / "en-nl.parquet"), settings).pairs("nl")) == PAIRS
+
+
+def test_parquet_in_the_layout_of_hub_datasets(tmp_path: Path, settings: Settings) -> None:
+    assert settings.data_root is not None
+    copy = settings.data_root / "datasets" / "org" / "talks"
+    write_parquet(copy / "en-de" / "train-00000-of-00002.parquet", {"english": ["a"], "non_english": ["A"]})
+    write_parquet(copy / "en-de" / "train-00001-of-00002.parquet", {"english": ["b"], "non_english": ["B"]})
+    write_parquet(copy / "en-de" / "dev-00000-of-00001.parquet", {"english": ["c"], "non_english": ["C"]})
+    write_parquet(copy / "en-zh-cn" / "train" / "0000.parquet", {"english": ["d"], "non_english": ["D"]})
+    write_parquet(copy / "all" / "train-00000-of-00001.parquet", {"english": ["e"], "non_english": ["E"]})
+    for corpus in (open_parquet("datasets/org/talks", settings), open_hub("org/talks", settings)):
+        assert corpus.languages() == ("de", "zh-cn")
+        assert list(corpus.pairs("de")) == [Pair("a", "A"), Pair("b", "B")]
+        assert list(corpus.pairs("zh-cn")) == [Pair("d", "D")]
+
+
+def test_parquet_that_does_not_fit(tmp_path: Path, settings: Settings) -> None:
+    write_parquet(tmp_path / "en-de.parquet", {"source": ["a"], "target": ["b"]})
+    write_parquet(tmp_path / "en-fr.parquet", {"english": ["a", "b"], "non_english": ["A", None]})
+    whole = (tmp_path / "en-fr.parquet").read_bytes()
+    (tmp_path / "en-it.parquet").write_bytes(whole[: len(whole) // 2])
+    corpus = open_parquet(str(tmp_path), settings)
+    with pytest.raises(XlbenchError, match="has the columns source, target"):
+        list(corpus.pairs("de"))
+    with pytest.raises(XlbenchError, match=r"en-fr\.parquet, row 2: a side is empty"):
+        list(corpus.pairs("fr"))
+    with pytest.raises(XlbenchError, match=r"en-it\.parquet is no sound Parquet file"):
+        list(corpus.pairs("it"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(XlbenchError, match="holds no corpus files"):
+        open_parquet(str(tmp_path / "empty"), settings)
+
+
+@pytest.mark.data
+def test_the_data_root_opens(data_root: Path, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, data_root=data_root)
+    corpus = open_tsv("multi30k", settings)
+    assert corpus.languages() == ("cs", "de", "fr")
+    # The count that its description gives.
+    assert sum(1 for _ in corpus.pairs("de")) == 29629

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from fixtures_encoders import DIMENSION, WORDS, toy_encoder
+
+from xlbench.encoders import encode as encode_module
+from xlbench.encoders import runtime
+from xlbench.encoders.anatomy import mean_pool, transformer_of
+from xlbench.encoders.encode import batches, dimension, encode, pad
+from xlbench.errors import XlbenchError
+from xlbench.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sentence_transformers import SentenceTransformer
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> SentenceTransformer:
+    return toy_encoder(tmp_path_factory.mktemp("toy") / "model")
+
+
+def sentences(count: int) -> list[str]:
+    generator = np.random.default_rng(1)
+    return [" ".join(generator.choice(WORDS, generator.integers(0, 60))) for _ in range(count)]
+
+
+def test_equals_sentence_transformers_in_float32(
+    model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["", "unknownword", *sentences(150)]  # up to 60 words: longer than the 48 tokens the model takes
+    monkeypatch.setattr(encode_module, "CHUNK", 64)  # three chunks, the last one short
+    vectors = encode(model, texts, batch_tokens=200)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (152, DIMENSION)
+    np.testing.assert_allclose(vectors, model.encode(texts), atol=1e-6)
+
+
+def test_bfloat16_stays_near_float32(model: SentenceTransformer) -> None:
+    texts = sentences(50)
+    rough = encode(model, texts, precision="bfloat16")
+    assert rough.dtype == np.float32
+    exact = encode(model, texts)
+    cosines = (rough * exact).sum(1)
+    assert not np.array_equal(rough, exact)  # it did compute in bfloat16
+    assert cosines.min() > 1 - 1e-3
+    # Normalisation comes after the cast back, so lengths are exact to float32.
+    np.testing.assert_allclose(np.linalg.norm(rough, axis=1), 1, atol=1e-6)
+
+
+def test_embeddings_level_is_the_mean_before_any_layer(model: SentenceTransformer) -> None:
+    texts = ["a b c", "d", ""]
+    vectors = encode(model, texts, level="embeddings")
+    for text, vector in zip(texts, vectors, strict=True):
+        features = model.tokenizer(text, return_tensors="pt")
+        with torch.no_grad():
+            states = transformer_of(model)(**features, output_hidden_states=True).hidden_states
+        np.testing.assert_allclose(vector, states[0][0].mean(0).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("level", ["sentence", "embeddings"])
+def test_nothing_gives_no_rows(model: SentenceTransformer, level: encode_module.Level) -> None:
+    assert encode(model, [], level=level).shape == (0, DIMENSION)
+    assert dimension(model, level) == DIMENSION
+
+
+def test_max_tokens_cuts_with_special_tokens_counted(model: SentenceTransformer) -> None:
+    # Four tokens: [CLS] a b [SEP].
+    np.testing.assert_allclose(
+        encode(model, ["a b c d e"], max_tokens=4), encode(model, ["a b"]), rtol=0, atol=1e-6
+    )
+    assert model.max_seq_length == 48
+
+
+def test_writes_into_a_memory_map(model: SentenceTransformer, tmp_path: Path) -> None:
+    texts = sentences(20)
+    out = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float16, (20, DIMENSION))
+    assert encode(model, texts, out=out) is out
+    out.flush()
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), encode(model, texts).astype(np.float16))
+    with pytest.raises(ValueError, match=r"shape \(3, 16\)"):
+        encode(model, texts, out=np.empty((3, DIMENSION)))
+
+
+class Recorder(Sequence[str]):
+    """Texts that remember how many were asked for at a time."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+        self.sizes: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, key):  # noqa: ANN001, ANN204
+        taken = self.texts[key]
+        self.sizes.append(len(taken) if isinstance(key, slice) else 1)
+        return taken
+
+
+def test_reads_chunks_and_reports_every_sentence(
+    model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encode_module, "CHUNK", 10)
+    texts = Recorder(sentences(25))
+    done: list[float] = []
+
+    def advance(amount: float = 1, note: str = "") -> None:
+        done.append(amount)
+
+    encode(model, texts, advance=advance, batch_tokens=64)
+    assert texts.sizes == [10, 10, 5]
+    assert sum(done) == 25
+    assert len(done) > 3  # batch by batch, not chunk by chunk
+
+
+def test_leaves_the_training_mode_alone(model: SentenceTransformer) -> None:
+    texts = sentences(4)
+    model.train()
+    first = encode(model, texts)
+    assert model.training
+    model.eval()
+    # Dropout was off all the same.
+    np.testing.assert_array_equal(first, encode(model, texts))
+    assert not model.training
+
+
+def test_a_default_prompt_is_applied_as_the_model_would(tmp_path: Path) -> None:
+    prompted = toy_encoder(tmp_path / "model")
+    plain = encode(prompted, ["c d"])
+    prompted.prompts = {"query": "a b "}
+    prompted.default_prompt_name = "query"
+    vectors = encode(prompted, ["c d", "e"], max_tokens=40)
+    np.testing.assert_allclose(vectors, prompted.encode(["c d", "e"]), atol=1e-6)
+    assert not np.allclose(vectors[0], plain[0], atol=1e-3)
+    assert prompted.max_seq_length == 48
+
+
+def test_encoders_without_a_transformer() -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    weights = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
+    static = SentenceTransformer(
+        modules=[StaticEmbedding(tokenizer, embedding_weights=weights)], device="cpu"
+    )
+    # The mean of the words' rows.
+    np.testing.assert_allclose(encode(static, ["a b", "a", "b b"]), [[0.5, 0.5], [1, 0], [0, 1]], atol=1e-6)
+    with pytest.raises(XlbenchError, match="holds no transformers model"):
+        encode(static, ["a"], level="embeddings")
+
+
+def test_batches_keep_the_budget_of_padded_tokens() -> None:
+    # Longest first: 9 alone (2 x 9 > 16), 5 5 5 (15), 2 2 1 (6).
+    lengths = np.array([5, 2, 9, 5, 1, 5, 2])
+    assert [places.tolist() for places in batches(lengths, 16)] == [[2], [0, 3, 5], [1, 6, 4]]
+    # One sentence longer than the budget still gets its batch.
+    assert [places.tolist() for places in batches(np.array([3, 40]), 16)] == [[1], [0]]
+
+
+def test_pad_on_either_side() -> None:
+    ids, mask = pad([[5, 6, 7], [8]], 1)
+    assert ids.tolist() == [[5, 6, 7], [8, 1, 1]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    ids, mask = pad([[5, 6, 7], [8]], 1, left=True)
+    assert ids.tolist() == [[5, 6, 7], [1, 1, 8]]
+    assert mask.tolist() == [[1, 1, 1], [0, 0, 1]]
+
+
+def test_mean_pool_ignores_padding() -> None:
+    hidden = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [100.0, 100.0]], [[7.0, 8.0], [9.0, 9.0], [9.0, 9.0]]])
+    mask = torch.tensor([[1, 1, 0], [0, 0, 0]])
+    # (1 + 3) / 2, (2 + 6) / 2; nothing kept gives zeros.
+    assert mean_pool(hidden.to(torch.bfloat16), mask).tolist() == [[2.0, 4.0], [0.0, 0.0]]
+    assert mean_pool(hidden.to(torch.bfloat16), mask).dtype == torch.float32
+
+
+def test_devices(tmp_path: Path) -> None:
+    assert runtime.choose_device(Settings(home=tmp_path, device="cpu")) == "cpu"
+    with pytest.raises(XlbenchError, match="The device 'nonsense' cannot be used"):
+        runtime.choose_device(Settings(home=tmp_path, device="nonsense"))
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [
+        ({"avx512_bf16": True}, "bfloat16"),
+        ({"amx_bf16": True, "avx512_bf16": False}, "bfloat16"),
+        ({"avx512_bf16": False, "avx512_f": True}, "float32"),
+        ({}, "float32"),
+    ],
+)
+def test_precision_follows_the_instruction_set(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert runtime.choose_precision("cpu") == precision
+    assert "bfloat16" in runtime.explain_precision("cpu").reason
+    assert runtime.choose_precision("mps") == "float32"
+
+
+def test_threads(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        runtime.apply_threads(Settings(home=tmp_path, threads=before + 1))
+        assert torch.get_num_threads() == before + 1
+        runtime.apply_threads(Settings(home=tmp_path))
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,180 @@
+"""Finding the tasks of a suite and their data, and what identifies that data."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from toy_scoring import BITEXT, PARALLEL, STS, SUITE, toy_settings
+from xlbench_plugins.suites import PAPER, STARTER
+
+from xlbench import XlbenchError
+from xlbench.experiment import Suite, TaskRef
+from xlbench.scoring.declared import Declared, declared
+from xlbench.scoring.tasks import data_identity, evaluation_digest, evaluation_texts, load_task, read_data
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STS17 = TaskRef(task="STS17", family="sts", subsets=("en-en", "en-de"))
+STS17_DATA = "mteb/sts17-crosslingual-sts"
+
+
+@pytest.fixture
+def local_sts17(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root with a small STS17, laid out as on the hub."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "root" / "datasets" / STS17_DATA / "test"
+    folder.mkdir(parents=True)
+    for subset in STS17.subsets:
+        rows = [
+            {"sentence1": f"{subset} {row}", "sentence2": "same", "score": float(row), "lang": subset}
+            for row in range(3)
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{subset}.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    return tmp_path / "root"
+
+
+def test_the_local_copy_is_read_and_the_class_left_alone(tmp_path: Path, local_sts17: Path) -> None:
+    import mteb
+
+    settings = toy_settings(tmp_path, local_sts17)
+    task = load_task(STS17, settings)
+    columns = read_data(task, STS17)
+    assert [it.subset for it in columns] == ["en-en", "en-de"]
+    assert list(columns[1].first) == ["en-de 0", "en-de 1", "en-de 2"]
+    assert list(columns[1].gold) == [0.0, 1.0, 2.0]
+    assert mteb.get_task("STS17").metadata.dataset["path"] == STS17_DATA
+    suite = Suite(name="one", summary="", tasks=(STS17,))
+    assert sorted(set(evaluation_texts(suite, settings))) == [
+        "en-de 0",
+        "en-de 1",
+        "en-de 2",
+        "en-en 0",
+        "en-en 1",
+        "en-en 2",
+        "same",
+    ]
+
+
+def test_a_local_copy_that_lacks_a_subset_is_told(tmp_path: Path, local_sts17: Path) -> None:
+    ref = STS17.model_copy(update={"subsets": ("en-en", "nl-en")})
+    settings = toy_settings(tmp_path, local_sts17)
+    with pytest.raises(XlbenchError, match=r"task STS17 .* has no 'nl-en'"):
+        read_data(load_task(ref, settings), ref)
+
+
+def test_a_broken_local_copy_is_told(tmp_path: Path, local_sts17: Path) -> None:
+    damaged = local_sts17 / "datasets" / STS17_DATA / "test" / "en-de.jsonl.gz"
+    damaged.write_bytes(damaged.read_bytes()[:30])
+    with pytest.raises(XlbenchError, match=r"task STS17 .* cannot be read"):
+        read_data(load_task(STS17, toy_settings(tmp_path, local_sts17)), STS17)
+
+
+def test_offline_without_a_copy_names_the_place_and_the_command(tmp_path: Path) -> None:
+    with pytest.raises(XlbenchError) as caught:
+        load_task(STS17, toy_settings(tmp_path, tmp_path))
+    expected = f"{tmp_path}/datasets/{STS17_DATA}"
+    assert expected in caught.value.problem
+    assert f"hf download --repo-type dataset {STS17_DATA} --local-dir {expected}" in caught.value.remedy
+
+
+def test_without_a_data_root_the_hub_is_used_when_online(tmp_path: Path) -> None:
+    online = toy_settings(tmp_path).model_copy(update={"offline": False})
+    assert load_task(STS17, online).metadata.dataset["path"] == STS17_DATA
+    with pytest.raises(XlbenchError, match="--data-root"):
+        load_task(STS17, toy_settings(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": "STS71"}, "has no task 'STS71'.\nDid you mean .*STS17"),
+        ({"subsets": ("en-dd",)}, "Unknown subset of STS17 'en-dd'.\nDid you mean .*en-de"),
+        ({"split": "tests"}, "Unknown split of STS17 'tests'.\nDid you mean test?"),
+        ({"family": "bitext"}, "STS17 is of MTEB's type STS, not of the family 'bitext'"),
+        ({"loader": "nowhere:Task"}, "cannot be loaded from 'nowhere:Task'"),
+        ({"loader": "toy_scoring:Nothing"}, "cannot be loaded from 'toy_scoring:Nothing'"),
+        ({"loader": "toy_scoring:WordCounts"}, "gives no MTEB task but WordCounts"),
+    ],
+)
+def test_what_is_not_there_is_told(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(XlbenchError, match=message):
+        load_task(STS17.model_copy(update=change), toy_settings(tmp_path))
+
+
+def test_mteb_says_where_its_data_is_without_being_imported() -> None:
+    said = declared(STS17)
+    assert said == Declared(STS17_DATA, "faeb762787bd10488a50c8b5be4a3b82e411949c")
+    for ref in PAPER.tasks:  # the literals in its source are what its classes say
+        import mteb
+
+        dataset = mteb.get_task(ref.task).metadata.dataset
+        assert declared(ref) == Declared(dataset["path"], dataset["revision"])
+
+
+def test_the_digest_needs_neither_torch_nor_mteb(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from xlbench.scoring.tasks import evaluation_digest\n"
+        "from xlbench.settings import Settings\n"
+        "from xlbench_plugins.suites import PAPER, STARTER\n"
+        f"settings = Settings(home=Path({str(tmp_path)!r}))\n"
+        "print(evaluation_digest(PAPER, settings), evaluation_digest(STARTER, settings))\n"
+        "heavy = {'torch', 'mteb', 'datasets', 'transformers', 'sentence_transformers', 'pandas'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    digests, heavy = out.splitlines()
+    assert heavy == "[]"
+    settings = toy_settings(tmp_path)
+    assert digests.split() == [evaluation_digest(PAPER, settings), evaluation_digest(STARTER, settings)]
+
+
+def test_the_digest_follows_tasks_and_data(tmp_path: Path, local_sts17: Path) -> None:
+    settings = toy_settings(tmp_path, local_sts17)
+    suite = Suite(name="one", summary="", tasks=(STS17, STS))
+    digest = evaluation_digest(suite, settings)
+    same = Suite(name="renamed", summary="", tasks=(STS, STS17), example=True)
+    assert evaluation_digest(same, settings) == digest
+    fewer = STS17.model_copy(update={"subsets": ("en-en",)})
+    others = [
+        evaluation_digest(Suite(name="one", summary="", tasks=(fewer, STS)), settings),
+        evaluation_digest(suite, toy_settings(tmp_path)),  # the hub's copy
+    ]
+    folder = local_sts17 / "datasets" / STS17_DATA
+    (folder / "README.md").write_text("a page about it")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "lock").write_text("")
+    assert evaluation_digest(suite, settings) == digest
+    (folder / "test" / "en-en.jsonl.gz").write_bytes(gzip.compress(b"{}"))
+    others.append(evaluation_digest(suite, settings))
+    assert len({digest, *others}) == 4
+
+
+def test_the_data_of_a_task_is_named(tmp_path: Path, local_sts17: Path) -> None:
+    assert data_identity(STS17, toy_settings(tmp_path)) == (
+        "mteb/sts17-crosslingual-sts@faeb762787bd10488a50c8b5be4a3b82e411949c"
+    )
+    assert data_identity(STS17, toy_settings(tmp_path, local_sts17)).startswith("sha256:")
+    shipped = [data_identity(ref, toy_settings(tmp_path)) for ref in STARTER.tasks]
+    assert all(name.startswith("sha256:") for name in shipped)
+    assert len(set(shipped)) == 2
+    with pytest.raises(XlbenchError, match="no module 'nowhere'"):
+        data_identity(STS17.model_copy(update={"loader": "nowhere:Task"}), toy_settings(tmp_path))
+
+
+def test_evaluation_texts_hold_both_sides(tmp_path: Path) -> None:
+    texts = list(
+        evaluation_texts(SUITE.model_copy(update={"tasks": (BITEXT, PARALLEL)}), toy_settings(tmp_path))
+    )
+    # ToyBitext has 3 + 2 pairs, ToyParallel 2 + 2: 18 sentences, of which these are distinct.
+    assert len(texts) == 18
+    assert set(texts) == {"a", "b", "a b b b", "c", "d d", "d", "a a", "a b b"}

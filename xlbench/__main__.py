@@ -1,0 +1,5 @@
+"""``python -m xlbench``."""
+
+from xlbench.cli import main
+
+main()

@@ -1,0 +1,101 @@
+"""The command group and what all commands share."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from xlbench._version import __version__
+
+if TYPE_CHECKING:
+    from xlbench.plugins import Registry
+    from xlbench.settings import Settings
+
+COMMANDS = {
+    "doctor": "What works on this machine, and what was chosen.",
+    "leaderboard": "A table of the records made so far.",
+    "list": "Methods, students, encoders, corpora, suites and budgets.",
+    "plugins": "Installed plugins, and the ones that are broken.",
+    "run": "Distil a student, score it beside its teacher and assistant, and record it.",
+    "score": "Score any encoder on a suite.",
+    "show": "Everything about one method, student, encoder, corpus, suite or budget.",
+    "store": "What the store holds, and making room.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are run: help must not wait for pydantic, let alone torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"xlbench.cli.{cmd_name}_command").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, proposing the nearest for a name that is none."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from xlbench.names import look_up
+
+            look_up("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="xlbench")
+@click.option("--home", type=click.Path(path_type=Path), help="The store [XLBENCH_HOME, ~/.cache/xlbench].")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Local copies of hub data and models [XLBENCH_DATA].")
+@click.option("--offline", is_flag=True, help="Never ask the hub [HF_HUB_OFFLINE].")
+@click.option("--device", help="torch device; chosen by what is there if not given.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads for torch.")
+@click.option("--plugin", "plugin_files", type=click.Path(path_type=Path), multiple=True, help="A plugin as one file.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bars and no notes.")
+@click.pass_context
+def app(
+    context: click.Context,
+    home: Path | None,
+    data_root: Path | None,
+    offline: bool,
+    device: str | None,
+    threads: int | None,
+    plugin_files: tuple[Path, ...],
+    quiet: bool,
+) -> None:
+    """Make cross-lingual sentence encoders small without making them worse, and prove it."""
+    from xlbench.settings import read_settings
+
+    settings = read_settings(home, data_root, offline=offline, device=device, threads=threads, quiet=quiet)
+    context.obj = (settings, plugin_files)
+
+
+def settings_of(context: click.Context) -> Settings:
+    """Return the settings of this invocation."""
+    settings: Settings = context.find_root().obj[0]
+    return settings
+
+
+def registry_of(context: click.Context) -> Registry:
+    """Return what plugins brought; broken ones are told of on standard error, once."""
+    from xlbench.plugins import load_registry
+
+    registry = load_registry(context.find_root().obj[1])
+    if registry.broken and context.info_name != "plugins":
+        names = ", ".join(f"'{plugin.name}'" for plugin in registry.broken)
+        click.echo(f"xlbench: broken plugin {names} left out; see `xlbench plugins`", err=True)
+    return registry

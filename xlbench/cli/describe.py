@@ -1,0 +1,103 @@
+"""What ``list`` and ``show`` say of things."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xlbench.names import look_up
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
+
+    from xlbench.experiment import Budget, StudentSpec
+    from xlbench.kinds import Method
+    from xlbench.plugins import Registry
+
+
+def summaries(registry: Registry, kind: str) -> dict[str, str]:
+    """Return a line for everything of a kind, by name."""
+    if kind == "corpora":
+        return {name: f"{it.summary} (e.g. {it.example})" for name, it in sorted(registry.corpora.items())}
+    if kind == "budgets":
+        return {name: budget_line(it) for name, it in registry.budgets.items()}
+    table: Mapping[str, Method | StudentSpec] = getattr(registry, kind)
+    return {name: it.summary for name, it in sorted(table.items())}
+
+
+def budget_line(budget: Budget) -> str:
+    """Return a budget in words."""
+    kept = f"{budget.pairs_per_language:,}" if budget.pairs_per_language else "all"
+    return (
+        f"{kept} pairs a language, {budget.dev_pairs:,} dev;"
+        f" pairs seen: assistant {budget.assistant_pairs:,}, student {budget.student_pairs:,}"
+    )
+
+
+def option_rows(options: type[BaseModel]) -> list[dict[str, str]]:
+    """Return name, type, default, bounds and help of every option."""
+    schema = options.model_json_schema()["properties"] if options.model_fields else {}
+    rows = []
+    for name, field in options.model_fields.items():
+        facts = schema[name]
+        bounds = [
+            f"{sign} {facts[key]:g}"
+            for key, sign in (
+                ("minimum", ">="),
+                ("exclusiveMinimum", ">"),
+                ("maximum", "<="),
+                ("exclusiveMaximum", "<"),
+            )
+            if key in facts
+        ]
+        kind = " | ".join(map(str, facts["enum"])) if "enum" in facts else facts.get("type", "text")
+        rows.append(
+            {
+                "name": name,
+                "type": ", ".join([kind, *bounds]),
+                "default": str(field.default),
+                "help": field.description or "",
+            }
+        )
+    return rows
+
+
+def details(registry: Registry, kind: str, name: str) -> dict[str, object]:
+    """Return everything about one thing.
+
+    Raises:
+        XlbenchError: There is no such thing; the remedy proposes the nearest names.
+    """
+    if kind == "method":
+        method = look_up(kind, name, registry.methods)
+        facts: dict[str, object] = {"name": name, "summary": method.summary, "reference": method.reference}
+        return {**facts, "options": option_rows(method.options)}
+    if kind == "student":
+        return _student(look_up(kind, name, registry.students))
+    if kind == "encoder":
+        encoder = look_up(kind, name, registry.encoders)
+        return {"name": name, "summary": encoder.summary, "notes": encoder.notes}
+    if kind == "corpus":
+        corpus = look_up(kind, name, registry.corpora)
+        return {"name": name, "summary": corpus.summary, "example": corpus.example}
+    if kind == "suite":
+        return look_up(kind, name, registry.suites).model_dump(mode="json")
+    return look_up(kind, name, registry.budgets).model_dump(mode="json")
+
+
+def _student(spec: StudentSpec) -> dict[str, object]:
+    from xlbench.students.shape import MINILM, XLMR
+
+    facts: dict[str, object] = spec.model_dump(mode="json")
+    for title, base in (("MiniLM", MINILM), ("XLM-R", XLMR)):
+        if spec.hidden in {None, base.hidden}:
+            shape = base.cut(spec)
+            facts[f"cut from {title}"] = {
+                "parameters": shape.parameters,
+                "embedding": shape.embedding_parameters,
+                "encoder": shape.encoder_parameters,
+                "executed layers": shape.executed_layers,
+                "of the assistant": f"{100 * shape.parameters / base.parameters:.1f} %",
+            }
+    return facts

@@ -1,0 +1,39 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from xlbench.errors import XlbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def parse_assignments(values: tuple[str, ...]) -> dict[str, str]:
+    """Turn ``key=value`` into a mapping; pydantic makes numbers and truth values of the strings.
+
+    Raises:
+        XlbenchError: One of them has no '='.
+    """
+    pairs = {}
+    for value in values:
+        key, equals, setting = value.partition("=")
+        if not equals:
+            raise XlbenchError(f"'-o {value}' is no option.", "Write -o key=value, e.g. -o learning_rate=1e-4.")
+        pairs[key.strip().replace("-", "_")] = setting.strip()
+    return pairs
+
+
+def json_option(function: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="For a program to read.")(function)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
+    import json
+
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))

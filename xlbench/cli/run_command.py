@@ -1,0 +1,76 @@
+"""``xlbench run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from xlbench.cli.app import registry_of, settings_of
+from xlbench.cli.options import json_option, parse_assignments, print_json
+
+
+@click.command("run")
+@click.option("--config", type=click.Path(path_type=Path), help="A TOML file of settings; what is typed goes first.")
+@click.option("--method", help="Which method trains the student [multistage].")
+@click.option("--student", help="How the student is cut: a name or a TOML file [minilm-half].")
+@click.option("--student-spec", help="A spec, inline: B=128,K=6,R=2.")
+@click.option("--teacher", multiple=True, help="Who teaches; 'assistant' is its own English side [assistant].")
+@click.option("--assistant", help="The multilingual encoder that is cut [multilingual-e5-small].")
+@click.option("--corpus", multiple=True, help="A source of pairs: starter, tsv:PATH, hub:ORG/NAME ... [starter].")
+@click.option("--language", "languages", multiple=True, help="Other sides to use [all of the corpora's].")
+@click.option("--suite", help="What is scored [starter].")
+@click.option("--budget", help="How much data and training [example].")
+@click.option("--pairs-per-language", type=click.IntRange(min=1), help="Overrides the budget's.")
+@click.option("--assistant-pairs", type=click.IntRange(min=0), help="Overrides the budget's.")
+@click.option("--student-pairs", type=click.IntRange(min=1), help="Overrides the budget's.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of everything random [0].")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), help="What is computed in [auto].")
+@click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the method; see `xlbench show method`.")
+@click.option("--print-config", is_flag=True, help="Print the settings as TOML and stop.")
+@json_option
+@click.pass_context
+def command(
+    context: click.Context, config: Path | None, print_config: bool, as_json: bool, **typed: object
+) -> None:
+    """Distil a student, score it beside its teacher and assistant, and record it.
+
+    A second run of the same settings takes everything from the store; a killed one resumes.
+    """
+    from xlbench.runs.request import make_request, read_toml
+    from xlbench.runs.spec import inline_spec
+
+    settings: dict[str, object] = read_toml(config) if config else {}
+    for name, value in typed.items():
+        # Whether it was typed decides, not whether it is true.
+        if context.get_parameter_source(name) is ParameterSource.DEFAULT:
+            continue
+        if name == "options":
+            assert isinstance(value, tuple)
+            given = settings.get("options", {})
+            settings["options"] = {**(given if isinstance(given, dict) else {}), **parse_assignments(value)}
+        elif name == "student_spec":
+            settings["student"] = inline_spec(str(value))
+        else:
+            settings[name] = value
+    request = make_request(settings)
+    if print_config:
+        import tomli_w
+
+        click.echo(tomli_w.dumps(request.model_dump(mode="json", exclude_none=True)), nl=False)
+        return
+    from xlbench.leaderboard.table import markdown
+    from xlbench.runs.run import run
+
+    shared = settings_of(context)
+
+    def say(note: str) -> None:
+        if not shared.quiet:
+            click.echo(note, err=True)
+
+    rows = run(request, registry_of(context), shared, say)
+    if as_json:
+        print_json([row.model_dump(mode="json", by_alias=True) for row in rows])
+        return
+    click.echo(markdown(rows))

@@ -1,0 +1,36 @@
+"""``xlbench score``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from xlbench.cli.app import registry_of, settings_of
+from xlbench.cli.options import json_option, print_json
+
+
+@click.command("score")
+@click.argument("model")
+@click.option("--suite", default="starter", show_default=True, help="What is scored.")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
+@click.option("--items", type=click.Path(path_type=Path), help="Also write item-level scores to this Parquet file.")
+@json_option
+@click.pass_context
+def command(
+    context: click.Context, model: str, suite: str, precision: str, items: Path | None, as_json: bool
+) -> None:
+    """Score any encoder on a suite: a registered name, a directory or a hub id."""
+    from xlbench.runs.score import score_encoder
+
+    scored = score_encoder(model, suite, precision, registry_of(context), settings_of(context))
+    if items is not None:
+        from xlbench.scoring.items import write_items
+
+        write_items(items, scored.items)
+    if as_json:
+        print_json(scored.scores.model_dump(mode="json"))
+        return
+    from xlbench.leaderboard.table import subset_table
+
+    click.echo(subset_table(scored.scores))

@@ -1,0 +1,86 @@
+"""What a record says of its training data: how many pairs, from where, and what became of the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from xlbench.corpora.choose import Fate
+from xlbench.fingerprint import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from xlbench.corpora.gather import Rows
+
+
+class CorpusCount(Frozen):
+    """What became of the pairs of one corpus; the counts add up to ``read``."""
+
+    reference: str = Field(description="The corpus, as it was asked for.")
+    read: int = Field(description="Pairs in the wanted languages.")
+    unusable: int = Field(description="Dropped: a side has no letter or digit, or over 2,000 characters.")
+    overlap: int = Field(description="Dropped: a side is also a sentence of the evaluation data.")
+    duplicates: int = Field(description="Dropped: the pair came before, in this corpus or another.")
+    surplus: int = Field(description="Left out by a cap on pairs.")
+    withheld: int = Field(description="Left out because they share a side with a dev pair.")
+    dev: int = Field(description="Held out for dev scores.")
+    kept: dict[str, int] = Field(description="Training pairs by language.")
+
+
+class CorpusFacts(Frozen):
+    """What a record says of its training data."""
+
+    languages: tuple[str, ...] = Field(description="Sorted codes; `languages.npy` counts along them.")
+    train: dict[str, int] = Field(description="Training pairs by language.")
+    dev: dict[str, int] = Field(description="Dev pairs by language.")
+    sentences: int = Field(description="Distinct sentences of all pairs, English and other.")
+    corpora: tuple[CorpusCount, ...]
+    notes: tuple[str, ...] = Field(description="What a reader of scores must be told of the corpora.")
+
+    def overlap(self) -> int:
+        """Return how many pairs were dropped because a side occurs in the evaluation data."""
+        return sum(corpus.overlap for corpus in self.corpora)
+
+
+def count_fates(
+    rows: Rows,
+    fate: npt.NDArray[np.uint8],
+    *,
+    references: Sequence[str],
+    read: Sequence[int],
+    languages: Sequence[str],
+) -> tuple[CorpusCount, ...]:
+    """Return per corpus what became of its pairs.
+
+    Args:
+        rows: All usable pairs, [n].
+        fate: The :class:`~xlbench.corpora.choose.Fate` of each, [n].
+        references: The corpora.
+        read: Pairs read from each, usable or not.
+        languages: Their codes.
+    """
+    table = np.zeros((len(references), len(languages), len(Fate)), np.int64)
+    np.add.at(table, (rows["corpus"], rows["language"], fate), 1)
+    return tuple(
+        CorpusCount(
+            reference=reference,
+            read=read[number],
+            unusable=read[number] - int(table[number].sum()),
+            overlap=int(table[number, :, Fate.OVERLAP].sum()),
+            duplicates=int(table[number, :, Fate.DUPLICATE].sum()),
+            surplus=int(table[number, :, Fate.SURPLUS].sum()),
+            withheld=int(table[number, :, Fate.WITHHELD].sum()),
+            dev=int(table[number, :, Fate.DEV].sum()),
+            kept={
+                code: int(kept)
+                for code, kept in zip(languages, table[number, :, Fate.TRAIN], strict=True)
+                if kept
+            },
+        )
+        for number, reference in enumerate(references)
+    )

@@ -1,0 +1,155 @@
+"""Corpora in files: where they are looked for, and which file holds which language."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xlbench.corpora.readers import read_parquet, read_tsv
+from xlbench.corpora.sources import LANGUAGE
+from xlbench.errors import XlbenchError
+from xlbench.fingerprint import file_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from xlbench.kinds import Pair
+    from xlbench.settings import Settings
+
+_TSV = re.compile(rf"en-({LANGUAGE.pattern})\.tsv(\.gz)?")
+_PARQUET = re.compile(rf"en-({LANGUAGE.pattern})\.parquet")
+_PARQUET_DIRECTORY = re.compile(rf"en-({LANGUAGE.pattern})")
+
+
+@dataclass(frozen=True)
+class FileCorpus:
+    """Pairs in files, by language.
+
+    Attributes:
+        files: The files of each language.
+        read: Yields the pairs of one file of a language.
+        note: What a reader of scores must be told.
+    """
+
+    files: Mapping[str, Sequence[Path]]
+    read: Callable[[Path, str], Iterator[Pair]]
+    note: str = field(default="")
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the languages and the bytes of their files.
+
+        Raises:
+            XlbenchError: One of them cannot be read.
+        """
+        total = hashlib.sha256()
+        for language in self.languages():
+            for path in self.files[language]:
+                try:
+                    total.update(f"{language} {file_digest(path)}\n".encode())
+                except OSError as error:
+                    raise XlbenchError(
+                        f"'{path}' cannot be read: {error.strerror}.", "Check what it is and who may read it."
+                    ) from error
+        return total.hexdigest()
+
+    def languages(self) -> tuple[str, ...]:
+        """Return the codes of the non-English sides, sorted."""
+        return tuple(sorted(self.files))
+
+    def pairs(self, language: str) -> Iterator[Pair]:
+        """Yield the pairs of one of :meth:`languages`, file by file.
+
+        Raises:
+            XlbenchError: A row or a file is malformed; says where.
+        """
+        for path in self.files[language]:
+            yield from self.read(path, language)
+
+
+def find(argument: str, settings: Settings) -> Path:
+    """Return the file or directory, looked up in the working directory, the data root and its parallel/.
+
+    Raises:
+        XlbenchError: It is in none of them.
+    """
+    given = Path(argument).expanduser()
+    roots = [Path(), *([settings.data_root, settings.data_root / "parallel"] if settings.data_root else [])]
+    places = [root / given for root in roots]
+    for place in places:
+        if place.exists():
+            return place
+    looked = ", ".join(f"'{place}'" for place in dict.fromkeys(places))
+    raise XlbenchError(
+        f"There is no corpus at {looked}.",
+        "Check the path; relative ones start in the working directory, the data root or its parallel/.",
+    )
+
+
+def open_tsv(argument: str, settings: Settings) -> FileCorpus:
+    """Open a file en-xx.tsv or en-xx.tsv.gz (English, tab, translation; no header), or a directory of them.
+
+    Raises:
+        XlbenchError: There is no such file, or its name does not tell its language.
+    """
+    path = find(_given(argument, "tsv"), settings)
+    candidates = sorted(path.iterdir()) if path.is_dir() else [path]
+    files: dict[str, list[Path]] = {}
+    for candidate in candidates:
+        if match := _TSV.fullmatch(candidate.name):
+            files.setdefault(match[1], []).append(candidate)
+    for language, found in files.items():
+        if len(found) > 1:
+            raise XlbenchError(
+                f"Both '{found[0].name}' and '{found[1].name}' in '{path}' hold '{language}'.",
+                "Keep one of them.",
+            )
+    return FileCorpus(_some(files, path, "en-xx.tsv or en-xx.tsv.gz"), read_tsv)
+
+
+def open_parquet(argument: str, settings: Settings) -> FileCorpus:
+    """Open a file en-xx.parquet, or a directory laid out as :func:`parquet_files` reads it.
+
+    Raises:
+        XlbenchError: There is no such file, or its name does not tell its language.
+    """
+    path = find(_given(argument, "parquet"), settings)
+    return FileCorpus(_some(parquet_files(path), path, "en-xx.parquet or en-xx/train*.parquet"), read_parquet)
+
+
+def parquet_files(path: Path) -> dict[str, list[Path]]:
+    """Return the Parquet files under ``path`` by language.
+
+    They may be called ``en-xx.parquet`` or, as hub datasets with a configuration per language have them,
+    ``en-xx/train*.parquet`` (or any ``*.parquet`` in ``en-xx/train/``); other splits are left alone.
+    """
+    files: dict[str, list[Path]] = {}
+    for candidate in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if candidate.is_dir():
+            if match := _PARQUET_DIRECTORY.fullmatch(candidate.name):
+                found = sorted([*candidate.glob("train*.parquet"), *candidate.glob("train/*.parquet")])
+                if found:
+                    files.setdefault(match[1], []).extend(found)
+        elif match := _PARQUET.fullmatch(candidate.name):
+            files.setdefault(match[1], []).append(candidate)
+    return files
+
+
+def _given(argument: str, scheme: str) -> str:
+    if not argument:
+        raise XlbenchError(f"Corpus '{scheme}' needs a path.", f"Write {scheme}:PATH.")
+    return argument
+
+
+def _some(files: dict[str, list[Path]], path: Path, wanted: str) -> dict[str, list[Path]]:
+    if not files:
+        if path.is_dir():
+            raise XlbenchError(f"'{path}' holds no corpus files.", f"It needs files named {wanted}.")
+        raise XlbenchError(
+            f"The name of '{path}' does not tell its language.", f"Call it {wanted}, xx being the language."
+        )
+    return files

@@ -1,0 +1,169 @@
+"""Parallel pairs from datasets of the Hugging Face hub, at one pinned commit."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from xlbench.corpora.files import FileCorpus, parquet_files
+from xlbench.corpora.readers import read_parquet
+from xlbench.corpora.sources import LANGUAGE
+from xlbench.errors import XlbenchError
+from xlbench.fingerprint import Frozen, fingerprint
+from xlbench.store import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xlbench.kinds import Pair
+    from xlbench.settings import Settings
+
+_NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?")
+_TRAIN = re.compile(rf"en-(?P<language>{LANGUAGE.pattern})/train(/[^/]+|[^/]*)\.parquet")
+
+
+class Listing(Frozen):
+    """What the hub said of a dataset, remembered in the store for when it cannot be asked."""
+
+    name: str
+    commit: str
+    files: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class HubCorpus:
+    """The train split of a dataset laid out like sentence-transformers/parallel-sentences-*.
+
+    That is one configuration ``en-xx`` per language in a directory of that name, with columns ``english`` and
+    ``non_english``. Files are fetched when their language is read, and kept in the hub client's cache.
+    """
+
+    listing: Listing
+    offline: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Identifies name and commit."""
+        return fingerprint({"dataset": self.listing.name, "commit": self.listing.commit})
+
+    @property
+    def note(self) -> str:
+        """What a reader of scores must be told."""
+        return f"hub dataset at commit {self.listing.commit[:12]}"
+
+    def languages(self) -> tuple[str, ...]:
+        """Return the codes of the non-English sides, sorted."""
+        return tuple(sorted(self.listing.files))
+
+    def pairs(self, language: str) -> Iterator[Pair]:
+        """Yield the pairs of one of :meth:`languages`, file by file.
+
+        Raises:
+            XlbenchError: A file cannot be fetched or is malformed.
+        """
+        for name in self.listing.files[language]:
+            yield from read_parquet(self._fetch(name), language)
+
+    def _fetch(self, file: str) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        name, commit = self.listing.name, self.listing.commit
+        try:
+            return Path(
+                hf_hub_download(
+                    name, file, repo_type="dataset", revision=commit, local_files_only=self.offline
+                )
+            )
+        except Exception as error:
+            raise XlbenchError(
+                f"'{file}' of hub dataset '{name}' cannot be fetched: {_first_line(error)}",
+                f"Try again with a network, or {_lay_down(name)}.",
+            ) from error
+
+
+def open_hub(argument: str, settings: Settings) -> HubCorpus | FileCorpus:
+    """Open 'org/name' or 'org/name@revision': the copy under the data root if there is one, else the hub's.
+
+    Raises:
+        XlbenchError: There is no such dataset, it has no English-to-other pairs in Parquet files, or it
+            cannot be asked for and never was before.
+    """
+    match = _NAME.fullmatch(argument)
+    if match is None:
+        raise XlbenchError(
+            f"'{argument}' is no hub dataset.", "Write hub:ORG/NAME, or hub:ORG/NAME@REVISION."
+        )
+    name, revision = match["name"], match["revision"]
+    if revision is None and (copy := settings.local("datasets", name)):
+        files = parquet_files(copy)
+        if not files:
+            raise XlbenchError(f"'{copy}' holds no parallel pairs.", "It needs files en-xx/train*.parquet.")
+        return FileCorpus(files, read_parquet)
+    return HubCorpus(_list(name, revision, settings), settings.offline)
+
+
+def _list(name: str, revision: str | None, settings: Settings) -> Listing:
+    memory = settings.home / "hub" / f"{name.replace('/', '--')}@{revision or 'main'}.json"
+    problem = f"Hub dataset '{name}' is not on this machine, and xlbench is offline."
+    if not settings.offline:
+        try:
+            listing = _ask(name, revision)
+        except XlbenchError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the client's network errors share no base class
+            problem = f"The hub cannot be reached for dataset '{name}': {_first_line(error)}"
+        else:
+            write_atomically(memory, listing.model_dump_json())
+            return listing
+    try:
+        return Listing.model_validate_json(memory.read_text("utf-8"))
+    except (OSError, ValidationError):
+        raise XlbenchError(problem, f"{_lay_down(name).capitalize()}.") from None
+
+
+def _ask(name: str, revision: str | None) -> Listing:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        facts = HfApi().dataset_info(name, revision=revision)
+    except GatedRepoError as error:
+        raise XlbenchError(
+            f"The hub gives dataset '{name}' only to those who accepted its terms.",
+            "Accept them on its page and log in (hf auth login).",
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise XlbenchError(
+            f"The hub has no dataset '{name}', or keeps it private.",
+            f"Check the name; for files write tsv:{name} or parquet:{name}.",
+        ) from error
+    except RevisionNotFoundError as error:
+        raise XlbenchError(
+            f"Hub dataset '{name}' has no revision '{revision}'.", "Give a branch, tag or commit of it."
+        ) from error
+    files: dict[str, tuple[str, ...]] = {}
+    for path in sorted(file.rfilename for file in facts.siblings or ()):
+        if match := _TRAIN.fullmatch(path):
+            files[match["language"]] = (*files.get(match["language"], ()), path)
+    if not files:
+        raise XlbenchError(
+            f"Hub dataset '{name}' has no files en-xx/train*.parquet.",
+            "Choose one laid out like sentence-transformers/parallel-sentences-talks, or give files.",
+        )
+    assert facts.sha is not None
+    return Listing(name=name, commit=facts.sha, files=files)
+
+
+def _lay_down(name: str) -> str:
+    return (
+        "lay it under the data root: "
+        f"hf download {name} --repo-type dataset --local-dir DATA_ROOT/datasets/{name}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

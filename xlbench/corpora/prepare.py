@@ -1,0 +1,164 @@
+"""From corpora to training data: read, clean, choose, hold out, and store under what decided it all."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xlbench.corpora.choose import Fate, choose
+from xlbench.corpora.facts import CorpusFacts, count_fates
+from xlbench.corpora.gather import gather
+from xlbench.corpora.prepared import FACTS, PreparedCorpus, load_prepared
+from xlbench.corpora.writing import write_pairs
+from xlbench.errors import XlbenchError
+from xlbench.fingerprint import fingerprint
+from xlbench.store import get_or_build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from xlbench.corpora.gather import Gathered, Rows
+    from xlbench.corpora.sources import OpenCorpus
+    from xlbench.experiment import Data
+    from xlbench.fingerprint import Json
+    from xlbench.settings import Settings
+
+__all__ = ["PreparedCorpus", "prepare"]
+
+KIND = "corpora"
+VERSION = 1  # of what this room makes of the same data; changes with its meaning
+FEWEST_DEV = 8  # a checkpoint chosen on fewer pairs is chosen by chance
+
+_logger = logging.getLogger(__name__)
+
+
+def prepare(
+    data: Data, corpora: Sequence[OpenCorpus], excluded: Callable[[], set[int]], settings: Settings
+) -> PreparedCorpus:
+    """Return the training data of an experiment, from the store or made now.
+
+    All corpora are streamed; a pair goes when a side is empty, too long or an evaluation sentence, or when an
+    equal pair came before. Caps keep the pairs with the lowest hash; the cap per language is spread over the
+    corpora so that small ones are used whole. Dev pairs are held out by English sentence, and with them
+    every pair that shares a (folded) text with them.
+
+    Args:
+        data: What the experiment says of its data; names the result.
+        corpora: The corpora of ``data``, opened, in any order.
+        excluded: Gives the :func:`~xlbench.corpora.folding.text_key` of every evaluation sentence; called
+            only when there is something to build.
+        settings: Where the store is.
+
+    Raises:
+        XlbenchError: A row is malformed, a corpus empty, a wanted language without pairs, or there are too
+            few pairs to hold some out.
+    """
+    if {corpus.ref for corpus in corpora} != set(data.corpora):
+        raise ValueError("the opened corpora are not those of the experiment's data")
+    # By content, not by place or name: the same data spelt otherwise gives the same result.
+    corpora = sorted(corpora, key=lambda corpus: (corpus.ref.digest, corpus.ref.reference.partition("?")[2]))
+    languages = tuple(sorted(data.languages))
+    _check_languages(languages, corpora)
+    key = fingerprint({"data": data.digest(), "version": VERSION})
+
+    def build(directory: Path) -> dict[str, Json]:
+        scratch = directory / "scratch"
+        try:
+            gathered = gather(corpora, languages, scratch, quiet=settings.quiet)
+            fate = choose(
+                gathered.rows,
+                caps=[corpus.parsed.cap for corpus in corpora],
+                languages=len(languages),
+                excluded=np.fromiter(excluded(), np.uint64),
+                pairs_per_language=data.pairs_per_language,
+                dev_pairs=data.dev_pairs,
+            )
+            return _write(directory, gathered, fate, corpora, languages, quiet=settings.quiet)
+        finally:
+            shutil.rmtree(scratch)  # as large as the corpora, and of no use to a second try
+
+    def waiting() -> None:
+        _logger.warning("Waiting for another process that prepares the same training data.")
+
+    entry = get_or_build(settings.home, KIND, key, build, waiting=waiting)
+    return _named(load_prepared(entry.path, key), corpora)
+
+
+def _check_languages(languages: Sequence[str], corpora: Sequence[OpenCorpus]) -> None:
+    there = {corpus.ref.reference: corpus.languages() for corpus in corpora}
+    missing = sorted(set(languages) - {code for codes in there.values() for code in codes})
+    if missing:
+        have = "; ".join(f"{reference} has {' '.join(codes)}" for reference, codes in sorted(there.items()))
+        raise XlbenchError(
+            f"No corpus has pairs in '{missing[0]}': {have}.", "Add a corpus or leave that language out."
+        )
+
+
+def _write(
+    directory: Path,
+    gathered: Gathered,
+    fate: npt.NDArray[np.uint8],
+    corpora: Sequence[OpenCorpus],
+    languages: tuple[str, ...],
+    *,
+    quiet: bool,
+) -> dict[str, Json]:
+    rows = gathered.rows
+    references = [corpus.ref.reference for corpus in corpora]
+    counts = count_fates(rows, fate, references=references, read=gathered.read, languages=languages)
+    train, dev = rows[fate == Fate.TRAIN], rows[fate == Fate.DEV]
+    train = train[np.argsort(train["pair"], kind="stable")]
+    dev = dev[np.lexsort((dev["english"], dev["language"]))]
+    facts = CorpusFacts(
+        languages=languages,
+        train=_tally(train, languages),
+        dev=_tally(dev, languages),
+        sentences=0,
+        corpora=counts,
+        notes=(),
+    )
+    _check_counts(facts)
+    sentences = write_pairs(directory, gathered.texts, train, dev, quiet=quiet)
+    facts = facts.model_copy(update={"sentences": sentences})
+    (directory / FACTS).write_text(facts.model_dump_json(indent=1), "utf-8")
+    return {"pairs": len(train), "dev": len(dev), "sentences": sentences, "languages": languages}
+
+
+def _tally(rows: Rows, languages: Sequence[str]) -> dict[str, int]:
+    counts = np.bincount(rows["language"], minlength=len(languages)).tolist()
+    return dict(zip(languages, counts, strict=True))
+
+
+def _check_counts(facts: CorpusFacts) -> None:
+    for code in facts.languages:
+        if facts.train[code] == 0 or facts.dev[code] == 0:
+            overlap, duplicates = facts.overlap(), sum(corpus.duplicates for corpus in facts.corpora)
+            raise XlbenchError(
+                f"Too few pairs in '{code}': {facts.train[code]} to train on and {facts.dev[code]} held out "
+                f"(of all pairs {overlap} occur in the evaluation data, {duplicates} are duplicates).",
+                "A language needs at least 10 different pairs: add a corpus or leave it out.",
+            )
+    if (held := sum(facts.dev.values())) < FEWEST_DEV:
+        raise XlbenchError(
+            f"Only {held} pairs can be held out for dev scores, a tenth of all; {FEWEST_DEV} are needed.",
+            "Add a corpus, or raise its cap or the budget's pairs per language.",
+        )
+
+
+def _named(prepared: PreparedCorpus, corpora: Sequence[OpenCorpus]) -> PreparedCorpus:
+    """Name the corpora as this experiment does: the entry may come from one that spelt them otherwise."""
+    counts = tuple(
+        count.model_copy(update={"reference": corpus.ref.reference})
+        for count, corpus in zip(prepared.facts.corpora, corpora, strict=True)
+    )
+    notes = tuple(
+        dict.fromkeys(f"{corpus.ref.reference}: {corpus.ref.note}" for corpus in corpora if corpus.ref.note)
+    )
+    return replace(prepared, facts=prepared.facts.model_copy(update={"corpora": counts, "notes": notes}))

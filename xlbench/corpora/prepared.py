@@ -1,0 +1,105 @@
+"""Prepared training data on disk: sentences, pairs that train and pairs held out, all memory-mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from xlbench.corpora.facts import CorpusFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy.typing as npt
+    import pyarrow as pa
+
+FACTS, TEXTS = "facts.json", "text.arrow"
+
+
+class Sentences(Sequence[str]):
+    """Distinct sentences by id, read from a memory-mapped Arrow file only when asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[type[Sentences], tuple[Path]]:
+        """Travel to worker processes as a path: each maps the file for itself."""
+        return Sentences, (self._path,)
+
+    @cached_property
+    def _column(self) -> pa.ChunkedArray:
+        import pyarrow as pa
+
+        return pa.ipc.open_file(pa.memory_map(str(self._path))).read_all().column(0)
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                return [self[position] for position in range(start, stop, step)]
+            texts: list[str] = self._column.slice(start, max(0, stop - start)).to_pylist()
+            return texts
+        text: str = self._column[index].as_py()
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        for chunk in self._column.iterchunks():
+            yield from chunk.to_pylist()
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """The training data of an experiment.
+
+    Attributes:
+        path: Directory in the store.
+        digest: Identifies the content.
+        facts: Counts and notes for records.
+        sentences: Distinct sentences; an id is a position in it.
+        pairs: Training pairs, int32 [n, 2]: ids of the English and the other side, in an order that mixes
+            languages and corpora.
+        languages: Language of each training pair, uint8 [n]: a position in ``facts.languages``.
+        dev_pairs: Dev pairs, int32 [m, 2], by language; no text of theirs, however folded, is in ``pairs``.
+        dev_languages: Language of each dev pair, uint8 [m].
+    """
+
+    path: Path
+    digest: str
+    facts: CorpusFacts
+    sentences: Sentences
+    pairs: npt.NDArray[np.int32]
+    languages: npt.NDArray[np.uint8]
+    dev_pairs: npt.NDArray[np.int32]
+    dev_languages: npt.NDArray[np.uint8]
+
+    def english_ids(self) -> npt.NDArray[np.int32]:
+        """Return the distinct ids of the English sides of the training pairs, ascending, int32."""
+        return np.unique(self.pairs[:, 0])
+
+    def training_ids(self) -> npt.NDArray[np.int32]:
+        """Return the distinct ids of all sentences of the training pairs, ascending, int32."""
+        return np.unique(self.pairs)
+
+
+def load_prepared(path: Path, digest: str) -> PreparedCorpus:
+    """Open what :func:`xlbench.corpora.prepare.prepare` wrote; reads the facts only."""
+    pairs, languages, dev_pairs, dev_languages = (
+        np.load(path / f"{name}.npy", mmap_mode="r")
+        for name in ("pairs", "languages", "dev_pairs", "dev_languages")
+    )
+    facts = CorpusFacts.model_validate_json((path / FACTS).read_text("utf-8"))
+    return PreparedCorpus(
+        path, digest, facts, Sentences(path / TEXTS), pairs, languages, dev_pairs, dev_languages
+    )

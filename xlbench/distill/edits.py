@@ -1,0 +1,114 @@
+"""The edits that xlbench's own methods use: bottleneck, loop, centre."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from xlbench.fingerprint import Frozen
+from xlbench.students.shape import Shape
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.distill.workshop import Workshop
+
+CENTRE_SAMPLE = 4096  # sentences; the mean of 384 numbers is known to a per cent long before
+
+
+class Bottleneck(Frozen):
+    """Exchange the word table for a V x B one and a B -> H map."""
+
+    version: ClassVar[int] = 1
+    width: int = Field(ge=1)
+    start: Literal["pca", "random"] = "pca"
+    weighting: Literal["frequency", "uniform"] = Field(
+        default="frequency", description="What a token counts for in the PCA."
+    )
+    seed: int = 0
+
+    def sources(self) -> tuple[str, ...]:
+        """Return nothing: it reads only its start."""
+        return ()
+
+    def reshape(self, shape: Shape) -> Shape:
+        """Return the shape with the bottleneck."""
+        return shape.with_bottleneck(self.width)
+
+    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+        """Cut the bottleneck; ``pca`` keeps what most of the corpus's tokens need."""
+        import torch
+
+        from xlbench.students.surgery import as_student, cut_bottleneck
+
+        student = as_student(model[0].model)
+        weights: np.ndarray | None = None
+        if self.start == "pca":
+            weights = np.ones(student.config.vocab_size)
+            if self.weighting == "frequency":
+                # One more for every token: those that the corpus never uses still count a little.
+                weights += workshop.tokens(model).counts(student.config.vocab_size)
+        cut_bottleneck(student, self.width, weights, torch.Generator().manual_seed(self.seed))
+        model[0].model = student
+        return model
+
+
+class Loop(Frozen):
+    """Keep some of the layers and run them several times."""
+
+    version: ClassVar[int] = 1
+    layers: int = Field(ge=1)
+    repeats: int = Field(default=1, ge=1)
+    choice: Literal["spaced", "first", "last"] = "spaced"
+
+    def sources(self) -> tuple[str, ...]:
+        """Return nothing: it reads only its start."""
+        return ()
+
+    def reshape(self, shape: Shape) -> Shape:
+        """Return the shape with those layers."""
+        return shape.with_layers(self.layers, self.repeats)
+
+    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+        """Keep and loop the layers."""
+        from xlbench.students.surgery import as_student, keep_layers
+
+        student = as_student(model[0].model)
+        keep_layers(student, self.layers, self.repeats, self.choice)
+        model[0].model = student
+        return model
+
+
+class Centre(Frozen):
+    """Take the mean English embedding of the corpus out of an encoder's output, adding no parameter.
+
+    Exactly, a centred embedding is norm(e - m) with e = norm(h), h the mean-pooled output and m the mean of e.
+    h - r m points the same way when r is the length of h; one r, its mean over the corpus, is used for all, and
+    r m is subtracted in the last LayerNorm's bias.
+    """
+
+    version: ClassVar[int] = 1
+
+    def sources(self) -> tuple[str, ...]:
+        """Return nothing: it reads only its start."""
+        return ()
+
+    def reshape(self, shape: Shape) -> Shape:
+        """Return the same shape."""
+        return shape
+
+    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+        """Shift the output."""
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import Normalize
+
+        from xlbench.encoders.encode import encode
+        from xlbench.students.surgery import shift_output
+
+        bare = SentenceTransformer(modules=[part for part in model if not isinstance(part, Normalize)])
+        pooled = encode(bare, workshop.english_sample(CENTRE_SAMPLE), precision=workshop.precision, max_tokens=128)
+        lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
+        shift_output(model[0].model, -lengths.mean() * (pooled / lengths).mean(axis=0))
+        return model

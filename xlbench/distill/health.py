@@ -1,0 +1,90 @@
+"""How training goes: dev loss, dev bitext accuracy, and whether the student has collapsed or diverged."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xlbench.errors import XlbenchError
+from xlbench.fingerprint import Frozen
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+COLLAPSED = 0.98
+"""Mean cosine of unrelated sentences above which a student tells nothing apart ..."""
+COLLAPSE_MARGIN = 0.15
+"""... if its targets' is lower by this much (an uncentred e5 sits near 0.8 by nature)."""
+DIVERGED = 3.0
+"""Dev loss, as a multiple of the one before training, at which a run is given up."""
+
+
+class Look(Frozen):
+    """One look at the dev pairs during training."""
+
+    step: int
+    loss: float
+    accuracy: float
+    spread: float
+
+    @property
+    def choice(self) -> float:
+        """What the kept checkpoint minimises: loss x (2 - accuracy), so that a point of accuracy is worth
+        about a per cent of loss.
+        """
+        return self.loss * (2.0 - self.accuracy)
+
+
+def bitext_accuracy(english: Tensor, other: Tensor, languages: np.ndarray) -> float:
+    """Return how often a sentence's nearest English sentence, by cosine, is its translation.
+
+    Averaged over languages; each searches its own dev pairs.
+
+    Args:
+        english: float [n, dimension].
+        other: float [n, dimension].
+        languages: int [n].
+    """
+    import torch
+    from torch.nn.functional import normalize
+
+    shares = []
+    for language in np.unique(languages):
+        rows = torch.from_numpy(np.flatnonzero(languages == language))
+        similarity = normalize(other[rows], dim=-1) @ normalize(english[rows], dim=-1).T
+        shares.append(float((similarity.argmax(1) == torch.arange(len(rows))).float().mean()))
+    return float(np.mean(shares))
+
+
+def mean_cosine(vectors: Tensor) -> float:
+    """Return the mean cosine of two different rows, float [n, dimension]: near 1 when all are alike."""
+    from torch.nn.functional import normalize
+
+    unit = normalize(vectors, dim=-1)
+    count = len(unit)
+    # The sum over all pairs is the squared length of the sum; the diagonal holds `count` ones.
+    return float((unit.sum(0).square().sum() - count) / (count * (count - 1)))
+
+
+def check_health(stage: str, look: Look, before: Look, target_spread: float) -> None:
+    """Stop a run that can no longer end well.
+
+    Raises:
+        XlbenchError: The loss is no number, has grown past hope, or all sentences have become alike.
+    """
+    lower = "Lower the learning rate (-o learning_rate=...) or raise the batch size."
+    if not math.isfinite(look.loss):
+        raise XlbenchError(f"Stage '{stage}' has a loss of {look.loss} at step {look.step}.", lower)
+    if look.loss > DIVERGED * max(before.loss, 1e-3):
+        raise XlbenchError(
+            f"Stage '{stage}' diverged: dev loss {before.loss:.4f} before training, {look.loss:.4f} at step {look.step}.",
+            lower,
+        )
+    if look.spread > COLLAPSED and look.spread > target_spread + COLLAPSE_MARGIN:
+        raise XlbenchError(
+            f"Stage '{stage}' collapsed: unrelated sentences have a mean cosine of {look.spread:.3f} at step {look.step}"
+            f" (their targets: {target_spread:.3f}).",
+            lower,
+        )

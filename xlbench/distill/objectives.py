@@ -1,0 +1,102 @@
+"""What a stage minimises: terms over a batch of pairs, each against targets computed once beforehand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from xlbench.fingerprint import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+Level = Literal["sentence", "embeddings"]
+
+
+class Target(Frozen):
+    """Vectors that a student is compared with.
+
+    The vectors of an encoder's own English side, or of both sides; of its whole pipeline or only of its
+    embedding layer, mean-pooled (stage 2 of the paper).
+    """
+
+    source: str = Field(description="'teacher', 'teacher:1', 'assistant' or an earlier stage.")
+    side: Literal["english", "own"] = Field(
+        description="What the other side's sentence is compared with: its English pair, or itself."
+    )
+    level: Level = "sentence"
+
+
+class PairVectors(NamedTuple):
+    """Vectors of n pairs: both float [n, dimension]."""
+
+    english: Tensor
+    other: Tensor
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A term of a loss; frozen, typed data, so that a plan can be written down and fingerprinted."""
+
+    def targets(self) -> tuple[Target, ...]:
+        """Return the targets that :meth:`loss` is given."""
+        ...
+
+    def loss(self, student: PairVectors, targets: Mapping[Target, PairVectors]) -> Tensor:
+        """Return the term's value, a scalar, for one batch."""
+        ...
+
+
+class PullToTarget(Frozen):
+    """Squared distance to the target: mean over pairs of |S(x) - t(x)|^2 + |S(y) - t(y)|^2.
+
+    Source: Reimers & Gurevych (2020); stages 1 to 3 of Ding et al. (2022). Summed over dimensions, since a mean
+    over the dimensions of unit vectors is too small to train on (a known cause of divergence).
+    """
+
+    version: ClassVar[int] = 1
+    target: Target
+    weight: float = Field(default=1.0, gt=0)
+
+    def targets(self) -> tuple[Target, ...]:
+        """Return the one target."""
+        return (self.target,)
+
+    def loss(self, student: PairVectors, targets: Mapping[Target, PairVectors]) -> Tensor:
+        """Return the weighted squared distance."""
+        wanted = targets[self.target]
+        english = (student.english - wanted.english).square().sum(-1).mean()
+        other = (student.other - wanted.other).square().sum(-1).mean()
+        return self.weight * (english + other)
+
+
+class MatchSimilarities(Frozen):
+    """Regression of the similarity matrix: mean over (i, j) of (cos(S(x_i), S(y_j)) - c_ij)^2.
+
+    c_ij is the weighted mean of cos(t(x_i), t(x_j)) over the targets. Source: the multilingual contrastive term of
+    Ding et al. (2022), which is a regression and not InfoNCE; several teachers are xlbench's.
+    """
+
+    version: ClassVar[int] = 1
+    mix: tuple[tuple[Target, float], ...] = Field(min_length=1, description="Targets and their shares.")
+    weight: float = Field(default=1.0, gt=0)
+
+    def targets(self) -> tuple[Target, ...]:
+        """Return the targets that are mixed."""
+        return tuple(target for target, _ in self.mix)
+
+    def loss(self, student: PairVectors, targets: Mapping[Target, PairVectors]) -> Tensor:
+        """Return the weighted mean squared difference of the two n x n matrices."""
+        from torch.nn.functional import normalize
+
+        got = normalize(student.english, dim=-1) @ normalize(student.other, dim=-1).T
+        total = sum(share for _, share in self.mix)
+        # t(y_j) is t(x_j) by definition here, whichever side the target was read from.
+        unit = [(normalize(targets[target].english, dim=-1), share / total) for target, share in self.mix]
+        difference = got
+        for vectors, share in unit:
+            difference = difference - share * (vectors @ vectors.T)
+        return self.weight * difference.square().mean()

@@ -1,0 +1,236 @@
+"""A plan: stages, each plain data, in the order in which they may run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+
+from xlbench.distill.objectives import Level, Objective, PullToTarget
+from xlbench.errors import XlbenchError
+from xlbench.fingerprint import Frozen, Json, fingerprint, meaning
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.distill.workshop import Workshop
+    from xlbench.students.shape import Shape
+
+ENGINE_VERSION = 1
+"""Part of every stage's fingerprint: raised when the engine trains differently from the same settings."""
+
+Trainable = Literal["all", "embeddings", "all-but-words"]
+
+
+@runtime_checkable
+class Edit(Protocol):
+    """A change to an encoder that is not gradient training: cutting, centring, trimming, averaging ...
+
+    Frozen, typed data. It is checked on shapes before anything runs, applied inside a stage, and so cached and
+    resumed like training.
+    """
+
+    def sources(self) -> tuple[str, ...]:
+        """Return other sources that it reads, beside the stage's start."""
+        ...
+
+    def reshape(self, shape: Shape) -> Shape:
+        """Return the shape after the edit.
+
+        Raises:
+            XlbenchError: The edit does not fit an encoder of this shape.
+        """
+        ...
+
+    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+        """Return the edited encoder; may change ``model`` itself."""
+        ...
+
+
+class Training(Frozen):
+    """Gradient training of one stage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    objectives: tuple[SerializeAsAny[BaseModel], ...] = Field(min_length=1)
+    pairs: int = Field(ge=1, description="Pairs seen, repetitions counted.")
+    seed: int = Field(ge=0)
+    level: Level = Field(default="sentence", description="'embeddings' runs no encoder layer (stage 2).")
+    trainable: Trainable = "all"
+    batch_size: int = Field(default=64, ge=2, description="Pairs in a step.")
+    learning_rate: float = Field(default=1.6e-4, gt=0, le=1)
+    weight_decay: float = Field(default=0.01, ge=0, le=1)
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="Share of the steps.")
+    clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
+    dropout: bool = Field(default=False, description="Keep the encoder's own dropout while training.")
+    max_tokens: int = Field(default=128, ge=8, le=512)
+    evaluations: int = Field(default=4, ge=1, le=100, description="Times that dev pairs are looked at.")
+
+    @field_validator("objectives")
+    @classmethod
+    def _are_objectives(cls, objectives: tuple[BaseModel, ...]) -> tuple[BaseModel, ...]:
+        for objective in objectives:
+            if not isinstance(objective, Objective):
+                raise ValueError(f"{type(objective).__name__} has no targets() and loss()")
+        return objectives
+
+    @property
+    def terms(self) -> tuple[Objective, ...]:
+        """The objectives, as such."""
+        return tuple(objective for objective in self.objectives if isinstance(objective, Objective))
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps: pairs seen, in batches."""
+        return max(1, round(self.pairs / self.batch_size))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a plan: what it starts from, how that is edited, how it is then trained.
+
+    Attributes:
+        name: Unique in its plan.
+        start: ``teacher``, ``assistant`` or an earlier stage.
+        edits: Applied in order before training.
+        training: None for a stage that only edits.
+    """
+
+    name: str
+    start: str
+    edits: tuple[Edit, ...] = ()
+    training: Training | None = None
+
+    def sources(self) -> tuple[str, ...]:
+        """Return everything that it reads, each once: its start, its edits' sources, its targets'."""
+        targets = (
+            [target.source for term in self.training.terms for target in term.targets()] if self.training else []
+        )
+        read = [self.start, *(source for edit in self.edits for source in edit.sources()), *targets]
+        return tuple(dict.fromkeys(read))
+
+    def describe(self) -> dict[str, Json]:
+        """Return the stage as data, with what identifies the code of its parts."""
+        training: Json = None
+        if self.training is not None:
+            settings = self.training.model_dump(mode="json", exclude={"objectives"})
+            training = {**settings, "objectives": [_describe(term) for term in self.training.objectives]}
+        return {
+            "start": self.start,
+            "edits": [_describe(edit) for edit in self.edits],
+            "training": training,
+        }
+
+
+def _describe(part: object) -> dict[str, Json]:
+    if not isinstance(part, BaseModel):
+        raise XlbenchError(
+            f"{type(part).__name__} is no pydantic model, so a plan that holds it cannot be written down.",
+            "Derive edits and objectives from xlbench.api.Frozen.",
+        )
+    settings: dict[str, Json] = part.model_dump(mode="json")
+    return {"code": meaning(type(part)), **settings}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages in an order in which they can run, and which sources boards show.
+
+    Attributes:
+        stages: Each after all that it reads.
+        result: The source that is the method's outcome.
+        teacher: The source that taught, as it was used.
+        assistant: The source that the result is compared with, as it was used.
+    """
+
+    stages: tuple[Stage, ...]
+    result: str
+    teacher: str = "teacher"
+    assistant: str = "assistant"
+
+    def stage(self, name: str) -> Stage | None:
+        """Return a stage by name; None for an encoder that was given."""
+        return next((stage for stage in self.stages if stage.name == name), None)
+
+
+def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int]) -> None:
+    """Validate a whole plan before anything runs.
+
+    Args:
+        plan: The plan.
+        shapes: Shapes of the encoders that are there from the start, as far as stages may be cut from them.
+        widths: How wide the vectors of every encoder are that is there from the start.
+
+    Raises:
+        XlbenchError: A name is unknown or doubled, shapes do not chain, or a target has another width than
+            the student that is pulled to it.
+    """
+    known = dict(shapes)
+    wide = dict(widths)
+    for stage in plan.stages:
+        if stage.name in wide:
+            raise XlbenchError(f"Two sources of the plan are called '{stage.name}'.", "Rename one of the stages.")
+        for source in stage.sources():
+            if source not in wide:
+                raise XlbenchError(
+                    f"Stage '{stage.name}' reads '{source}', which no earlier stage makes.",
+                    f"It can read: {', '.join(wide)}.",
+                )
+        if stage.start not in known:
+            raise XlbenchError(
+                f"Stage '{stage.name}' starts from '{stage.start}', which is no BERT or XLM-R encoder.",
+                "It can teach as it is (-o centre=false), but nothing can be cut from it.",
+            )
+        shape = known[stage.start]
+        for edit in stage.edits:
+            try:
+                shape = edit.reshape(shape)
+            except XlbenchError as error:
+                raise XlbenchError(f"Stage '{stage.name}': {error.problem}", error.remedy) from None
+        _check_widths(stage, shape.hidden, wide)
+        known[stage.name] = shape
+        wide[stage.name] = shape.hidden
+    for shown in (plan.result, plan.teacher, plan.assistant):
+        if shown not in wide:
+            raise XlbenchError(
+                f"The plan shows '{shown}', which none of its stages makes.", f"It can show: {', '.join(wide)}."
+            )
+
+
+def _check_widths(stage: Stage, width: int, wide: Mapping[str, int]) -> None:
+    for term in stage.training.terms if stage.training else ():
+        if not isinstance(term, PullToTarget):
+            continue
+        source = term.target.source
+        if wide[source] != width:
+            raise XlbenchError(
+                f"Stage '{stage.name}' pulls vectors of width {width} to '{source}', whose width is {wide[source]}.",
+                "Choose a teacher as wide as the assistant (--teacher assistant always is).",
+            )
+
+
+def stage_keys(plan: Plan, given: Mapping[str, str], data: str, precision: str) -> dict[str, str]:
+    """Return the fingerprint of every source: given ones', and each stage's from all that decides it.
+
+    Args:
+        plan: A valid plan.
+        given: Fingerprints of the encoders that are there from the start.
+        data: Digest of the prepared corpus.
+        precision: What the stages compute in.
+    """
+    keys = dict(given)
+    for stage in plan.stages:
+        facts: Json = {
+            "engine": ENGINE_VERSION,
+            "stage": stage.describe(),
+            # Sources enter by what they are; what a plan calls them is left out of the key's meaning
+            # only in so far as equal plans use equal names.
+            "sources": {source: keys[source] for source in stage.sources()},
+            "data": data,
+            "precision": precision,
+        }
+        keys[stage.name] = fingerprint(facts)
+    return keys

@@ -1,0 +1,185 @@
+"""The stages of Ding et al. (2022) as functions: what xlbench's own methods, and others', are put together from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from xlbench.distill.edits import Bottleneck, Centre, Loop
+from xlbench.distill.objectives import MatchSimilarities, Objective, PullToTarget, Target
+from xlbench.distill.plan import Edit, Stage, Trainable, Training
+from xlbench.kinds import Options
+
+if TYPE_CHECKING:
+    from xlbench.experiment import Experiment
+
+
+class StageOptions(Options):
+    """Options that every method with the paper's stages has."""
+
+    centre: bool = Field(
+        default=True, description="Take the corpus's mean English vector out of the teachers' vectors."
+    )
+    batch_size: int = Field(default=64, ge=4, le=4096, description="Pairs in a step.")
+    learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Peak rate of the student's stages.")
+    weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW's, on matrices only.")
+    dropout: bool = Field(default=False, description="Keep the encoder's own dropout while training.")
+    max_tokens: int = Field(default=128, ge=8, le=512, description="Where sentences are cut.")
+    evaluations: int = Field(default=4, ge=1, le=100, description="Looks at the dev pairs in a stage.")
+    bottleneck_start: Literal["pca", "random"] = Field(
+        default="pca", description="First value of the bottleneck; the paper's is random."
+    )
+    bottleneck_weighting: Literal["frequency", "uniform"] = Field(
+        default="frequency", description="What a token counts for in the PCA."
+    )
+    layer_choice: Literal["spaced", "first", "last"] = Field(
+        default="spaced", description="Which of the assistant's layers a student keeps."
+    )
+
+
+class AlignOptions(StageOptions):
+    """Options of methods that align the assistant first (stage 1)."""
+
+    assistant_learning_rate: float = Field(default=5e-5, gt=0, le=1, description="Peak rate of stage 1.")
+    assistant_seed: int = Field(
+        default=0, ge=0, description="Seed of stage 1: one assistant for all the seeds of a comparison."
+    )
+    assistant_words: bool = Field(default=False, description="Train the assistant's word table too in stage 1.")
+
+
+def centred(experiment: Experiment, options: StageOptions) -> tuple[Stage, ...]:
+    """Return a stage for each teacher that takes the mean out of its vectors; none without ``centre``."""
+    if not options.centre:
+        return ()
+    return tuple(Stage(f"{source}-centred", source, (Centre(),)) for source in _teachers(experiment))
+
+
+def _teachers(experiment: Experiment) -> list[str]:
+    return ["teacher" if number == 0 else f"teacher:{number}" for number in range(len(experiment.teachers))]
+
+
+def teacher_names(experiment: Experiment, options: StageOptions) -> list[str]:
+    """Return the sources that teach, the first one first: the teachers, centred or as they are."""
+    return [f"{source}-centred" if options.centre else source for source in _teachers(experiment)]
+
+
+def english(source: str) -> Target:
+    """Return the target that is a source's English vector, for both sides of a pair."""
+    return Target(source=source, side="english")
+
+
+def similarities(teachers: list[str], weight: float, share: float) -> MatchSimilarities:
+    """Return the matrix term; the further teachers count for ``share`` in all."""
+    first, *others = teachers
+    mix = [(english(first), 1.0 if not others else 1.0 - share)]
+    mix += [(english(other), share / len(others)) for other in others]
+    return MatchSimilarities(mix=tuple(mix), weight=weight)
+
+
+def training(
+    experiment: Experiment,
+    options: StageOptions,
+    objectives: tuple[Objective, ...],
+    pairs: float,
+    *,
+    level: Literal["sentence", "embeddings"] = "sentence",
+    trainable: Trainable = "all",
+    learning_rate: float | None = None,
+    seed: int | None = None,
+) -> Training:
+    """Return the training of a stage with the method's options and the experiment's seed."""
+    return Training.model_validate(
+        {
+            "objectives": objectives,
+            "pairs": max(1, round(pairs)),
+            "seed": experiment.seed if seed is None else seed,
+            "level": level,
+            "trainable": trainable,
+            "batch_size": options.batch_size,
+            "learning_rate": learning_rate or options.learning_rate,
+            "weight_decay": options.weight_decay,
+            "dropout": options.dropout,
+            "max_tokens": options.max_tokens,
+            "evaluations": options.evaluations,
+        }
+    )
+
+
+def aligned(experiment: Experiment, options: AlignOptions) -> Stage:
+    """Stage 1: pull both sides of the assistant to the teacher's English vectors.
+
+    Where the teacher is the assistant's own centred English side, it is also where the assistant starts.
+    """
+    teacher = teacher_names(experiment, options)[0]
+    start = teacher if experiment.self_taught() else "assistant"
+    if experiment.budget.assistant_pairs == 0:
+        return Stage("aligned", start)
+    taught = training(
+        experiment,
+        options,
+        (PullToTarget(target=english(teacher)),),
+        experiment.budget.assistant_pairs,
+        trainable="all" if options.assistant_words else "all-but-words",
+        learning_rate=options.assistant_learning_rate,
+        seed=options.assistant_seed,
+    )
+    return Stage("aligned", start, (), taught)
+
+
+def bottleneck_edit(experiment: Experiment, options: StageOptions) -> tuple[Edit, ...]:
+    """Return the cut of the word table that the student spec asks for, if any."""
+    width = experiment.student.bottleneck
+    if width is None:
+        return ()
+    return (
+        Bottleneck(
+            width=width,
+            start=options.bottleneck_start,
+            weighting=options.bottleneck_weighting,
+            seed=experiment.seed if options.bottleneck_start == "random" else 0,
+        ),
+    )
+
+
+def loop_edit(experiment: Experiment, options: StageOptions, *, repeats: int | None = None) -> Loop:
+    """Return the choice of layers that the student spec asks for."""
+    spec = experiment.student
+    return Loop(layers=spec.layers, repeats=repeats or spec.repeats, choice=options.layer_choice)
+
+
+def bottleneck(experiment: Experiment, options: StageOptions, start: str, pairs: float) -> Stage:
+    """Stage 2: fit the bottleneck table to the output of ``start``'s embedding layer, no encoder layer run."""
+    own = Target(source=start, side="own", level="embeddings")
+    fitted = training(
+        experiment, options, (PullToTarget(target=own),), pairs, level="embeddings", trainable="embeddings"
+    )
+    return Stage("bottleneck", start, bottleneck_edit(experiment, options), fitted)
+
+
+def recurrent(
+    experiment: Experiment, options: StageOptions, start: str, assistant: str, pairs: float, *, edits: tuple[Edit, ...]
+) -> Stage:
+    """Stage 3: keep and loop layers; pull each side to the assistant's own vector of it."""
+    own = Target(source=assistant, side="own")
+    fitted = training(experiment, options, (PullToTarget(target=own),), pairs)
+    return Stage("recurrent", start, edits, fitted)
+
+
+def contrastive(
+    experiment: Experiment,
+    options: StageOptions,
+    start: str,
+    pairs: float,
+    *,
+    matrix_weight: float,
+    teacher_share: float,
+    edits: tuple[Edit, ...] = (),
+    name: str = "contrastive",
+) -> Stage:
+    """Stage 4: pull both sides to the teacher's English vectors and match its similarity matrix (weight > 0)."""
+    teachers = teacher_names(experiment, options)
+    objectives: tuple[Objective, ...] = (PullToTarget(target=english(teachers[0])),)
+    if matrix_weight > 0:
+        objectives += (similarities(teachers, matrix_weight, teacher_share),)
+    return Stage(name, start, edits, training(experiment, options, objectives, pairs))

@@ -1,0 +1,135 @@
+"""Target vectors: computed once per encoder, corpus and settings, memory-mapped, shared by all that ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xlbench.fingerprint import Json, fingerprint
+from xlbench.progress import progress
+from xlbench.store import get_or_build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sentence_transformers import SentenceTransformer
+    from torch import Tensor
+
+    from xlbench.corpora.prepare import PreparedCorpus
+    from xlbench.distill.objectives import Target
+    from xlbench.experiment import Precision
+    from xlbench.settings import Settings
+
+FORMAT = 1
+CHUNK = 8192  # sentences between two looks at the progress file: what a kill can cost
+
+
+@dataclass(frozen=True)
+class TargetTable:
+    """Vectors by sentence id.
+
+    Attributes:
+        vectors: float16 [rows, dimension], memory-mapped.
+        row_of: int64 [sentences of the corpus], -1 where a sentence has no vector.
+    """
+
+    vectors: np.ndarray
+    row_of: np.ndarray
+
+    @property
+    def dimension(self) -> int:
+        """Width of a vector."""
+        return int(self.vectors.shape[1])
+
+    def take(self, ids: np.ndarray) -> Tensor:
+        """Return the vectors of sentence ids, float32 [len(ids), dimension]."""
+        import torch
+
+        return torch.from_numpy(np.asarray(self.vectors[self.row_of[ids]], dtype=np.float32))
+
+
+def target_table(
+    target: Target,
+    *,
+    key: str,
+    load: Callable[[], SentenceTransformer],
+    corpus: PreparedCorpus,
+    precision: Precision,
+    max_tokens: int,
+    settings: Settings,
+) -> TargetTable:
+    """Return a target's vectors, encoding whatever is not in the store.
+
+    Args:
+        target: Which vectors.
+        key: Fingerprint of the encoder they come from.
+        load: Loads that encoder; called only when vectors are missing.
+        corpus: Whose sentences.
+        precision: What the encoder computes in; the vectors are stored as float16.
+        max_tokens: Where sentences are cut.
+        settings: Where the store is.
+    """
+    wanted = np.arange(len(corpus.sentences))
+    if target.side == "english":
+        wanted = np.union1d(corpus.english_ids(), np.asarray(corpus.dev_pairs[:, 0]))
+    facts: Json = {
+        "format": FORMAT,
+        "encoder": key,
+        "corpus": corpus.digest,
+        "level": target.level,
+        "sentences": "all" if target.side == "own" else "english",
+        "precision": precision,
+        "tokens": max_tokens,
+    }
+
+    def build(directory: Path) -> dict[str, Json]:
+        return _encode_all(directory, load(), corpus, wanted, target, precision, max_tokens, settings)
+
+    entry = get_or_build(settings.home, "targets", fingerprint(facts), build)
+    row_of = np.full(len(corpus.sentences), -1, dtype=np.int64)
+    row_of[wanted] = np.arange(len(wanted))
+    return TargetTable(np.load(entry.path / "vectors.npy", mmap_mode="r"), row_of)
+
+
+def _encode_all(
+    directory: Path,
+    model: SentenceTransformer,
+    corpus: PreparedCorpus,
+    wanted: np.ndarray,
+    target: Target,
+    precision: Precision,
+    max_tokens: int,
+    settings: Settings,
+) -> dict[str, Json]:
+    from xlbench.encoders.encode import encode
+
+    scratch = directory / "scratch"
+    scratch.mkdir(exist_ok=True)
+    state = scratch / "rows-done"
+    done = int(state.read_text()) if state.is_file() and (directory / "vectors.npy").is_file() else 0
+    width = encode(model, [corpus.sentences[0]], level=target.level).shape[1]
+    vectors = np.lib.format.open_memmap(
+        directory / "vectors.npy",
+        mode="r+" if done else "w+",
+        dtype=np.float16,
+        shape=None if done else (len(wanted), width),
+    )
+    with progress(f"targets of {target.source}", len(wanted), quiet=settings.quiet, done=done) as advance:
+        for start in range(done, len(wanted), CHUNK):
+            ids = wanted[start : start + CHUNK]
+            texts = [corpus.sentences[int(index)] for index in ids]
+            encode(
+                model,
+                texts,
+                precision=precision,
+                level=target.level,
+                max_tokens=max_tokens,
+                out=vectors[start : start + CHUNK],
+                advance=advance,
+            )
+            vectors.flush()
+            state.write_text(str(start + len(ids)))
+    return {"source": target.source, "sentences": len(wanted), "width": width}

@@ -1,0 +1,303 @@
+"""Gradient training of one stage, on transformers' Trainer: its optimiser, precision, checkpoints and resume.
+
+Ours is what it has no notion of: pairs in length buckets, targets computed beforehand, objectives as data, and
+the choice of the checkpoint on dev pairs. ``transformers.Trainer`` and not sentence-transformers' subclass of it,
+whose additions (columns of text, tokenising collators, losses that own the model) are just what is replaced here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from xlbench.distill.batches import Batch, Collator, LengthBuckets, pair_lengths
+from xlbench.distill.health import Look, bitext_accuracy, check_health, mean_cosine
+from xlbench.distill.objectives import PairVectors
+from xlbench.encoders.anatomy import embedding_output, mean_pool, transformer_of
+from xlbench.encoders.runtime import choose_device
+from xlbench.errors import XlbenchError
+from xlbench.progress import Advance, progress
+from xlbench.students.vocabulary import restore_table, shrink_table, word_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sentence_transformers import SentenceTransformer
+    from transformers import TrainerControl, TrainerState
+
+    from xlbench.distill.objectives import Target
+    from xlbench.distill.plan import Stage, Training
+    from xlbench.distill.targets import TargetTable
+    from xlbench.distill.workshop import Workshop
+
+COMPLETE = "complete"  # a checkpoint without this file was being written when the process died
+DEV_BATCH = 64
+
+
+class Student(nn.Module):
+    """The encoder under training, giving the vectors that the stage is about."""
+
+    def __init__(self, model: SentenceTransformer, training: Training) -> None:
+        super().__init__()
+        self.model = model
+        self.level = training.level
+        _freeze(model, training)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return float [sentences, dimension] for token ids and mask, int [sentences, tokens]."""
+        if self.level == "embeddings":
+            hidden = embedding_output(transformer_of(self.model), input_ids, attention_mask)
+            return mean_pool(hidden, attention_mask)
+        features = {"input_ids": input_ids, "attention_mask": attention_mask}
+        vectors: torch.Tensor = self.model(features)["sentence_embedding"]
+        return vectors
+
+
+def _freeze(model: SentenceTransformer, training: Training) -> None:
+    transformer = transformer_of(model)
+    for parameter in model.parameters():
+        parameter.requires_grad_(training.trainable != "embeddings")
+    if transformer.pooler is not None:  # mean pooling never reads it
+        transformer.pooler.requires_grad_(False)
+    if training.trainable == "embeddings":
+        transformer.embeddings.requires_grad_(True)
+    if training.trainable == "all-but-words":
+        transformer.embeddings.word_embeddings.requires_grad_(False)
+    if not training.dropout:
+        for part in model.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = 0.0
+            if hasattr(part, "dropout_prob"):
+                part.dropout_prob = 0.0
+
+
+class _PairNumbers(Dataset[int]):
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+
+class StageTrainer(Trainer):
+    """transformers' Trainer with our batches, loss and look at the dev pairs."""
+
+    def __init__(
+        self,
+        *,
+        student: Student,
+        arguments: TrainingArguments,
+        stage: Stage,
+        batches: LengthBuckets,
+        collator: Collator,
+        dev: Collator,
+        dev_languages: np.ndarray,
+    ) -> None:
+        super().__init__(model=student, args=arguments, data_collator=collator, train_dataset=_PairNumbers(len(collator.pairs)), eval_dataset=_PairNumbers(len(dev.pairs)))
+        self.stage = stage
+        self.batches = batches
+        self.collator = collator
+        self.dev = dev
+        self.dev_languages = dev_languages
+        self.before: Look | None = None
+        self.remove_callback(PrinterCallback)
+
+    def get_train_dataloader(self) -> DataLoader[int]:
+        """Return batches of similar length; accelerate moves them to the device and skips them on resume."""
+        loader = DataLoader(_PairNumbers(len(self.collator.pairs)), batch_sampler=self.batches, collate_fn=self.collator)
+        prepared: DataLoader[int] = self.accelerator.prepare(loader)
+        return prepared
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Return the sum of the stage's objectives over a batch."""
+        vectors = model(inputs["input_ids"], inputs["attention_mask"]).float()
+        loss = self.objective(_halves(vectors), [_halves(target) for target in inputs["targets"]])
+        if not torch.isfinite(loss):
+            look = Look(step=self.state.global_step, loss=math.nan, accuracy=0, spread=0)
+            check_health(self.stage.name, look, look, 0)
+        return loss
+
+    def objective(self, student: PairVectors, wanted: list[PairVectors]) -> torch.Tensor:
+        """Return the sum of the stage's terms."""
+        training = self.stage.training
+        assert training is not None
+        targets = dict(zip(self.collator.targets, wanted, strict=True))
+        return torch.stack([term.loss(student, targets) for term in training.terms]).sum()
+
+    @torch.inference_mode()
+    def look(self) -> tuple[Look, float]:
+        """Encode the dev pairs and return how it goes, and the spread of the first target's vectors."""
+        model = self.model
+        assert model is not None
+        model.eval()
+        got, wanted = [], []
+        count = len(self.dev.pairs)
+        for start in range(0, count, DEV_BATCH):
+            batch = self.dev(list(range(start, min(start + DEV_BATCH, count))))
+            with self.compute_loss_context_manager():
+                vectors = model(batch["input_ids"].to(self.args.device), batch["attention_mask"].to(self.args.device))
+            got.append(_halves(vectors.float().cpu()))
+            wanted.append([_halves(target) for target in batch["targets"]])
+        model.train()
+        losses = [float(self.objective(*both)) * len(both[0].english) for both in zip(got, wanted, strict=True)]
+        english = torch.cat([half.english for half in got])
+        other = torch.cat([half.other for half in got])
+        look = Look(
+            step=self.state.global_step,
+            loss=sum(losses) / count,
+            accuracy=bitext_accuracy(english, other, self.dev_languages),
+            spread=mean_cosine(english),
+        )
+        return look, mean_cosine(torch.cat([targets[0].english for targets in wanted]))
+
+    def evaluate(self, *_args: object, **_kwargs: object) -> dict[str, float]:
+        """Look at the dev pairs; called by the Trainer at every evaluation step."""
+        look, target_spread = self.look()
+        assert self.before is not None
+        check_health(self.stage.name, look, self.before, target_spread)
+        metrics = {f"eval_{name}": value for name, value in look.model_dump(exclude={"step"}).items()}
+        metrics["eval_choice"] = look.choice
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save_checkpoint(self, model: nn.Module, trial: None) -> None:
+        super()._save_checkpoint(model, trial)
+        directory = self._get_output_dir(trial=trial)
+        from pathlib import Path
+
+        (Path(directory) / f"checkpoint-{self.state.global_step}" / COMPLETE).touch()
+
+
+def _halves(vectors: torch.Tensor) -> PairVectors:
+    half = len(vectors) // 2
+    return PairVectors(vectors[:half], vectors[half:])
+
+
+class _Progress(TrainerCallback):
+    def __init__(self, advance: Advance) -> None:
+        self.advance = advance
+        self.note = ""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self.advance(1, self.note)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        last = state.log_history[-1]
+        self.note = f"dev loss {last['eval_loss']:.4f}, bitext {100 * last['eval_accuracy']:.1f} %"
+        self.advance(0, self.note)
+
+
+def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch: Path) -> list[dict[str, float]]:
+    """Train ``model`` in place as the stage says; resume from what an earlier run left in ``scratch``.
+
+    Returns:
+        What each look at the dev pairs found, the first before training.
+
+    Raises:
+        XlbenchError: Training diverged or collapsed.
+    """
+    training = stage.training
+    assert training is not None
+    corpus = workshop.corpus
+    tokens = workshop.tokens(model, training.max_tokens)
+    targets: Mapping[Target, TargetTable] = {
+        target: workshop.targets(target, training.max_tokens) for term in training.terms for target in term.targets()
+    }
+    transformer = transformer_of(model)
+    padding = int(transformer.config.pad_token_id or 0)
+    rows = word_table(transformer).num_embeddings
+    # Up to the padding token all rows stay, since XLM-R tells positions by comparing ids with it.
+    used = np.union1d(tokens.used(), np.arange(padding + 1))
+    position_of = np.zeros(rows, dtype=np.int64)
+    position_of[used] = np.arange(len(used))
+    full = shrink_table(transformer, used)
+
+    def collator(pairs: np.ndarray) -> Collator:
+        return Collator(pairs, tokens, position_of, padding, targets)
+
+    student = Student(model, training)
+    trainer = StageTrainer(
+        student=student,
+        arguments=_arguments(training, workshop, scratch),
+        stage=stage,
+        batches=LengthBuckets(pair_lengths(corpus.pairs, tokens), training.batch_size, training.steps, training.seed),
+        collator=collator(corpus.pairs),
+        dev=collator(corpus.dev_pairs),
+        dev_languages=np.asarray(corpus.dev_languages),
+    )
+    resume = _last_complete(scratch)
+    if resume is None:
+        trainer.before, _ = trainer.look()
+        (scratch / "before.json").write_text(trainer.before.model_dump_json())
+    else:
+        trainer.before = Look.model_validate_json((scratch / "before.json").read_text())
+    done = int(resume.name.rpartition("-")[2]) if resume else 0
+    with progress(f"stage {stage.name}", training.steps, quiet=workshop.settings.quiet, done=done) as advance:
+        trainer.add_callback(_Progress(advance))
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    restore_table(transformer, full, used)
+    model.to("cpu").eval()
+    history = [
+        {"step": row["step"], "loss": row["eval_loss"], "accuracy": row["eval_accuracy"], "spread": row["eval_spread"]}
+        for row in trainer.state.log_history
+        if "eval_choice" in row
+    ]
+    return [trainer.before.model_dump(), *history]
+
+
+def _last_complete(scratch: Path) -> Path | None:
+    """Return the newest checkpoint that was written whole; a half-written one is passed over."""
+    whole = [path.parent for path in scratch.glob(f"checkpoint-*/{COMPLETE}")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _arguments(training: Training, workshop: Workshop, scratch: Path) -> TrainingArguments:
+    device = choose_device(workshop.settings)
+    every = max(1, math.ceil(training.steps / training.evaluations))
+    return TrainingArguments(
+        output_dir=str(scratch),
+        max_steps=training.steps,
+        per_device_train_batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        warmup_steps=round(training.warmup * training.steps),
+        lr_scheduler_type="linear",
+        max_grad_norm=training.clip,
+        optim="adamw_torch_fused",
+        bf16=workshop.precision == "bfloat16",
+        use_cpu=device == "cpu",
+        seed=training.seed,
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_choice",
+        greater_is_better=False,
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=device != "cpu",
+    )

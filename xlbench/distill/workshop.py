@@ -1,0 +1,65 @@
+"""What edits and training work with: the corpus, the encoders that came before, and their targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xlbench.corpora.tokens import tokenise
+from xlbench.distill.targets import TargetTable, target_table
+from xlbench.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.corpora.prepare import PreparedCorpus
+    from xlbench.corpora.tokens import TokenTable
+    from xlbench.distill.objectives import Target
+    from xlbench.experiment import Precision
+    from xlbench.settings import Settings
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Everything a stage may use beside its own settings.
+
+    Attributes:
+        corpus: Prepared pairs, dev pairs apart.
+        settings: Paths and switches.
+        precision: What encoders compute in.
+        keys: Fingerprint of every source.
+        load: Loads a source by name.
+    """
+
+    corpus: PreparedCorpus
+    settings: Settings
+    precision: Precision
+    keys: Mapping[str, str]
+    load: Callable[[str], SentenceTransformer]
+
+    def tokens(self, model: SentenceTransformer, max_tokens: int = 128) -> TokenTable:
+        """Return the corpus in ``model``'s token ids, encoded once for all that share its tokenizer."""
+        backend = model.tokenizer.backend_tokenizer.to_str()
+        return tokenise(self.corpus, model.tokenizer, fingerprint(backend), max_tokens, self.settings)
+
+    def targets(self, target: Target, max_tokens: int = 128) -> TargetTable:
+        """Return the vectors of a target, computed once per encoder and corpus."""
+        return target_table(
+            target,
+            key=self.keys[target.source],
+            load=lambda: self.load(target.source),
+            corpus=self.corpus,
+            precision=self.precision,
+            max_tokens=max_tokens,
+            settings=self.settings,
+        )
+
+    def english_sample(self, size: int) -> list[str]:
+        """Return up to ``size`` English training sentences, spread evenly over the corpus."""
+        ids = self.corpus.english_ids()
+        chosen = np.linspace(0, len(ids) - 1, min(size, len(ids))).astype(int)
+        return [self.corpus.sentences[int(index)] for index in ids[chosen]]

@@ -1,0 +1,1 @@
+"""Encoders: found by name, loaded as SentenceTransformers, run over many sentences."""

@@ -1,0 +1,73 @@
+"""The parts of a SentenceTransformer that training and encoding reach into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xlbench.errors import XlbenchError
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers import PreTrainedModel
+
+# With `embeddings` and `encoder.layer`, laid out alike; a student is one of the first two, parts exchanged.
+ARCHITECTURES = ("bert", "xlm-roberta", "roberta", "xlbench-bert", "xlbench-xlm-roberta")
+
+
+def transformer_of(model: SentenceTransformer) -> PreTrainedModel:
+    """Return the stock transformers encoder inside: BERT, RoBERTa or XLM-R.
+
+    Raises:
+        XlbenchError: The model has none, or another architecture.
+    """
+    from transformers import PreTrainedModel
+
+    inner = getattr(next(iter(model.children()), None), "auto_model", None)
+    kind = getattr(getattr(inner, "config", None), "model_type", None)
+    if not isinstance(inner, PreTrainedModel) or kind not in ARCHITECTURES:
+        found = f"has the architecture '{kind}'" if kind else "holds no transformers model"
+        raise XlbenchError(
+            f"This encoder {found}; students are cut from BERT, RoBERTa or XLM-R encoders.",
+            "As an assistant choose one with such an encoder, e.g. multilingual-e5-small; "
+            "any SentenceTransformer can be a teacher.",
+        )
+    return inner
+
+
+def embedding_output(
+    transformer: PreTrainedModel, input_ids: torch.Tensor, attention_mask: torch.Tensor
+) -> torch.Tensor:
+    """Return the output of the embedding layer, before any encoder layer: [batch, tokens, hidden].
+
+    Args:
+        transformer: What :func:`transformer_of` returned.
+        input_ids: [batch, tokens], int64.
+        attention_mask: [batch, tokens]; padded places come out as something that :func:`mean_pool` ignores.
+    """
+    del (
+        attention_mask
+    )  # positions follow from the ids; part of the signature for embedding layers that differ
+    embedded: torch.Tensor = transformer.get_submodule("embeddings")(input_ids=input_ids)
+    return embedded
+
+
+def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean over the tokens that the mask keeps: [batch, hidden], in float32.
+
+    As sentence-transformers' Pooling does (a row without any token gives zeros).
+
+    Args:
+        hidden: [batch, tokens, hidden].
+        mask: [batch, tokens], 1 for tokens and 0 for padding.
+    """
+    weights = mask.unsqueeze(-1).float()
+    return (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+
+
+def saved_directory(model: SentenceTransformer) -> Path | None:
+    """Return the local directory that a model was loaded from; None when it was made in memory."""
+    inner = getattr(next(iter(model.children()), None), "auto_model", None)
+    path = Path(str(getattr(inner, "name_or_path", "") or ""))
+    return path if path.name and path.is_dir() else None

@@ -1,0 +1,225 @@
+"""Turning many sentences into vectors: batches of like length under a constant number of padded tokens."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+
+import numpy as np
+import torch
+from sentence_transformers.sentence_transformer.modules import Transformer
+
+from xlbench.encoders.anatomy import embedding_output, mean_pool, transformer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.experiment import Precision
+    from xlbench.progress import Advance
+
+Level: TypeAlias = Literal["sentence", "embeddings"]
+Vectors: TypeAlias = "NDArray[np.floating]"
+
+CHUNK = 16_384  # sentences tokenised and sorted at a time: memory stays flat, batches stay full
+FALLBACK_BATCH = 64  # sentences, for encoders whose tokens cannot be counted
+
+
+def encode(
+    model: SentenceTransformer,
+    texts: Sequence[str],
+    *,
+    precision: Precision = "float32",
+    level: Level = "sentence",
+    max_tokens: int | None = None,
+    batch_tokens: int = 4096,
+    out: Vectors | None = None,
+    advance: Advance | None = None,
+) -> Vectors:
+    """Encode sentences, in the order given.
+
+    Args:
+        model: Run on the device it is on; left as it was found.
+        texts: Sentences; read a chunk at a time, so it may be a lazy sequence.
+        precision: 'bfloat16' runs the transformer under autocast; pooling and what follows stay in float32.
+        level: 'sentence' is the model's whole pipeline; 'embeddings' is the mean over the tokens of the
+            embedding layer's output, before any encoder layer.
+        max_tokens: Cut sentences here, special tokens included, if the model does not cut them earlier.
+        batch_tokens: Padded tokens in a batch; a single longer sentence makes a batch of its own.
+        out: Where to write, [n, dim] of any float dtype, e.g. a memory map; None makes a float32 array.
+        advance: Told the number of sentences done, batch by batch.
+
+    Returns:
+        ``out``, or float32 [n, dim]. In float32 equal to ``SentenceTransformer.encode`` within 1e-6.
+
+    Raises:
+        XlbenchError: ``level`` is 'embeddings' and the model has no stock transformer.
+        ValueError: ``out`` has another shape than [n, dim].
+    """
+    shape = (len(texts), dimension(model, level))
+    if out is None:
+        out = np.empty(shape, np.float32)
+    elif out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}, the vectors have {shape}")
+    plain = level == "embeddings" or _is_plain(model)
+    with _evaluating(model):
+        for start in range(0, len(texts), CHUNK):
+            chunk = list(texts[start : start + CHUNK])
+            parts = (
+                _encode_chunk(
+                    model,
+                    chunk,
+                    precision=precision,
+                    level=level,
+                    max_tokens=max_tokens,
+                    batch_tokens=batch_tokens,
+                )
+                if plain
+                else _encode_otherwise(model, chunk, precision, max_tokens)
+            )
+            # Gathered first, so that a memory map is written from front to back.
+            vectors = np.empty((len(chunk), shape[1]), np.float32)
+            for places, batch in parts:
+                vectors[places] = batch
+                if advance is not None:
+                    advance(len(places))
+            out[start : start + len(chunk)] = vectors
+    return out
+
+
+def dimension(model: SentenceTransformer, level: Level = "sentence") -> int:
+    """Return the width of the vectors.
+
+    Raises:
+        XlbenchError: ``level`` is 'embeddings' and the model has no stock transformer.
+    """
+    if level == "embeddings":
+        return int(transformer_of(model).config.hidden_size)
+    known = model.get_embedding_dimension()
+    return known if known is not None else int(model.encode(["."], show_progress_bar=False).shape[1])
+
+
+@contextmanager
+def _evaluating(model: SentenceTransformer) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _is_plain(model: SentenceTransformer) -> bool:
+    """Return whether texts go through a tokenizer and the modules, and nothing else happens to them."""
+    first = next(iter(model.children()), None)
+    return (
+        isinstance(first, Transformer)
+        and first.tokenizer is not None
+        and set(first.modality_config) == {"text"}
+        and not first.processing_kwargs
+        and not first.can_flatten_inputs
+        and model.default_prompt_name is None
+        and model.truncate_dim is None
+    )
+
+
+def _encode_chunk(
+    model: SentenceTransformer,
+    texts: list[str],
+    *,
+    precision: Precision,
+    level: Level,
+    max_tokens: int | None,
+    batch_tokens: int,
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    """Yield the places of a batch's sentences among ``texts`` and their vectors."""
+    limits = [limit for limit in (max_tokens, model.max_seq_length) if limit is not None]
+    tokens = model.tokenizer(texts, truncation=bool(limits), max_length=min(limits, default=None))[
+        "input_ids"
+    ]
+    lengths = np.array([len(row) for row in tokens])
+    for places in batches(lengths, batch_tokens):
+        rows = [tokens[place] for place in places]
+        ids, mask = pad(rows, model.tokenizer.pad_token_id or 0, left=model.tokenizer.padding_side == "left")
+        with torch.inference_mode():
+            vectors = _forward(model, ids.to(model.device), mask.to(model.device), precision, level)
+        yield places, vectors.float().cpu().numpy()
+
+
+def batches(lengths: NDArray[np.integer], batch_tokens: int) -> Iterator[NDArray[np.intp]]:
+    """Yield the places of sentences that make a batch, the longest first.
+
+    Args:
+        lengths: Tokens of each sentence.
+        batch_tokens: What a batch's number of sentences times its longest length may not exceed.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, batch_tokens // max(1, int(lengths[order[start]])))
+        yield order[start : start + size]
+        start += size
+
+
+def pad(
+    rows: Sequence[Sequence[int]], filler: int, *, left: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids and attention mask, both int64 [rows, longest row].
+
+    Args:
+        rows: Token ids, special tokens included.
+        filler: The padding token's id.
+        left: Pad before the tokens instead of after them.
+    """
+    width = max(1, *(len(row) for row in rows))
+    ids = torch.full((len(rows), width), filler)
+    mask = torch.zeros((len(rows), width), dtype=torch.int64)
+    for place, row in enumerate(rows):
+        span = slice(width - len(row), width) if left else slice(len(row))
+        ids[place, span] = torch.tensor(row, dtype=torch.int64)
+        mask[place, span] = 1
+    return ids, mask
+
+
+def _forward(
+    model: SentenceTransformer, ids: torch.Tensor, mask: torch.Tensor, precision: Precision, level: Level
+) -> torch.Tensor:
+    first, *rest = model.children()
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        if level == "embeddings":
+            return mean_pool(embedding_output(transformer_of(model), ids, mask), mask)
+        features = cast("dict[str, torch.Tensor]", first({"input_ids": ids, "attention_mask": mask}))
+    if precision == "bfloat16":
+        features = {
+            name: value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+            for name, value in features.items()
+        }
+    for module in rest:
+        features = module(features)
+    return features["sentence_embedding"]
+
+
+def _encode_otherwise(
+    model: SentenceTransformer, texts: list[str], precision: Precision, max_tokens: int | None
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    """Do as :func:`_encode_chunk` through the model's own ``encode``, for models that are not plain."""
+    before = model.max_seq_length  # infinity where tokens are not counted
+    cut = max_tokens is not None and isinstance(before, int) and max_tokens < before
+    if cut:
+        model.max_seq_length = max_tokens
+    try:
+        for start in range(0, len(texts), FALLBACK_BATCH):
+            places = np.arange(start, min(start + FALLBACK_BATCH, len(texts)))
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                vectors = model.encode(
+                    texts[start : start + FALLBACK_BATCH],
+                    batch_size=FALLBACK_BATCH,
+                    show_progress_bar=False,
+                    convert_to_tensor=True,
+                )
+            yield places, vectors.float().cpu().numpy()
+    finally:
+        if cut:
+            model.max_seq_length = before

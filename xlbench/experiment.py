@@ -1,0 +1,141 @@
+"""An experiment, all resolved: no name left to look up, no default left open."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from xlbench.fingerprint import Frozen, Json, fingerprint
+
+Family = Literal["sts", "bitext"]
+Precision = Literal["float32", "bfloat16"]
+
+
+class StudentSpec(Frozen):
+    """How a student is cut from an assistant."""
+
+    name: str = Field(min_length=1, description="What boards call it.")
+    bottleneck: int | None = Field(
+        default=None, ge=1, description="Width B of the word table; None keeps the assistant's full width."
+    )
+    layers: int = Field(ge=1, description="Stored layers K.")
+    repeats: int = Field(default=1, ge=1, description="Times R that the stored layers run: 1..K, 1..K, ...")
+    hidden: int | None = Field(
+        default=None, ge=1, description="Hidden size the assistant must have; None takes any."
+    )
+    summary: str = Field(default="", description="One line for listings.")
+
+
+class Budget(Frozen):
+    """How much data and training: the same for every method in one comparison.
+
+    Pairs seen count repetitions: a corpus of 2,000 pairs shown three times is 6,000 pairs.
+    """
+
+    name: str = Field(description="What boards call it.")
+    pairs_per_language: int | None = Field(
+        default=None, ge=1, description="Training pairs kept per language; None keeps all."
+    )
+    dev_pairs: int = Field(default=700, ge=8, description="Pairs held out of the corpus, over all languages.")
+    assistant_pairs: int = Field(ge=0, description="Pairs seen by the assistant's alignment (stage 1).")
+    student_pairs: int = Field(ge=1, description="Pairs seen by the student, over all its stages.")
+
+
+class TaskRef(Frozen):
+    """One MTEB task of a suite, and which of its subsets."""
+
+    task: str = Field(description="MTEB's name of the task.")
+    family: Family = Field(description="How its items are scored and compared.")
+    subsets: tuple[str, ...] = Field(min_length=1, description="MTEB's names of the subsets, in table order.")
+    split: str = Field(default="test", description="The split that is scored.")
+    loader: str | None = Field(
+        default=None, description="'module:Class' of a task that MTEB does not have; None asks mteb.get_task."
+    )
+
+
+class Suite(Frozen):
+    """A named set of tasks."""
+
+    name: str
+    summary: str
+    tasks: tuple[TaskRef, ...] = Field(min_length=1)
+    example: bool = Field(default=False, description="A working example: its scores are no benchmark.")
+
+    def families(self) -> tuple[Family, ...]:
+        """Return the families of the tasks, each once, in order."""
+        return tuple(dict.fromkeys(task.family for task in self.tasks))
+
+
+class EncoderRef(Frozen):
+    """An encoder found: what it is called, where it comes from and exactly which weights."""
+
+    name: str
+    origin: Literal["registered", "local", "data-root", "hub"]
+    fingerprint: str = Field(description="Changes whenever its embeddings may.")
+    revision: str | None = Field(default=None, description="Hub commit, where there is one.")
+
+
+class CorpusRef(Frozen):
+    """A source of parallel pairs, opened and identified."""
+
+    reference: str = Field(description="As given: 'scheme', 'scheme:argument' or 'scheme:argument?cap=N'.")
+    digest: str = Field(description="Of its bytes or its hub commit.")
+    note: str = Field(default="", description="What a reader of scores must be told, e.g. a shared domain.")
+
+
+class Data(Frozen):
+    """The training data of an experiment: which pairs, in which languages, without which texts."""
+
+    corpora: tuple[CorpusRef, ...] = Field(min_length=1)
+    languages: tuple[str, ...] = Field(min_length=1, description="ISO 639-1 codes of the non-English sides.")
+    pairs_per_language: int | None = Field(default=None, ge=1)
+    dev_pairs: int = Field(ge=8)
+    excluded: str = Field(description="Digest of the evaluation sentences that no pair may contain.")
+
+    def digest(self) -> str:
+        """Return the fingerprint of the prepared pairs (spelling of references left out)."""
+        facts: Json = {
+            "corpora": [
+                [corpus.digest, corpus.reference.partition("?")[2]]
+                for corpus in sorted(self.corpora, key=lambda corpus: corpus.digest)
+            ],
+            "languages": sorted(self.languages),
+            "pairs": self.pairs_per_language,
+            "dev": self.dev_pairs,
+            "excluded": self.excluded,
+        }
+        return fingerprint(facts)
+
+
+class Experiment(Frozen):
+    """Everything that decides a result."""
+
+    method: str
+    options: dict[str, Json] = Field(description="The method's options, defaults filled in.")
+    student: StudentSpec
+    teachers: tuple[EncoderRef, ...] = Field(
+        min_length=1, description="The first gives the target space; any others join the similarity matrix."
+    )
+    assistant: EncoderRef
+    data: Data
+    suite: Suite
+    budget: Budget
+    seed: int = Field(ge=0)
+    precision: Precision
+
+    @field_validator("teachers")
+    @classmethod
+    def _teachers_differ(cls, teachers: tuple[EncoderRef, ...]) -> tuple[EncoderRef, ...]:
+        if len({teacher.fingerprint for teacher in teachers}) != len(teachers):
+            raise ValueError("the teachers must differ")
+        return teachers
+
+    @property
+    def teacher(self) -> EncoderRef:
+        """The first teacher, whose space the student is trained into."""
+        return self.teachers[0]
+
+    def self_taught(self) -> bool:
+        """Return whether the assistant's own English side is the teacher."""
+        return self.teacher.fingerprint == self.assistant.fingerprint

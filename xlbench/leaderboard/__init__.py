@@ -1,0 +1,1 @@
+"""Records, and tables made from them."""

@@ -1,0 +1,74 @@
+"""A record: what one row of a board rests on. Written once, as JSON beside its item-level scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, ValidationError
+
+from xlbench.corpora.facts import CorpusFacts
+from xlbench.distill.outcome import StageOutcome
+from xlbench.errors import XlbenchError
+from xlbench.experiment import Experiment
+from xlbench.fingerprint import Frozen
+from xlbench.scoring.facts import Footprint, Machine, Speed
+from xlbench.scoring.scores import SuiteScores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCHEMA = 1
+KIND = "records"  # in the store
+FILE = "record.json"
+ITEMS = "items.parquet"
+
+Role = Literal["teacher", "assistant", "aligned", "student", "encoder"]
+
+
+class Provenance(Frozen):
+    """Where and with what a record was made."""
+
+    made: str = Field(description="UTC, ISO 8601.")
+    xlbench: str
+    git: str | None = Field(description="Commit of the checkout that xlbench ran from, '+changes' if it had any.")
+    machine: Machine
+
+
+class Record(Frozen):
+    """One row: an encoder, how it came to be, and how it did."""
+
+    version: Literal[1] = Field(default=1, alias="schema")
+    name: str = Field(description="What boards call the row.")
+    role: Role
+    source: str = Field(description="Fingerprint of the encoder or of the stage that made it.")
+    experiment: Experiment | None = Field(description="None for an encoder that was only scored.")
+    stages: tuple[StageOutcome, ...] = ()
+    corpus: CorpusFacts | None = None
+    scores: SuiteScores
+    footprint: Footprint
+    speed: Speed | None = None
+    provenance: Provenance
+
+    model_config = {**Frozen.model_config, "populate_by_name": True}
+
+
+def read_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        XlbenchError: It cannot be read, or is of another schema.
+    """
+    try:
+        return Record.model_validate_json(path.read_text("utf-8"))
+    except (OSError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise XlbenchError(f"Record '{path}' cannot be read: {first}", "Delete it and run its experiment again.") from error
+
+
+def records(home: Path, suite: str | None = None) -> Iterator[Record]:
+    """Yield the records of a store, oldest first; of one suite if given."""
+    found = [read_record(path) for path in home.glob(f"{KIND}/*/{FILE}")]
+    for record in sorted(found, key=lambda record: (record.provenance.made, record.name)):
+        if suite is None or record.scores.suite == suite:
+            yield record

@@ -1,0 +1,1 @@
+"""Runs: from a request to records, one call an arrow."""

@@ -1,0 +1,133 @@
+"""From a request to an experiment: every name looked up, every default filled in."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from xlbench.corpora.sources import open_corpus
+from xlbench.encoders.sources import find_encoder
+from xlbench.errors import XlbenchError
+from xlbench.experiment import Budget, Data, Experiment, StudentSpec
+from xlbench.names import look_up
+from xlbench.runs.request import complaint, validated
+from xlbench.scoring.tasks import evaluation_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xlbench.corpora.sources import OpenCorpus
+    from xlbench.experiment import EncoderRef, Precision
+    from xlbench.kinds import Method, Options
+    from xlbench.plugins import Registry
+    from xlbench.runs.request import Request
+    from xlbench.settings import Settings
+
+SELF = "assistant"  # as a teacher: the assistant's own English side
+
+
+def resolve(request: Request, registry: Registry, settings: Settings) -> tuple[Experiment, list[OpenCorpus]]:
+    """Look everything up.
+
+    Returns:
+        The experiment, and its corpora, opened.
+
+    Raises:
+        XlbenchError: A name is unknown, or a value does not fit.
+    """
+    method = look_up("method", request.method, registry.methods)
+    options = method_options(method, request.options)
+    student = student_spec(request.student, registry)
+    suite = look_up("suite", request.suite, registry.suites)
+    assistant = find_encoder(request.assistant, registry.encoders, settings)
+    teachers = [_teacher(name, assistant, registry, settings) for name in request.teacher]
+    corpora = [open_corpus(reference, registry.corpora, settings) for reference in request.corpus]
+    budget = _budget(request, registry)
+    data = Data(
+        corpora=tuple(corpus.ref for corpus in corpora),
+        languages=_languages(request.languages, corpora),
+        pairs_per_language=budget.pairs_per_language,
+        dev_pairs=budget.dev_pairs,
+        excluded=evaluation_digest(suite, settings),
+    )
+    try:
+        experiment = Experiment(
+            method=method.name,
+            options=options.model_dump(mode="json"),
+            student=student,
+            teachers=tuple(teachers),
+            assistant=assistant,
+            data=data,
+            suite=suite,
+            budget=budget,
+            seed=request.seed,
+            precision=_precision(request, settings),
+        )
+    except ValidationError as error:
+        raise complaint(error, "setting", None) from error
+    return experiment, corpora
+
+
+def method_options(method: Method, given: dict[str, bool | int | float | str]) -> Options:
+    """Return a method's options with defaults filled in.
+
+    Raises:
+        XlbenchError: An option is unknown, of the wrong kind or out of bounds.
+    """
+    return validated(method.options, dict(given), f"option of method {method.name}:")
+
+
+def student_spec(given: str | StudentSpec, registry: Registry) -> StudentSpec:
+    """Return a spec by name, from a TOML file, or as it is.
+
+    Raises:
+        XlbenchError: The name is unknown or the file holds no spec.
+    """
+    if isinstance(given, StudentSpec):
+        return given
+    if not given.endswith(".toml"):
+        return look_up("student", given, registry.students)
+    try:
+        settings = tomllib.loads(Path(given).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise XlbenchError(f"Student spec '{given}' cannot be read: {error}", "Give a TOML file or a name.") from error
+    return validated(StudentSpec, {"name": Path(given).stem, **settings}, f"entry of {given}:")
+
+
+def _teacher(name: str, assistant: EncoderRef, registry: Registry, settings: Settings) -> EncoderRef:
+    return assistant if name == SELF else find_encoder(name, registry.encoders, settings)
+
+
+def _budget(request: Request, registry: Registry) -> Budget:
+    budget = look_up("budget", request.budget, registry.budgets)
+    changed = {
+        field: value
+        for field in ("pairs_per_language", "assistant_pairs", "student_pairs")
+        if (value := getattr(request, field)) is not None and value != getattr(budget, field)
+    }
+    return budget.model_copy(update={**changed, "name": f"{budget.name}*"}) if changed else budget
+
+
+def _languages(wanted: tuple[str, ...], corpora: Sequence[OpenCorpus]) -> tuple[str, ...]:
+    there = sorted({language for corpus in corpora for language in corpus.languages()})
+    if not there:
+        raise XlbenchError(
+            f"There are no pairs in {', '.join(corpus.ref.reference for corpus in corpora)}.", "Name another --corpus."
+        )
+    missing = [language for language in wanted if language not in there]
+    if missing:
+        raise XlbenchError(
+            f"No corpus has pairs for {', '.join(missing)}.", f"There are pairs for: {', '.join(there)}."
+        )
+    return tuple(sorted(set(wanted))) or tuple(there)
+
+
+def _precision(request: Request, settings: Settings) -> Precision:
+    if request.precision != "auto":
+        return request.precision
+    from xlbench.encoders.runtime import choose_device, choose_precision
+
+    return choose_precision(choose_device(settings))

@@ -1,0 +1,36 @@
+"""Scoring an encoder by name, without an experiment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xlbench.encoders.runtime import choose_device, choose_precision
+from xlbench.encoders.sources import find_encoder, load_encoder
+from xlbench.names import look_up
+from xlbench.scoring.harness import score
+
+if TYPE_CHECKING:
+    from xlbench.plugins import Registry
+    from xlbench.scoring.harness import Scored
+    from xlbench.settings import Settings
+
+
+def score_encoder(name: str, suite: str, precision: str, registry: Registry, settings: Settings) -> Scored:
+    """Score an encoder on a suite.
+
+    Args:
+        name: A registered name, a directory or a hub id.
+        suite: Name of the suite.
+        precision: 'float32', 'bfloat16', or 'auto' for what the machine is good at.
+        registry: What plugins brought.
+        settings: Paths and switches.
+
+    Raises:
+        XlbenchError: A name is unknown, or the suite's data is missing.
+    """
+    tasks = look_up("suite", suite, registry.suites)
+    reference = find_encoder(name, registry.encoders, settings)
+    computed = choose_precision(choose_device(settings)) if precision == "auto" else precision
+    assert computed in ("float32", "bfloat16")
+    model = load_encoder(reference, registry.encoders, settings)
+    return score(model, tasks, settings, precision=computed, title=f"scoring {reference.name}")

@@ -1,0 +1,186 @@
+"""Scoring an encoder on a suite with MTEB's own task classes."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from xlbench.encoders.encode import encode
+from xlbench.errors import XlbenchError
+from xlbench.progress import progress
+from xlbench.scoring.declared import mteb_version
+from xlbench.scoring.items import Items, ItemScores, main_score, number_items
+from xlbench.scoring.quiet import quiet_mteb, randomness_kept
+from xlbench.scoring.scores import MAIN_METRIC, SubsetScores, SuiteScores, TaskScores, family_means
+from xlbench.scoring.tasks import Columns, data_identity, load_task, read_data
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mteb.abstasks import AbsTask
+    from numpy.typing import NDArray
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.experiment import Precision, Suite, TaskRef
+    from xlbench.scoring.table import SentenceTable
+    from xlbench.settings import Settings
+
+# Sound encoders stay below: multilingual-e5-small, whose cosines are all high, has about 0.8.
+COLLAPSED = 0.99
+TOLERANCE = 1e-6  # points, between MTEB's main score and that of the kept items
+
+
+class Scored(NamedTuple):
+    """Scores for records, and the items behind them for the bootstrap."""
+
+    scores: SuiteScores
+    items: Items
+
+
+def score(
+    model: SentenceTransformer, suite: Suite, settings: Settings, *, precision: Precision, title: str
+) -> Scored:
+    """Score an encoder on a suite.
+
+    The distinct sentences of all tasks are encoded once, in one pass with a progress bar; MTEB's tasks then
+    take them from memory. Nothing here is random: the same weights on the same machine score the same.
+
+    Args:
+        model: The encoder.
+        suite: What to score it on.
+        settings: Where the data is.
+        precision: What the encoder computes in; embeddings are compared in float32.
+        title: What the progress bar says.
+
+    Raises:
+        XlbenchError: A task or its data is missing, a task is listed twice, or the embeddings are not finite.
+    """
+    tasks = _load(suite, settings)
+    texts = list(
+        dict.fromkeys(text for _, _, subsets in tasks for it in subsets for text in (*it.first, *it.second))
+    )
+    began = time.perf_counter()
+    with progress(title, len(texts), quiet=settings.quiet) as advance:
+        embeddings = encode(model, texts, precision=precision, advance=advance)
+    seconds = time.perf_counter() - began
+    if not np.isfinite(embeddings).all():
+        raise XlbenchError(
+            f"The encoder gives embeddings that are not finite for sentences of suite '{suite.name}'.",
+            "Its training has diverged: train with a lower learning rate, or in float32.",
+        )
+    with randomness_kept():
+        from xlbench.scoring.table import SentenceTable
+    table = SentenceTable(texts, embeddings, partial(encode, model, precision=precision))
+    scores: dict[str, TaskScores] = {}
+    items: Items = {}
+    for ref, task, subsets in tasks:
+        by_subset, kept = _evaluate(table, ref, task, subsets)
+        scores[ref.task] = TaskScores(
+            family=ref.family,
+            split=ref.split,
+            metric=MAIN_METRIC[ref.family],
+            data=data_identity(ref, settings),
+            subsets=by_subset,
+        )
+        items.update({(ref.task, subset): it for subset, it in kept.items()})
+    similarity = mean_cosine(embeddings)
+    return Scored(
+        SuiteScores(
+            suite=suite.name,
+            example=suite.example,
+            tasks=scores,
+            families=family_means(scores.values()),
+            sentences=len(texts),
+            mean_cosine=similarity,
+            collapsed=similarity > COLLAPSED,
+            encode_seconds=seconds,
+            precision=precision,
+            mteb_version=mteb_version(),
+        ),
+        items,
+    )
+
+
+def mean_cosine(embeddings: NDArray[np.float32]) -> float:
+    """Return the mean cosine of two different rows of [n, dimension].
+
+    The sum over all ordered pairs of unit vectors is the squared length of their sum; the n pairs of a vector
+    with itself give n.
+    """
+    rows = len(embeddings)
+    if rows < 2:
+        return 0.0
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    total = (embeddings / np.maximum(lengths, 1e-12)).sum(axis=0, dtype=np.float64)
+    return float((total @ total - rows) / (rows * (rows - 1)))
+
+
+def _load(suite: Suite, settings: Settings) -> list[tuple[TaskRef, AbsTask, list[Columns]]]:
+    names = [ref.task for ref in suite.tasks]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise XlbenchError(
+            f"Suite '{suite.name}' lists {', '.join(sorted(twice))} more than once.",
+            "Give one entry all its subsets; score another split in a suite of its own.",
+        )
+    loaded = [(ref, load_task(ref, settings)) for ref in suite.tasks]
+    return [(ref, task, read_data(task, ref)) for ref, task in loaded]
+
+
+def _evaluate(
+    table: SentenceTable, ref: TaskRef, task: AbsTask, subsets: list[Columns]
+) -> tuple[dict[str, SubsetScores], dict[str, ItemScores]]:
+    """Let MTEB evaluate a task; return scores and items by subset."""
+    with TemporaryDirectory(prefix="xlbench-") as folder, quiet_mteb(), randomness_kept():
+        found = task.evaluate(
+            table,
+            ref.split,
+            subsets_to_run=list(ref.subsets),
+            encode_kwargs={"batch_size": 4096, "show_progress_bar": False},
+            prediction_folder=Path(folder),
+        )
+        predictions = json.loads(Path(folder, task.prediction_file_name).read_text("utf-8"))
+    items = {
+        columns.subset: ItemScores(
+            item=numbers,
+            prediction=_predictions(predictions, ref, columns.subset),
+            gold=np.asarray(columns.gold, np.float32),
+        )
+        for columns, numbers in zip(subsets, number_items(ref.family, subsets), strict=True)
+    }
+    scores = {subset: _scores(ref, subset, found[subset], kept) for subset, kept in items.items()}
+    return scores, items
+
+
+def _scores(ref: TaskRef, subset: str, found: Mapping[str, object], items: ItemScores) -> SubsetScores:
+    """Return MTEB's metrics of a subset, having made sure that the kept items give its main score."""
+    metrics = {
+        name: 0.0 if np.isnan(value) else 100 * float(value)
+        for name, value in found.items()
+        if isinstance(value, (int, float))
+        and name != "main_score"  # ours is the family's, whatever the task's
+    }
+    main = metrics[MAIN_METRIC[ref.family]]
+    again = main_score(ref.family, items.prediction, items.gold)
+    if abs(main - again) > TOLERANCE:
+        raise XlbenchError(
+            f"MTEB scores {ref.task} {subset} with {main:.4f}, and its items give {again:.4f}.",
+            "This task computes its score in a way of its own: leave it out of the suite.",
+        )
+    return SubsetScores(items=len(items.item), main=main, metrics=metrics)
+
+
+def _predictions(found: Mapping[str, Mapping[str, object]], ref: TaskRef, subset: str) -> NDArray[np.float32]:
+    """Return what MTEB's prediction file says of one subset."""
+    # A task with a column per language keeps all its pairs under one name.
+    of_split = found["parallel" if "parallel" in found else subset][ref.split]
+    assert isinstance(of_split, dict)
+    if ref.family == "sts":
+        return np.asarray(of_split["cosine_scores"], np.float32)
+    neighbours = of_split[subset] if subset in of_split else of_split["sentence1-sentence2"]
+    return np.asarray([neighbour["corpus_id"] for neighbour in neighbours], np.float32)

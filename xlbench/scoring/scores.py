@@ -1,0 +1,63 @@
+"""What scoring gives: numbers per task and subset, and their means. Light: imports no torch."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from xlbench.experiment import Family, Precision  # noqa: TC001 - pydantic reads them at run time
+from xlbench.fingerprint import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAIN_METRIC: dict[Family, str] = {"sts": "cosine_spearman", "bitext": "f1"}
+
+
+class SubsetScores(Frozen):
+    """The scores of one subset."""
+
+    items: int = Field(ge=1, description="Sentence pairs.")
+    main: float = Field(description="The family's main metric, times 100.")
+    metrics: dict[str, float] = Field(description="All metrics of MTEB's task, by its names, times 100.")
+
+
+class TaskScores(Frozen):
+    """The scores of one task."""
+
+    family: Family
+    split: str
+    metric: str = Field(description="MTEB's name of the main metric.")
+    data: str = Field(description="'sha256:...' of a local copy, or hub name and revision.")
+    subsets: dict[str, SubsetScores] = Field(description="In table order.")
+
+    def mean(self) -> float:
+        """Return the mean main score over the subsets, each counting the same."""
+        return fmean(subset.main for subset in self.subsets.values())
+
+
+class SuiteScores(Frozen):
+    """The scores of an encoder on a suite."""
+
+    suite: str
+    example: bool = Field(description="The suite is a working example: these scores are no benchmark.")
+    tasks: dict[str, TaskScores] = Field(description="By MTEB's names, in table order.")
+    families: dict[Family, float] = Field(
+        description="Mean main score: over the subsets of a task, then over the family's tasks."
+    )
+    sentences: int = Field(ge=1, description="Distinct sentences, each encoded once.")
+    mean_cosine: float = Field(description="Mean cosine of two different sentences of the suite.")
+    collapsed: bool = Field(description="All sentences look alike to the encoder; its scores mean nothing.")
+    encode_seconds: float = Field(ge=0, description="Time that encoding the sentences took.")
+    precision: Precision
+    mteb_version: str
+
+
+def family_means(tasks: Iterable[TaskScores]) -> dict[Family, float]:
+    """Return the mean of the task means, family by family, in order of first appearance."""
+    means: dict[Family, list[float]] = {}
+    for task in tasks:
+        means.setdefault(task.family, []).append(task.mean())
+    return {family: fmean(values) for family, values in means.items()}

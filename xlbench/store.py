@@ -1,0 +1,213 @@
+"""The store: content-addressed directories, each written whole or not at all.
+
+``<home>/<kind>/<key>/`` holds the files of one entry and ``entry.json``: when and how it was made, and the
+SHA-256 of every file. An entry is built in ``<home>/partial/<kind>-<key>/`` under a lock and renamed into
+place, so a reader never sees half of one, and a build that was killed resumes from what it left there.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from xlbench.errors import XlbenchError
+from xlbench.fingerprint import Frozen, Json, file_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MANIFEST = "entry.json"
+
+
+class Manifest(Frozen):
+    """What ``entry.json`` says."""
+
+    kind: str
+    key: str
+    made: float
+    seconds: float
+    facts: dict[str, Json]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished entry.
+
+    Attributes:
+        path: Its directory.
+        manifest: What it says of itself.
+        reused: Whether it was there before this call.
+    """
+
+    path: Path
+    manifest: Manifest
+    reused: bool
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turn a full disk or a forbidden write into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise XlbenchError(
+                f"The disk is full: writing {error.filename or 'the store'} failed.",
+                "Free some room (`xlbench store prune`) or set XLBENCH_HOME to another disk; the run resumes.",
+            ) from error
+        if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
+            raise XlbenchError(
+                f"'{error.filename}' cannot be written: {error.strerror}.",
+                "Set XLBENCH_HOME to a directory of yours.",
+            ) from error
+        raise
+
+
+def _on_disk(function: Callable[P, R]) -> Callable[P, R]:
+    @wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        with disk_errors():
+            return function(*args, **kwargs)
+
+    return guarded
+
+
+def entry_path(home: Path, kind: str, key: str) -> Path:
+    """Return where an entry is, or would be."""
+    return home / kind / key
+
+
+def read_entry(home: Path, kind: str, key: str, *, verify: bool = True) -> Entry | None:
+    """Return a finished entry; None when there is none or it does not match its checksums.
+
+    Args:
+        home: The store.
+        kind: Which sort of entry.
+        key: Its fingerprint.
+        verify: Compare every file with its checksum; without it only the manifest is read.
+    """
+    path = entry_path(home, kind, key)
+    try:
+        manifest = Manifest.model_validate_json((path / MANIFEST).read_text("utf-8"))
+    except (OSError, ValidationError):
+        return None
+    if verify and not is_whole(path, manifest):
+        return None
+    return Entry(path, manifest, reused=True)
+
+
+def is_whole(path: Path, manifest: Manifest) -> bool:
+    """Return whether every file of an entry has the checksum that its manifest gives."""
+    try:
+        return all(file_digest(path / name) == digest for name, digest in manifest.files.items())
+    except OSError:
+        return False
+
+
+@_on_disk
+def get_or_build(
+    home: Path,
+    kind: str,
+    key: str,
+    build: Callable[[Path], dict[str, Json]],
+    *,
+    waiting: Callable[[], None] | None = None,
+) -> Entry:
+    """Return the entry, building it if it is missing or damaged.
+
+    Args:
+        home: The store.
+        kind: Which sort of entry.
+        key: Its fingerprint.
+        build: Fills the directory it is given and returns facts for the manifest. The directory may hold what
+            an earlier, killed build left, for it to resume from; ``scratch`` in it is not kept.
+        waiting: Called once when another process is building the same entry, which is then waited for.
+
+    Raises:
+        XlbenchError: The disk is full or read-only.
+    """
+    if entry := read_entry(home, kind, key):
+        return entry
+    target = entry_path(home, kind, key)
+    partial = home / "partial" / f"{kind}-{key}"
+    locks = home / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with _locked(locks / f"{kind}-{key}.lock", waiting):
+        if entry := read_entry(home, kind, key):
+            return entry
+        if target.exists():  # damaged: its checksums do not match
+            shutil.rmtree(target)
+        partial.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        facts = build(partial)
+        shutil.rmtree(partial / "scratch", ignore_errors=True)
+        files = {
+            str(path.relative_to(partial)): file_digest(path)
+            for path in sorted(partial.rglob("*"))
+            if path.is_file() and path.name != MANIFEST
+        }
+        manifest = Manifest(
+            kind=kind, key=key, made=time.time(), seconds=time.monotonic() - began, facts=facts, files=files
+        )
+        write_atomically(partial / MANIFEST, manifest.model_dump_json(indent=1))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(target)
+    return Entry(target, manifest, reused=False)
+
+
+@contextmanager
+def _locked(path: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if waiting is not None:
+            waiting()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@_on_disk
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old or the new content, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def entries(home: Path) -> Iterator[Manifest]:
+    """Yield the manifests of all finished entries, by kind and age."""
+    found = []
+    for path in home.glob(f"*/*/{MANIFEST}"):
+        if path.parent.parent.name == "partial":
+            continue
+        try:
+            found.append(Manifest.model_validate_json(path.read_text("utf-8")))
+        except (OSError, ValidationError, json.JSONDecodeError):
+            continue
+    yield from sorted(found, key=lambda manifest: (manifest.kind, manifest.made))

@@ -1,0 +1,1 @@
+"""Students: stock transformers encoders with parts exchanged."""

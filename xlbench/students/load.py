@@ -1,0 +1,46 @@
+"""Saving a student as a SentenceTransformer directory, and loading it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xlbench.errors import XlbenchError
+from xlbench.students import architecture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sentence_transformers import SentenceTransformer
+
+
+def save_student(model: SentenceTransformer, path: Path) -> None:
+    """Write the model, its tokenizer and its pipeline to a directory; weights as safetensors.
+
+    Args:
+        model: A student or any other SentenceTransformer.
+        path: A directory that is made; inside a store entry, which is renamed into place when whole.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
+
+
+def load_student(path: Path) -> SentenceTransformer:
+    """Load a saved student, or any other local SentenceTransformer directory.
+
+    No code from the directory is run. ``SentenceTransformer(path)`` gives the same model once
+    :func:`xlbench.register` (or any import of :mod:`xlbench.students.architecture`) has made the student
+    architectures known to transformers.
+
+    Raises:
+        XlbenchError: There is no such model.
+    """
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    architecture.register()
+    if not (path / "modules.json").is_file():
+        raise XlbenchError(f"There is no model in '{path}' (no modules.json).", "Name a directory that xlbench saved.")
+    return SentenceTransformer(str(path), device="cpu", local_files_only=True)

@@ -1,0 +1,150 @@
+"""Cutting a student out of an assistant: bottleneck, kept layers, centre; weights are carried over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from transformers import BertModel, XLMRobertaModel
+
+from xlbench.errors import XlbenchError
+from xlbench.students.architecture import (
+    BottleneckEmbedding,
+    LoopedLayers,
+    StudentBertConfig,
+    StudentBertModel,
+    StudentXLMRobertaConfig,
+    StudentXLMRobertaModel,
+)
+from xlbench.students.shape import Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from xlbench.students.architecture import StudentModel
+
+Choice = Literal["spaced", "first", "last"]
+
+
+def shape_of(model: BertModel | XLMRobertaModel) -> Shape:
+    """Return the shape of an encoder, stock or student."""
+    config = model.config
+    return Shape(
+        architecture="bert" if isinstance(model, BertModel) else "xlm-roberta",
+        vocabulary=config.vocab_size,
+        hidden=config.hidden_size,
+        intermediate=config.intermediate_size,
+        positions=config.max_position_embeddings,
+        types=config.type_vocab_size,
+        layers=config.num_hidden_layers,
+        repeats=getattr(config, "repeats", 1),
+        bottleneck=getattr(config, "bottleneck", None),
+        pooler=model.pooler is not None,
+    )
+
+
+def as_student(model: BertModel | XLMRobertaModel) -> StudentModel:
+    """Return the encoder as a student model with the same weights (a student is returned as it is)."""
+    if isinstance(model, StudentBertModel | StudentXLMRobertaModel):
+        return model
+    settings = model.config.to_dict()
+    settings.pop("model_type", None)
+    student: StudentModel
+    if isinstance(model, BertModel):
+        student = StudentBertModel(StudentBertConfig(**settings), add_pooling_layer=model.pooler is not None)
+    elif isinstance(model, XLMRobertaModel):
+        student = StudentXLMRobertaModel(
+            StudentXLMRobertaConfig(**settings), add_pooling_layer=model.pooler is not None
+        )
+    else:
+        raise XlbenchError(
+            f"A student cannot be cut from a {type(model).__name__}.", "The assistant must be a BERT or an XLM-R."
+        )
+    student.load_state_dict(model.state_dict(), strict=True)
+    return student
+
+
+def chosen_layers(available: int, kept: int, choice: Choice) -> list[int]:
+    """Return the 0-based indices of the layers that a student keeps, ascending.
+
+    ``spaced`` spreads them over the depth, first and last included (6 of 12: 0 2 4 7 9 11), ``first`` and
+    ``last`` take them from one end.
+    """
+    if choice == "first":
+        return list(range(kept))
+    if choice == "last":
+        return list(range(available - kept, available))
+    return [int(round(index)) for index in np.linspace(0, available - 1, kept)]
+
+
+def keep_layers(student: StudentModel, layers: int, repeats: int, choice: Choice) -> None:
+    """Keep ``layers`` of the layers and run them ``repeats`` times.
+
+    Raises:
+        XlbenchError: There are not that many layers.
+    """
+    shape_of(student).with_layers(layers, repeats)
+    stored = list(student.encoder.layer)
+    kept: list[nn.Module] = [stored[index] for index in chosen_layers(len(stored), layers, choice)]
+    student.encoder.layer = LoopedLayers(kept, repeats)
+    student.config.num_hidden_layers = layers
+    student.config.repeats = repeats
+
+
+def cut_bottleneck(
+    student: StudentModel,
+    width: int,
+    weights: np.ndarray | None,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Exchange the word table for a V x ``width`` one and a map back to the hidden size.
+
+    With ``weights`` the two are the best rank-``width`` factors of the old table E in the weighted least-squares
+    sense: the eigenvectors of sum_t w_t e_t e_t' with the largest eigenvalues (Eckart & Young, 1936, on rows
+    scaled by the square roots of the weights). Without, both are random as in the paper.
+
+    Args:
+        student: Changed in place.
+        width: Columns of the new table.
+        weights: How much each of the V tokens counts, float [V], all positive; None for a random start.
+        generator: Source of the random start.
+
+    Raises:
+        XlbenchError: The width does not fit.
+    """
+    shape_of(student).with_bottleneck(width)
+    old = student.embeddings.word_embeddings
+    table = old.weight.detach()
+    new = BottleneckEmbedding(table.shape[0], width, table.shape[1], old.padding_idx)
+    with torch.no_grad():
+        if weights is None:
+            deviation = student.config.initializer_range
+            new.table.weight.normal_(0.0, deviation, generator=generator)
+            new.up.weight.normal_(0.0, deviation, generator=generator)
+        else:
+            rows = table.double()
+            scale = torch.as_tensor(weights, dtype=torch.float64)
+            moment = rows.T @ (rows * (scale / scale.sum()).unsqueeze(1))
+            # eigh sorts ascending; the sign of an eigenvector is arbitrary, fixed here for determinism.
+            basis = torch.linalg.eigh(moment).eigenvectors.flip(1)[:, :width]
+            basis *= basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()
+            new.table.weight.copy_(rows @ basis)
+            new.up.weight.copy_(basis)
+    student.embeddings.word_embeddings = new
+    student.config.bottleneck = width
+
+
+def shift_output(model: BertModel | XLMRobertaModel, shift: np.ndarray) -> None:
+    """Add a constant, float [H], to every token's output, and so to the mean-pooled sentence embedding.
+
+    It goes into the bias of the last layer's LayerNorm: no parameter is added. Only for layers that run once.
+
+    Raises:
+        XlbenchError: The layers are looped, so that the last one also runs earlier.
+    """
+    if shape_of(model).repeats > 1:
+        raise XlbenchError("The output of looped layers cannot be shifted.", "Centre the assistant before looping it.")
+    norm = list(model.encoder.layer)[-1].output.LayerNorm
+    with torch.no_grad():
+        norm.bias += torch.as_tensor(shift, dtype=norm.bias.dtype)
