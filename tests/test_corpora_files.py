@@ -84,16 +84,17 @@ def test_malformed_rows_are_located(
 def test_damaged_gzip(tmp_path: Path, settings: Settings) -> None:
     lines = "".join(f"English {n * 7919}\tDeutsch {n * 104729}\n" for n in range(5000))
     whole = gzip.compress(lines.encode())
-    flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 0xFF
-    for number, content in enumerate((whole[: len(whole) // 2], ROWS.encode(), bytes(flipped))):
+    # The header takes 10 bytes; a first block of all ones is of a type that does not exist.
+    broken = whole[:10] + b"\xff" * 20 + whole[30:]
+    wrong = whole[:-8] + bytes(4) + whole[-4:]  # its checksum
+    for number, content in enumerate((whole[: len(whole) // 2], ROWS.encode(), broken, wrong)):
         path = tmp_path / str(number) / "en-de.tsv.gz"
         path.parent.mkdir()
         path.write_bytes(content)
         with pytest.raises(XlbenchError) as caught:
             list(open_tsv(str(path), settings).pairs("de"))
         assert str(path) in caught.value.problem
-    with pytest.raises(XlbenchError, match="cut off after line [1-9]"):
+    with pytest.raises(XlbenchError, match=r"cut off after line [1-9]"):
         list(open_tsv(str(tmp_path / "0"), settings).pairs("de"))
 
 
@@ -106,7 +107,9 @@ def test_where_relative_paths_are_looked_up(
     monkeypatch.chdir(here)
     with pytest.raises(XlbenchError) as caught:
         open_tsv("mine", settings)
-    assert all(str(place) in caught.value.problem for place in ("mine", settings.data_root / "parallel" / "mine"))
+    assert all(
+        str(place) in caught.value.problem for place in ("mine", settings.data_root / "parallel" / "mine")
+    )
     # Each of these places comes before those filled so far.
     for place in (settings.data_root / "parallel", settings.data_root, here):
         (place / "mine").mkdir()

@@ -36,6 +36,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     (root / "plain" / "README.md").write_text("no pairs", "utf-8")
     with serve(tmp_path / "hub") as running:
         monkeypatch.setattr(constants, "ENDPOINT", running.endpoint)
+        # Made of the endpoint when the client is imported.
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")[1:]
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "".join((running.endpoint, *template)))
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
@@ -73,7 +76,7 @@ def test_offline_goes_on_with_what_was_fetched(hub: Hub, settings: Settings) -> 
     assert again.ref == online.ref
     assert prepare(data_of(again), [again], set, offline).digest == made.digest
     assert list(again.corpus.pairs("de")) == numbered(100, "de")
-    with pytest.raises(XlbenchError, match="en-fr.*cannot be fetched"):
+    with pytest.raises(XlbenchError, match=r"en-fr.*cannot be fetched"):
         list(again.corpus.pairs("fr"))
     assert len(hub.requests) == asked
 
@@ -121,3 +124,6 @@ def test_a_copy_under_the_data_root_comes_first(hub: Hub, settings: Settings) ->
     assert not hub.requests
     with pytest.raises(XlbenchError, match="holds no parallel pairs"):
         open_hub("org/plain", rooted)
+    # Which commit a copy is of cannot be told, so a named one comes from the hub.
+    commit = commit_of(hub.root / "datasets" / "org" / "talks")
+    assert commit[:12] in open_hub(f"org/talks@{commit}", rooted).note

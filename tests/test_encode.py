@@ -50,8 +50,19 @@ def test_bfloat16_stays_near_float32(model: SentenceTransformer) -> None:
     cosines = (rough * exact).sum(1)
     assert not np.array_equal(rough, exact)  # it did compute in bfloat16
     assert cosines.min() > 1 - 1e-3
-    # Normalisation comes after the cast back, so lengths are exact to float32.
-    np.testing.assert_allclose(np.linalg.norm(rough, axis=1), 1, atol=1e-6)
+
+
+def test_pooling_stays_in_float32_after_a_bfloat16_transformer(model: SentenceTransformer) -> None:
+    def halve(module: torch.nn.Module, given: object, features: dict[str, torch.Tensor]) -> None:
+        features["token_embeddings"] = features["token_embeddings"].bfloat16()
+
+    hook = model[0].register_forward_hook(halve)
+    try:
+        vectors = encode(model, sentences(50), precision="bfloat16")
+    finally:
+        hook.remove()
+    # Normalised in bfloat16, lengths would be off by up to 2**-8.
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
 def test_embeddings_level_is_the_mean_before_any_layer(model: SentenceTransformer) -> None:

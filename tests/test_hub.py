@@ -7,16 +7,19 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from fixtures_encoders import toy_encoder
 from hub_server import Hub, commit_of, serve
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 # Each step finds an encoder and, if told so, loads it; what came of it is printed, one JSON object a step.
 CLIENT = """
 import json, sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 from xlbench.encoders.sources import find_encoder, load_encoder
 from xlbench.errors import XlbenchError
 from xlbench.experiment import EncoderRef
@@ -132,7 +135,8 @@ def test_the_server_serves_datasets_too(tmp_path: Path) -> None:
     (folder / "en-de").mkdir(parents=True)
     (folder / "en-de" / "train.jsonl").write_text('{"english": "a", "non_english": "b"}\n')
     (folder / "README.md").write_text(
-        "---\nconfigs:\n- config_name: en-de\n  data_files:\n  - split: train\n    path: en-de/train.jsonl\n---\n"
+        "---\nconfigs:\n- config_name: en-de\n"
+        "  data_files:\n  - split: train\n    path: en-de/train.jsonl\n---\n"
     )
     code = (
         "import datasets, sys\n"

@@ -21,7 +21,8 @@ REFS = {ref.task: ref for ref in PAPER.tasks}
 
 
 def loaded(name: str, tmp_path: Path, data_root: Path) -> list[Columns]:
-    return read_data(load_task(REFS[name], toy_settings(tmp_path, data_root)), REFS[name])
+    settings = toy_settings(tmp_path, data_root)
+    return read_data(load_task(REFS[name], settings), REFS[name], settings)
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -55,26 +55,39 @@ def test_bitext_is_the_f1_of_nearest_neighbours(tmp_path: Path) -> None:
 def test_a_column_per_language_is_scored_by_subset(tmp_path: Path) -> None:
     result = scored(tmp_path)
     subsets = result.scores.tasks["ToyParallel"].subsets
-    # xx-en: 'a a' finds a, 'a b b' finds b. en-yy: both find the other one's translation.
-    assert {name: subset.main for name, subset in subsets.items()} == {"xx-en": 100.0, "en-yy": 0.0}
+    # xx-en: 'a a' finds a, 'a b b' finds b, and back. en-yy: both find the other one's translation.
+    mains = {name: subset.main for name, subset in subsets.items()}
+    assert mains == {"xx-en": 100.0, "en-xx": 100.0, "en-yy": 0.0}
     assert result.items["ToyParallel", "en-yy"].prediction.tolist() == [1, 0]
 
 
 def test_means_are_over_subsets_and_then_over_tasks(tmp_path: Path) -> None:
     scores = scored(tmp_path).scores
-    # STS: (100 + 80 + 80) / 3. Bitext: ToyBitext (500/9 + 100) / 2 = 700/9 and ToyParallel 50.
+    # STS: (100 + 80 + 80) / 3. Bitext: ToyBitext (500/9 + 100) / 2 = 700/9 and ToyParallel 200/3.
     assert scores.families == {
         "sts": pytest.approx(260 / 3, abs=1e-9),
-        "bitext": pytest.approx((700 / 9 + 50) / 2, abs=1e-9),
+        "bitext": pytest.approx((700 / 9 + 200 / 3) / 2, abs=1e-9),
     }
 
 
 def test_each_distinct_sentence_is_encoded_once(tmp_path: Path) -> None:
     counts = WordCounts()
     result = scored(tmp_path, toy_encoder(counts))
-    # STS: a, a b, a b c d, b. Bitext adds a b b b, c, d d, d. Parallel adds a a, a b b.
-    assert sorted(counts.asked) == ["a", "a a", "a b", "a b b", "a b b b", "a b c d", "b", "c", "d", "d d"]
-    assert result.scores.sentences == 10
+    # STS: a, a b, a b c d, b. Bitext adds a b b b, c, d d, d, b b. Parallel adds a a, a b b.
+    assert sorted(counts.asked) == [
+        "a",
+        "a a",
+        "a b",
+        "a b b",
+        "a b b b",
+        "a b c d",
+        "b",
+        "b b",
+        "c",
+        "d",
+        "d d",
+    ]
+    assert result.scores.sentences == 11
 
 
 def test_items_give_the_main_scores_again(tmp_path: Path) -> None:
@@ -91,7 +104,7 @@ def test_translations_of_an_item_share_its_number(tmp_path: Path) -> None:
     assert numbers["ToySTS", "zz"] == [0, 1, 2, 3]
     # yy has the golds of xx, row by row.
     assert numbers["ToySTS", "xx"] == numbers["ToySTS", "yy"] == [4, 5, 6, 7]
-    # The pair (b, b) is in both subsets.
+    # (b, b) and (b b, b) share the second sentence.
     assert numbers["ToyBitext", "xx-en"] == [0, 1, 2]
     assert numbers["ToyBitext", "yy-en"] == [3, 1]
 

@@ -15,7 +15,8 @@ from xlbench_plugins.suites import PAPER, STARTER
 from xlbench import XlbenchError
 from xlbench.experiment import Suite, TaskRef
 from xlbench.scoring.declared import Declared, declared
-from xlbench.scoring.tasks import data_identity, evaluation_digest, evaluation_texts, load_task, read_data
+from xlbench.scoring.identity import data_identity
+from xlbench.scoring.tasks import evaluation_digest, evaluation_texts, load_task, read_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ def test_the_local_copy_is_read_and_the_class_left_alone(tmp_path: Path, local_s
 
     settings = toy_settings(tmp_path, local_sts17)
     task = load_task(STS17, settings)
-    columns = read_data(task, STS17)
+    columns = read_data(task, STS17, settings)
     assert [it.subset for it in columns] == ["en-en", "en-de"]
     assert list(columns[1].first) == ["en-de 0", "en-de 1", "en-de 2"]
     assert list(columns[1].gold) == [0.0, 1.0, 2.0]
@@ -68,14 +69,15 @@ def test_a_local_copy_that_lacks_a_subset_is_told(tmp_path: Path, local_sts17: P
     ref = STS17.model_copy(update={"subsets": ("en-en", "nl-en")})
     settings = toy_settings(tmp_path, local_sts17)
     with pytest.raises(XlbenchError, match=r"task STS17 .* has no 'nl-en'"):
-        read_data(load_task(ref, settings), ref)
+        read_data(load_task(ref, settings), ref, settings)
 
 
 def test_a_broken_local_copy_is_told(tmp_path: Path, local_sts17: Path) -> None:
     damaged = local_sts17 / "datasets" / STS17_DATA / "test" / "en-de.jsonl.gz"
     damaged.write_bytes(damaged.read_bytes()[:30])
+    settings = toy_settings(tmp_path, local_sts17)
     with pytest.raises(XlbenchError, match=r"task STS17 .* cannot be read"):
-        read_data(load_task(STS17, toy_settings(tmp_path, local_sts17)), STS17)
+        read_data(load_task(STS17, settings), STS17, settings)
 
 
 def test_offline_without_a_copy_names_the_place_and_the_command(tmp_path: Path) -> None:
@@ -89,8 +91,23 @@ def test_offline_without_a_copy_names_the_place_and_the_command(tmp_path: Path) 
 def test_without_a_data_root_the_hub_is_used_when_online(tmp_path: Path) -> None:
     online = toy_settings(tmp_path).model_copy(update={"offline": False})
     assert load_task(STS17, online).metadata.dataset["path"] == STS17_DATA
-    with pytest.raises(XlbenchError, match="--data-root"):
-        load_task(STS17, toy_settings(tmp_path))
+
+
+def test_offline_without_a_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    settings = toy_settings(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    # The hub library knows that it is offline, and may have the data in its cache; here it has not.
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        XlbenchError, match=r"--local-dir DATA_ROOT/datasets/mteb/sts17.*--data-root DATA_ROOT"
+    ):
+        read_data(load_task(STS17, settings), STS17, settings)
+    # Only we know, and it would go online.
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    with pytest.raises(XlbenchError, match="--data-root DATA_ROOT"):
+        load_task(STS17, settings)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +192,6 @@ def test_evaluation_texts_hold_both_sides(tmp_path: Path) -> None:
     texts = list(
         evaluation_texts(SUITE.model_copy(update={"tasks": (BITEXT, PARALLEL)}), toy_settings(tmp_path))
     )
-    # ToyBitext has 3 + 2 pairs, ToyParallel 2 + 2: 18 sentences, of which these are distinct.
-    assert len(texts) == 18
-    assert set(texts) == {"a", "b", "a b b b", "c", "d d", "d", "a a", "a b b"}
+    # ToyBitext has 3 + 2 pairs, ToyParallel 2 + 2 + 2: 22 sentences, of which these are distinct.
+    assert len(texts) == 22
+    assert set(texts) == {"a", "b", "a b b b", "c", "d d", "d", "b b", "a a", "a b b"}

@@ -1,4 +1,4 @@
-"""Toys for the scoring tests: encoders whose cosines can be worked out by hand, and tasks made of such texts."""
+"""Toys for the scoring tests: encoders whose cosines can be worked out by hand, and tasks for them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ToySTS(AbsTaskSTS):
 
 
 class ToyBitext(AbsTaskBitextMining):
-    """The third row finds the second one's translation. 'xx' and 'yy' share the sentence 'b' only."""
+    """The third row of xx-en finds the second one's translation. The subsets share the translation 'b'."""
 
     metadata = TaskMetadata(
         name="ToyBitext",
@@ -87,7 +87,7 @@ class ToyBitext(AbsTaskBitextMining):
     def load_data(self, **_options: object) -> None:
         pairs = {
             "xx-en": {"sentence1": ["a", "b", "a b b b"], "sentence2": ["a", "b", "c"]},
-            "yy-en": {"sentence1": ["d d", "b"], "sentence2": ["d", "b"]},
+            "yy-en": {"sentence1": ["d d", "b b"], "sentence2": ["d", "b"]},
         }
         self.dataset = {
             subset: DatasetDict({"test": Dataset.from_dict(columns)}) for subset, columns in pairs.items()
@@ -119,6 +119,6 @@ BITEXT = TaskRef(
     task="ToyBitext", family="bitext", subsets=("xx-en", "yy-en"), loader="toy_scoring:ToyBitext"
 )
 PARALLEL = TaskRef(
-    task="ToyParallel", family="bitext", subsets=("xx-en", "en-yy"), loader="toy_scoring:ToyParallel"
+    task="ToyParallel", family="bitext", subsets=("xx-en", "en-xx", "en-yy"), loader="toy_scoring:ToyParallel"
 )
 SUITE = Suite(name="toy", summary="toy", tasks=(STS, BITEXT, PARALLEL))

@@ -6,4 +6,11 @@ from xlbench._version import __version__
 from xlbench.errors import XlbenchError
 from xlbench.hookspecs import hookimpl
 
-__all__ = ["XlbenchError", "__version__", "hookimpl"]
+__all__ = ["XlbenchError", "__version__", "hookimpl", "register"]
+
+
+def register() -> None:
+    """Teach transformers the student architectures, so that ``SentenceTransformer(path)`` loads a student."""
+    from xlbench.students.architecture import register as register_architectures
+
+    register_architectures()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -27,10 +28,10 @@ def progress(title: str, total: float | None, *, quiet: bool = False, done: floa
     Args:
         title: What is being done.
         total: How many units there are; None when unknown.
-        quiet: Show nothing.
+        quiet: Show nothing; nor is anything shown where standard error is no terminal.
         done: Units already done, by an earlier run that this one resumes.
     """
-    if quiet:
+    if quiet or not sys.stderr.isatty():
         yield lambda amount=1, note="": None
         return
     from rich.console import Console
@@ -45,8 +46,7 @@ def progress(title: str, total: float | None, *, quiet: bool = False, done: floa
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    console = Console(stderr=True)
-    bar = Progress(*columns, console=console, transient=True, auto_refresh=console.is_terminal)
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task(title, total=total, completed=done, note="")
     began = time.monotonic()
     showing = False

@@ -81,7 +81,7 @@ class HubCorpus:
         except Exception as error:
             raise XlbenchError(
                 f"'{file}' of hub dataset '{name}' cannot be fetched: {_first_line(error)}",
-                f"Try again with a network, or {_lay_down(name)}.",
+                f"Try again with a network. {_lay_down(name)}",
             ) from error
 
 
@@ -122,7 +122,7 @@ def _list(name: str, revision: str | None, settings: Settings) -> Listing:
     try:
         return Listing.model_validate_json(memory.read_text("utf-8"))
     except (OSError, ValidationError):
-        raise XlbenchError(problem, f"{_lay_down(name).capitalize()}.") from None
+        raise XlbenchError(problem, _lay_down(name)) from None
 
 
 def _ask(name: str, revision: str | None) -> Listing:
@@ -160,7 +160,7 @@ def _ask(name: str, revision: str | None) -> Listing:
 
 def _lay_down(name: str) -> str:
     return (
-        "lay it under the data root: "
+        "To lay it under the data root: "
         f"hf download {name} --repo-type dataset --local-dir DATA_ROOT/datasets/{name}"
     )
 

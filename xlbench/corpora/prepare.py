@@ -82,7 +82,9 @@ def prepare(
             )
             return _write(directory, gathered, fate, corpora, languages, quiet=settings.quiet)
         finally:
-            shutil.rmtree(scratch)  # as large as the corpora, and of no use to a second try
+            shutil.rmtree(
+                scratch, ignore_errors=True
+            )  # as large as the corpora, and of no use to a second try
 
     def waiting() -> None:
         _logger.warning("Waiting for another process that prepares the same training data.")

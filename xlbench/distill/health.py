@@ -71,6 +71,12 @@ def mean_cosine(vectors: Tensor) -> float:
 def check_health(stage: str, look: Look, before: Look, target_spread: float) -> None:
     """Stop a run that can no longer end well.
 
+    Args:
+        stage: Its name.
+        look: The latest look.
+        before: The one before training.
+        target_spread: Mean cosine of unrelated target vectors.
+
     Raises:
         XlbenchError: The loss is no number, has grown past hope, or all sentences have become alike.
     """
@@ -82,7 +88,9 @@ def check_health(stage: str, look: Look, before: Look, target_spread: float) -> 
             f"Stage '{stage}' diverged: dev loss {before.loss:.4f} before training, {look.loss:.4f} at step {look.step}.",
             lower,
         )
-    if look.spread > COLLAPSED and look.spread > target_spread + COLLAPSE_MARGIN:
+    # A student fresh from surgery may start out collapsed; one that ends so is marked by its scores.
+    fell = before.spread <= COLLAPSED < look.spread
+    if fell and look.spread > target_spread + COLLAPSE_MARGIN:
         raise XlbenchError(
             f"Stage '{stage}' collapsed: unrelated sentences have a mean cosine of {look.spread:.3f} at step {look.step}"
             f" (their targets: {target_spread:.3f}).",

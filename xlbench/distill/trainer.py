@@ -20,6 +20,7 @@ from xlbench.distill.batches import Batch, Collator, LengthBuckets, pair_lengths
 from xlbench.distill.health import Look, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors
 from xlbench.encoders.anatomy import embedding_output, mean_pool, transformer_of
+from xlbench.encoders.loading import quiet_transformers
 from xlbench.encoders.runtime import choose_device
 from xlbench.errors import XlbenchError
 from xlbench.progress import Advance, progress
@@ -255,7 +256,8 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     done = int(resume.name.rpartition("-")[2]) if resume else 0
     with progress(f"stage {stage.name}", training.steps, quiet=workshop.settings.quiet, done=done) as advance:
         trainer.add_callback(_Progress(advance))
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        with quiet_transformers():
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     restore_table(transformer, full, used)
     model.to("cpu").eval()
     history = [

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
-from xlbench.corpora.facts import CorpusFacts
+from xlbench.corpora.prepared import CorpusFacts
 from xlbench.distill.outcome import StageOutcome
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Experiment
 from xlbench.fingerprint import Frozen
-from xlbench.scoring.facts import Footprint, Machine, Speed
+from xlbench.scoring.footprint import Footprint
+from xlbench.scoring.machine import Machine
 from xlbench.scoring.scores import SuiteScores
+from xlbench.scoring.speed import Speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

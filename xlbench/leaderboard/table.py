@@ -83,7 +83,7 @@ def markdown(rows: Sequence[Record]) -> str:
     families = list(rows[0].scores.families)
     header = ["", "Method", *(FAMILY_NAMES[family] for family in families)]
     header += [f"Δ {FAMILY_NAMES[family]}" for family in families]
-    header += ["Params M", "Layers", "MB", "Sent./s", "Speed", "Train min"]
+    header += ["Params M", "Layers", "MB", "Sent./s", "Speed", "ms", "Train min"]
     body = [_cells(row, base, families) for row in ranked(rows)]
     alignment = ["left", "left", *["right"] * (len(header) - 2)]
     table = tabulate(body, header, tablefmt="github", colalign=alignment, disable_numparse=True)
@@ -110,7 +110,13 @@ def _cells(row: Record, base: Record | None, families: Sequence[Family]) -> list
     cells.append(layers)
     cells.append(f"{size.weight_bytes / MEGA:.0f}" if size.weight_bytes else "")
     speed = row.speed
-    cells += [f"{speed.sentences_per_second:.0f}", f"{speed.ratio:.2f}×"] if speed else ["", ""]
+    cells += [""] * 3
+    if speed is not None:
+        cells[-3:] = [
+            f"{speed.model.throughput.median:.0f}",
+            f"{speed.throughput_ratio.median:.2f}×",
+            f"{speed.model.latency.median:.1f}",
+        ]
     cells.append(f"{sum(stage.seconds for stage in row.stages) / 60:.1f}" if row.stages else "")
     return cells
 
@@ -135,8 +141,9 @@ def _legend(rows: Sequence[Record], base: Record | None) -> list[str]:
     machine = first.provenance.machine
     if any(row.speed for row in rows):
         lines.append(
-            f"Speed: sentences per second, and as a multiple of the assistant's, measured in turns in one process on"
-            f" {machine.cpu} ({machine.cores} cores, {scores.precision})."
+            "Speed: sentences per second, the same as a multiple of the given assistant's (measured in turns in one"
+            f" process), and milliseconds for a sentence alone, on {machine.cpu} ({machine.cores} cores,"
+            f" {scores.precision})."
         )
     lines.append("Train min: all stages of the row, whether made for it or taken from the store.")
     seeds = sorted({row.experiment.seed for row in rows if row.experiment and row.role == "student"})

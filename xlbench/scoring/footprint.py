@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pydantic import Field
-from torch import nn
 
 from xlbench.encoders.anatomy import transformer_of
 from xlbench.errors import XlbenchError
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sentence_transformers import SentenceTransformer
+    from torch import nn
 
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".onnx", ".npy", ".npz"})
 
@@ -100,7 +100,9 @@ def _parts(model: SentenceTransformer) -> tuple[nn.Module, nn.Module, list[nn.Mo
         transformer = transformer_of(model)
     except XlbenchError:
         return None
+    from torch.nn import ModuleList
+
     # Iterated, not children(): `layer` may hold the same module several times, as a recurrent student does.
     layers = transformer.get_submodule("encoder.layer")
-    assert isinstance(layers, nn.ModuleList)
+    assert isinstance(layers, ModuleList)
     return transformer.get_submodule("embeddings"), transformer.get_submodule("encoder"), list(layers)

@@ -15,10 +15,11 @@ from xlbench.encoders.encode import encode
 from xlbench.errors import XlbenchError
 from xlbench.progress import progress
 from xlbench.scoring.declared import mteb_version
+from xlbench.scoring.identity import data_identity
 from xlbench.scoring.items import Items, ItemScores, main_score, number_items
 from xlbench.scoring.quiet import quiet_mteb, randomness_kept
 from xlbench.scoring.scores import MAIN_METRIC, SubsetScores, SuiteScores, TaskScores, family_means
-from xlbench.scoring.tasks import Columns, data_identity, load_task, read_data
+from xlbench.scoring.tasks import Columns, load_task, read_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,7 +130,7 @@ def _load(suite: Suite, settings: Settings) -> list[tuple[TaskRef, AbsTask, list
             "Give one entry all its subsets; score another split in a suite of its own.",
         )
     loaded = [(ref, load_task(ref, settings)) for ref in suite.tasks]
-    return [(ref, task, read_data(task, ref)) for ref, task in loaded]
+    return [(ref, task, read_data(task, ref, settings)) for ref, task in loaded]
 
 
 def _evaluate(

@@ -1,4 +1,4 @@
-"""What MTEB and datasets do beside their work, kept away from ours: bars on the screen, global seeds set anew."""
+"""What MTEB and datasets do beside their work, kept away from ours: bars on the screen, seeds set anew."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ def quiet_datasets() -> Iterator[None]:
 
 @contextmanager
 def quiet_mteb() -> Iterator[None]:
-    """Silence MTEB's bars, which no option turns off, and the warning that a collapsed encoder causes."""
-    from scipy.stats import ConstantInputWarning
+    """Silence MTEB's bars, which no option turns off, and the warnings that a collapsed encoder causes."""
+    from scipy.stats import ConstantInputWarning, NearConstantInputWarning
 
     with warnings.catch_warnings(), patch(BITEXT_BAR, lambda rows, **_: rows):
-        warnings.simplefilter("ignore", ConstantInputWarning)  # told as `collapsed`, and scored 0
+        for expected in (ConstantInputWarning, NearConstantInputWarning):
+            warnings.simplefilter("ignore", expected)  # told as `collapsed`
         yield

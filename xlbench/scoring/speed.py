@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from xlbench.encoders.encode import encode
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Precision  # noqa: TC001 - pydantic reads it at run time
 from xlbench.fingerprint import Frozen
@@ -93,6 +92,8 @@ def measure_speed(
             f"Speed cannot be measured on {len(texts)} sentences in {repetitions} rounds.",
             "Give at least one of each.",
         )
+    from xlbench.encoders.encode import encode
+
     singles = list(texts)[:: max(1, len(texts) // SINGLES)][:SINGLES]
 
     def timed(encoder: SentenceTransformer, sentences: Sequence[str]) -> float:

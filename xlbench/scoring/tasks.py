@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from xlbench.encoders.digests import remembered_digest
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Json, fingerprint
 from xlbench.names import look_up, nearest
-from xlbench.scoring.declared import declared, mteb_version
+from xlbench.scoring.declared import mteb_version
+from xlbench.scoring.identity import data_identity
 from xlbench.scoring.quiet import quiet_datasets, randomness_kept
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from xlbench.experiment import Suite, TaskRef
     from xlbench.settings import Settings
 
-STARTER = "xlbench.scoring.starter_tasks"
 MONOLINGUAL = "default"  # MTEB's name of the one subset of a task that has no subsets
 
 
@@ -59,7 +56,6 @@ def load_task(ref: TaskRef, settings: Settings) -> AbsTask:
     for subset in ref.subsets:
         look_up(f"subset of {ref.task}", subset, dict.fromkeys(task.metadata.hf_subsets))
     look_up(f"split of {ref.task}", ref.split, dict.fromkeys(task.metadata.eval_splits))
-    # Not filter_languages: it orders the subsets its own way, and tables keep the suite's order.
     task.hf_subsets = list(ref.subsets)
     task.filter_eval_splits([ref.split])
     local = _local_data(ref, task.metadata.dataset["path"], settings)
@@ -71,29 +67,31 @@ def load_task(ref: TaskRef, settings: Settings) -> AbsTask:
     return task
 
 
-def read_data(task: AbsTask, ref: TaskRef) -> list[Columns]:
+def read_data(task: AbsTask, ref: TaskRef, settings: Settings) -> list[Columns]:
     """Load the data of a task and return its sentences, subset by subset in the order of ``ref``.
+
+    Args:
+        task: What :func:`load_task` returned.
+        ref: The same.
+        settings: The same; errors name its data root.
 
     Raises:
         XlbenchError: The data cannot be read, or lacks a subset, the split or a column.
     """
+    name = f"The data of task {ref.task} ({task.metadata.dataset['path']})"
+    remedy = _download(type(task).metadata.dataset["path"], settings)
     with quiet_datasets(), randomness_kept():
         try:
             task.load_data()
         except Exception as error:
             # Loading runs a task's own code over files or a hub: whatever it raises, the user needs the task.
-            raise XlbenchError(
-                f"The data of task {ref.task} ({task.metadata.dataset['path']}) cannot be read: {error}",
-                "Check the connection and the local copy; a broken download is cured by downloading again.",
-            ) from error
+            cause = str(error).strip().splitlines() or [type(error).__name__]
+            raise XlbenchError(f"{name} cannot be read: {cause[0]}", remedy) from error
     try:
         _drop_other_languages(task, ref)
         return [_columns(task, ref, subset) for subset in ref.subsets]
     except KeyError as error:
-        raise XlbenchError(
-            f"The data of task {ref.task} ({task.metadata.dataset['path']}) has no {error}.",
-            "Download it again: it is not the revision that MTEB expects.",
-        ) from error
+        raise XlbenchError(f"{name} has no {error}: it is not what MTEB expects.", remedy) from error
 
 
 def evaluation_texts(suite: Suite, settings: Settings) -> Iterator[str]:
@@ -103,7 +101,7 @@ def evaluation_texts(suite: Suite, settings: Settings) -> Iterator[str]:
         XlbenchError: A task cannot be found or read.
     """
     for ref in suite.tasks:
-        for columns in read_data(load_task(ref, settings), ref):
+        for columns in read_data(load_task(ref, settings), ref, settings):
             yield from columns.first
             yield from columns.second
 
@@ -121,34 +119,6 @@ def evaluation_digest(suite: Suite, settings: Settings) -> str:
         [ref.task, sorted(ref.subsets), ref.split, data_identity(ref, settings)] for ref in suite.tasks
     ]
     return fingerprint(sorted(tasks, key=str))
-
-
-def data_identity(ref: TaskRef, settings: Settings) -> str:
-    """Return which data a task scores: ``sha256:...`` of a local copy, a hub revision, or mteb's version.
-
-    Raises:
-        XlbenchError: The task's module cannot be found.
-    """
-    said = declared(ref)
-    if ref.loader is not None and ref.loader.startswith(f"{STARTER}:"):
-        shipped = files("xlbench.corpora").joinpath("data", f"{ref.family}.jsonl")
-        return f"sha256:{hashlib.sha256(shipped.read_bytes()).hexdigest()}"
-    if said.path is not None and (local := settings.local("datasets", said.path)):
-        return f"sha256:{_directory_digest(local, settings.home)}"
-    if said.revision is not None:
-        return f"{said.path}@{said.revision}{said.source and '+' + said.source}"
-    return said.source or f"mteb {mteb_version()}"
-
-
-def _directory_digest(path: Path, home: Path) -> str:
-    """Return the SHA-256 over names and bytes of a dataset's files, without its pages and hidden files."""
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
-        name = file.relative_to(path)
-        # `hf download --local-dir` keeps notes of its own under .cache.
-        if file.is_file() and file.suffix != ".md" and not any(part.startswith(".") for part in name.parts):
-            digest.update(f"{name.as_posix()}\0{remembered_digest(file, home)}\n".encode())
-    return digest.hexdigest()
 
 
 def _make(ref: TaskRef) -> AbsTask:
@@ -195,17 +165,29 @@ def _check_family(task: AbsTask, ref: TaskRef) -> None:
 
 def _local_data(ref: TaskRef, path: str, settings: Settings) -> Path | None:
     """Return the local copy of a hub dataset; nothing means: ask the hub, or the task brings its own data."""
-    if (local := settings.local("datasets", path)) or path.count("/") != 1:
+    if (local := settings.local("datasets", path)) or path.count("/") != 1 or not settings.offline:
         return local
-    if settings.offline:
-        root = settings.data_root or "DATA_ROOT"
-        expected = f"{root}/datasets/{path}"
-        raise XlbenchError(
-            f"The data of task {ref.task} is not on this machine (expected: {expected}), and we are offline.",
-            f"Lay it there (`hf download --repo-type dataset {path} --local-dir {expected}`)"
-            + ("." if settings.data_root else " and give --data-root DATA_ROOT."),
-        )
-    return None
+    import datasets
+
+    # Without a data root the hub's own cache may hold it. It is asked only if the library that reads it knows
+    # that it must not go online.
+    if settings.data_root is None and datasets.config.HF_HUB_OFFLINE:
+        return None
+    raise XlbenchError(
+        f"The data of task {ref.task} is not at '{_place(path, settings)}', and we are offline.",
+        _download(path, settings),
+    )
+
+
+def _place(path: str, settings: Settings) -> str:
+    return f"{settings.data_root or 'DATA_ROOT'}/datasets/{path}"
+
+
+def _download(path: str, settings: Settings) -> str:
+    """Return how to lay a hub dataset under the data root."""
+    command = f"hf download --repo-type dataset {path} --local-dir {_place(path, settings)}"
+    then = "" if settings.data_root else ", then --data-root DATA_ROOT."
+    return f"Where there is a network: `{command}`{then}"
 
 
 def _columns(task: AbsTask, ref: TaskRef, subset: str) -> Columns:

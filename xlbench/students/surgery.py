@@ -62,6 +62,7 @@ def as_student(model: BertModel | XLMRobertaModel) -> StudentModel:
             f"A student cannot be cut from a {type(model).__name__}.", "The assistant must be a BERT or an XLM-R."
         )
     student.load_state_dict(model.state_dict(), strict=True)
+    student.train(model.training)
     return student
 
 

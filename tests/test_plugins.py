@@ -1,0 +1,112 @@
+"""Plugins: loaded one by one, broken ones told of, never in the way."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING
+
+import pytest
+
+from xlbench import XlbenchError, plugins
+from xlbench.names import look_up
+from xlbench.plugins import Registry, load_registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+METHODS = {"multistage", "single-stage", "no-contrastive", "no-bottleneck", "no-recurrent", "reference"}
+GOOD = """
+    from xlbench.api import StudentSpec, hookimpl
+
+    @hookimpl
+    def xlbench_students():
+        return [StudentSpec(name="mine", layers=2)]
+"""
+
+
+def write(path: Path, source: str) -> Path:
+    path.write_text(textwrap.dedent(source))
+    return path
+
+
+@pytest.fixture
+def with_entry_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
+    """Install modules under the 'xlbench' entry-point group, beside the built-ins."""
+    real = plugins.entry_points
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def install(**sources: str) -> Registry:
+        extra = []
+        for name, source in sources.items():
+            write(tmp_path / f"xlp_{name}.py", source)
+            extra.append(EntryPoint(name, f"xlp_{name}", "xlbench"))
+        monkeypatch.setattr(plugins, "entry_points", lambda group: [*real(group=group), *extra])
+        load_registry.cache_clear()
+        return load_registry()
+
+    yield install
+    load_registry.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("xlp_")]:
+        del sys.modules[name]
+
+
+def test_the_built_ins_come_through_the_entry_points() -> None:
+    load_registry.cache_clear()
+    registry = load_registry()
+    assert registry.broken == ()
+    assert set(registry.methods) >= METHODS
+    assert {"minilm-half", "minilm-half-deep", "minilm-third", "xlmr-half", "xlmr-fifth"} <= set(registry.students)
+    assert {plugin.distribution for plugin in registry.loaded} >= {"xlbench"}
+
+
+def test_a_broken_plugin_is_told_of_and_the_rest_works(with_entry_points) -> None:  # type: ignore[no-untyped-def]
+    registry = with_entry_points(good=GOOD, bad="raise OSError('no such library')")
+    assert [(it.name, it.cause) for it in registry.broken] == [("bad", "OSError: no such library")]
+    assert "mine" in registry.students
+    assert set(registry.methods) >= METHODS
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("from xlbench import hookimpl\n@hookimpl\ndef xlbench_method():\n    return []\n", "unknown hook"),
+        ("x = 1\n", "implements no xlbench hook"),
+        ("from xlbench import hookimpl\n@hookimpl\ndef xlbench_students(a):\n    return []\n", "hook"),
+        ("from xlbench import hookimpl\n@hookimpl\ndef xlbench_students():\n    1 / 0\n", "ZeroDivisionError"),
+        ("from xlbench import hookimpl\n@hookimpl\ndef xlbench_students():\n    return ['x']\n", "no StudentSpec"),
+        (GOOD.replace("mine", "minilm-half"), "already the name of a StudentSpec"),
+    ],
+)
+def test_every_kind_of_fault_has_its_cause(with_entry_points, source: str, cause: str) -> None:  # type: ignore[no-untyped-def]
+    registry = with_entry_points(bad=textwrap.dedent(source))
+    assert len(registry.broken) == 1
+    assert registry.broken[0].name == "bad"
+    assert cause in registry.broken[0].cause
+    assert set(registry.methods) >= METHODS
+    assert registry.students["minilm-half"].bottleneck == 128
+
+
+def test_strict_makes_a_broken_plugin_fatal(with_entry_points, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("XLBENCH_STRICT", "1")
+    with pytest.raises(XlbenchError, match="Plugin 'bad' .* is broken: ImportError"):
+        with_entry_points(bad="raise ImportError('x')")
+
+
+def test_a_single_file_is_a_plugin(tmp_path: Path) -> None:
+    assert "mine" in load_registry((write(tmp_path / "mine.py", GOOD),)).students
+
+
+def test_a_single_file_that_is_broken_is_fatal_since_somebody_named_it(tmp_path: Path) -> None:
+    with pytest.raises(XlbenchError, match="SyntaxError"):
+        load_registry((write(tmp_path / "bad.py", "def"),))
+    with pytest.raises(XlbenchError, match="there is no file"):
+        load_registry((tmp_path / "absent.py",))
+
+
+def test_unknown_names_are_answered_with_the_nearest() -> None:
+    with pytest.raises(XlbenchError, match=r"Unknown method 'multistge'\.\nDid you mean multistage\?"):
+        look_up("method", "multistge", load_registry().methods)
+    with pytest.raises(XlbenchError, match="Valid names: a, b"):
+        look_up("method", "zzz", {"a": 1, "b": 2})

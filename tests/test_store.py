@@ -1,0 +1,102 @@
+"""The store: whole or not at all, one builder at a time, damage found and mended."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from xlbench import XlbenchError
+from xlbench.store import entries, get_or_build, read_entry, write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xlbench.fingerprint import Json
+
+
+def build(directory: Path) -> dict[str, Json]:
+    (directory / "data.txt").write_text("precious")
+    return {"stage": "x"}
+
+
+def test_an_entry_is_built_once(tmp_path: Path) -> None:
+    first = get_or_build(tmp_path, "stages", "k", build)
+    second = get_or_build(tmp_path, "stages", "k", lambda _: pytest.fail("built again"))
+    assert (first.reused, second.reused) == (False, True)
+    assert second.manifest.facts == {"stage": "x"}
+    assert [entry.key for entry in entries(tmp_path)] == ["k"]
+
+
+def test_a_damaged_entry_is_found_and_built_again(tmp_path: Path) -> None:
+    path = get_or_build(tmp_path, "stages", "k", build).path
+    (path / "data.txt").write_text("precIous")
+    assert read_entry(tmp_path, "stages", "k") is None
+    assert get_or_build(tmp_path, "stages", "k", build).reused is False
+    assert (path / "data.txt").read_text() == "precious"
+
+
+def test_a_missing_file_is_damage_too(tmp_path: Path) -> None:
+    path = get_or_build(tmp_path, "stages", "k", build).path
+    (path / "data.txt").unlink()
+    assert get_or_build(tmp_path, "stages", "k", build).reused is False
+
+
+def test_a_failed_build_leaves_no_entry_and_the_next_one_resumes(tmp_path: Path) -> None:
+    def fail(directory: Path) -> dict[str, Json]:
+        (directory / "scratch").mkdir()
+        (directory / "scratch" / "half").write_text("half")
+        raise RuntimeError("killed")
+
+    def resume(directory: Path) -> dict[str, Json]:
+        assert (directory / "scratch" / "half").read_text() == "half"
+        return build(directory)
+
+    with pytest.raises(RuntimeError):
+        get_or_build(tmp_path, "stages", "k", fail)
+    assert read_entry(tmp_path, "stages", "k") is None
+    path = get_or_build(tmp_path, "stages", "k", resume).path
+    assert sorted(file.name for file in path.iterdir()) == ["data.txt", "entry.json"]
+
+
+def test_a_full_disk_is_said_in_two_lines(tmp_path: Path) -> None:
+    def full(directory: Path) -> dict[str, Json]:
+        raise OSError(errno.ENOSPC, "No space left on device", str(directory / "data"))
+
+    with pytest.raises(XlbenchError, match=r"(?s)^The disk is full.*Free some room") as caught:
+        get_or_build(tmp_path, "stages", "k", full)
+    assert str(caught.value).count("\n") == 1
+    assert read_entry(tmp_path, "stages", "k") is None
+
+
+def _slow(directory: Path) -> dict[str, Json]:
+    time.sleep(1.0)
+    return build(directory)
+
+
+def _get(home: Path, said: multiprocessing.Queue[str]) -> None:
+    entry = get_or_build(home, "stages", "k", _slow, waiting=lambda: said.put("waiting"))
+    said.put(f"reused {entry.reused}")
+
+
+def test_a_second_process_waits_and_takes_the_first_ones_result(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    said: multiprocessing.Queue[str] = context.Queue()
+    both = [context.Process(target=_get, args=(tmp_path, said)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    words = sorted(said.get(timeout=5) for _ in range(3))
+    assert words == ["reused False", "reused True", "waiting"]
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    write_atomically(path, "old")
+    write_atomically(path, "new")
+    assert [file.name for file in tmp_path.iterdir()] == ["table.md"]
+    assert path.read_text() == "new"

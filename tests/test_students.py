@@ -1,0 +1,177 @@
+"""Students: cut, looped, saved and loaded, on BERT and on XLM-R."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from toys import save_toy_encoder
+
+from xlbench import XlbenchError
+from xlbench.encoders.anatomy import transformer_of
+from xlbench.students.load import load_student, save_student
+from xlbench.students.surgery import (
+    as_student,
+    chosen_layers,
+    cut_bottleneck,
+    keep_layers,
+    shape_of,
+    shift_output,
+)
+from xlbench.students.vocabulary import restore_table, shrink_table, word_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Literal
+
+TEXTS = ["cat sees dog", "old house near green tree", "bread"]
+BOTH = pytest.mark.parametrize("architecture", ["bert", "xlm-roberta"])
+
+
+def load(tmp_path: Path, architecture: Literal["bert", "xlm-roberta"] = "bert") -> SentenceTransformer:
+    return load_student(save_toy_encoder(tmp_path / "toy", architecture=architecture))
+
+
+@BOTH
+def test_turning_an_encoder_into_a_student_changes_nothing(
+    tmp_path: Path, architecture: Literal["bert", "xlm-roberta"]
+) -> None:
+    model = load(tmp_path, architecture)
+    before = model.encode(TEXTS)
+    model[0].model = as_student(transformer_of(model))
+    np.testing.assert_array_equal(model.encode(TEXTS), before)
+
+
+@BOTH
+def test_a_saved_student_loads_with_plain_sentence_transformers(
+    tmp_path: Path, architecture: Literal["bert", "xlm-roberta"]
+) -> None:
+    model = load(tmp_path, architecture)
+    student = as_student(transformer_of(model))
+    cut_bottleneck(student, 6, np.ones(student.config.vocab_size))
+    keep_layers(student, 2, 3, "spaced")
+    model[0].model = student
+    save_student(model, tmp_path / "student")
+    loaded = SentenceTransformer(str(tmp_path / "student"), device="cpu")
+    np.testing.assert_array_equal(loaded.encode(TEXTS), model.encode(TEXTS))
+    shape = shape_of(transformer_of(loaded))
+    assert (shape.bottleneck, shape.layers, shape.repeats) == (6, 2, 3)
+    assert shape.parameters == sum(parameter.numel() for parameter in loaded.parameters())
+
+
+def test_a_student_is_saved_as_safetensors_and_each_layer_once(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    model = load(tmp_path)
+    student = as_student(transformer_of(model))
+    keep_layers(student, 2, 2, "first")
+    model[0].model = student
+    save_student(model, tmp_path / "student")
+    weights = [path.name for path in (tmp_path / "student").rglob("*") if path.suffix in {".bin", ".pt", ".pkl"}]
+    assert weights == []
+    with safe_open(tmp_path / "student" / "model.safetensors", "pt") as file:
+        layers = {name.split(".")[2] for name in file.keys() if name.startswith("encoder.layer")}  # noqa: SIM118
+    assert layers == {"0", "1"}
+
+
+def test_a_fresh_process_loads_a_student_after_registering(tmp_path: Path) -> None:
+    model = load(tmp_path)
+    model[0].model = as_student(transformer_of(model))
+    save_student(model, tmp_path / "student")
+    code = (
+        "import sys, xlbench; xlbench.register();"
+        "from sentence_transformers import SentenceTransformer;"
+        "print(SentenceTransformer(sys.argv[1], device='cpu').encode(['cat']).shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "student")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "(1, 16)"
+
+
+def test_looped_layers_run_in_order_again_and_again(tmp_path: Path) -> None:
+    student = as_student(transformer_of(load(tmp_path)))
+    first, second = student.encoder.layer[0], student.encoder.layer[3]
+    keep_layers(student, 2, 3, "spaced")
+    assert list(student.encoder.layer) == [first, second, first, second, first, second]
+    # The same as six layers that were copied: 1 2 1 2 1 2.
+    hidden = torch.randn(1, 5, 16)
+    expected = hidden
+    for layer in (first, second) * 3:
+        expected = layer(expected)
+    assert torch.equal(student.encoder(hidden).last_hidden_state, expected)
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [("spaced", [0, 2, 4, 7, 9, 11]), ("first", [0, 1, 2, 3, 4, 5]), ("last", [6, 7, 8, 9, 10, 11])],
+)
+def test_which_layers_are_kept(choice: Literal["spaced", "first", "last"], expected: list[int]) -> None:
+    # spaced: 0, 2.2, 4.4, 6.6, 8.8, 11, rounded.
+    assert chosen_layers(12, 6, choice) == expected
+
+
+def test_pca_keeps_the_best_rank_b_table(tmp_path: Path) -> None:
+    student = as_student(transformer_of(load(tmp_path)))
+    table = student.embeddings.word_embeddings.weight.detach().double()
+    cut_bottleneck(student, 5, np.ones(len(table)))
+    # Eckart & Young: the best rank-5 approximation is the truncated singular value decomposition.
+    u, s, v = torch.linalg.svd(table, full_matrices=False)
+    best = (u[:, :5] * s[:5]) @ v[:5]
+    assert torch.allclose(student.embeddings.word_embeddings.weight.detach().double(), best, atol=1e-5)
+
+
+def test_frequency_weighting_serves_the_frequent_tokens(tmp_path: Path) -> None:
+    student = as_student(transformer_of(load(tmp_path)))
+    table = student.embeddings.word_embeddings.weight.detach().clone()
+    weights = np.full(len(table), 1e-9)
+    weights[[7, 9]] = 1.0
+    cut_bottleneck(student, 2, weights)
+    # Two directions are enough for two tokens, whatever becomes of the rest.
+    assert torch.allclose(student.embeddings.word_embeddings.weight[[7, 9]], table[[7, 9]], atol=1e-4)
+
+
+def test_shifting_the_output_shifts_every_sentence_embedding(tmp_path: Path) -> None:
+    model = load(tmp_path)
+    bare = SentenceTransformer(modules=[model[0], model[1]], device="cpu")
+    before = bare.encode(TEXTS)
+    shift = np.linspace(-1, 1, 16).astype(np.float32)
+    shift_output(transformer_of(model), shift)
+    np.testing.assert_allclose(bare.encode(TEXTS), before + shift, atol=1e-5)
+
+
+def test_looped_output_cannot_be_shifted(tmp_path: Path) -> None:
+    student = as_student(transformer_of(load(tmp_path)))
+    keep_layers(student, 2, 2, "first")
+    with pytest.raises(XlbenchError, match="cannot be shifted"):
+        shift_output(student, np.zeros(16))
+
+
+@BOTH
+@pytest.mark.parametrize("width", [None, 6])
+def test_a_shrunken_table_gives_the_same_vectors_and_grows_back(
+    tmp_path: Path, architecture: Literal["bert", "xlm-roberta"], width: int | None
+) -> None:
+    model = load(tmp_path, architecture)
+    student = as_student(transformer_of(model))
+    if width is not None:
+        cut_bottleneck(student, width, np.ones(student.config.vocab_size))
+    ids = torch.tensor([[0, 4, 9, 11, 2], [0, 9, 2, 1, 1]])
+    mask = (ids != 1).long()
+    before = student(input_ids=ids, attention_mask=mask).last_hidden_state
+    used = np.array([0, 1, 2, 4, 9, 11])
+    small = torch.from_numpy(np.searchsorted(used, ids.numpy()))
+    full = shrink_table(student, used)
+    after = student(input_ids=small, attention_mask=mask).last_hidden_state
+    kept = mask.bool()
+    assert torch.equal(after[kept], before[kept])
+    with torch.no_grad():
+        word_table(student).weight[3] += 1  # token 4
+    restore_table(student, full, used)
+    changed = (word_table(student).weight != full).any(dim=1)
+    assert changed.nonzero().flatten().tolist() == [4]
