@@ -117,7 +117,18 @@ def test_the_data_root_serves_hub_names(toy: Path, tmp_path: Path, settings: Set
 
 
 @pytest.mark.parametrize(
-    "name", ["nothing-like-it", "a/b/c", "./absent", "../absent", "", "/absent/dir", "~nobody-here/x"]
+    "name",
+    [
+        "nothing-like-it",
+        "a/b/c",
+        "./absent",
+        "../absent",
+        "-a/b",
+        "a--b/c",
+        "",
+        "/absent/dir",
+        "~nobody-here/x",
+    ],
 )
 def test_unknown_names(saved: Path, settings: Settings, name: str) -> None:
     with pytest.raises(XlbenchError, match="Unknown encoder") as raised:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Each step finds an encoder and, if told so, loads it; what came of it is printed, one JSON object a step.
 CLIENT = """
 import json, sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 from xlbench.encoders.sources import find_encoder, load_encoder
 from xlbench.errors import XlbenchError
 from xlbench.experiment import EncoderRef

@@ -13,6 +13,7 @@ from toy_scoring import BITEXT, PARALLEL, STS, SUITE, toy_settings
 from xlbench_plugins.suites import PAPER, STARTER
 
 from xlbench import XlbenchError
+from xlbench.corpora.starter import starter_items
 from xlbench.experiment import Suite, TaskRef
 from xlbench.scoring.declared import Declared, declared
 from xlbench.scoring.identity import data_identity
@@ -137,9 +138,10 @@ def test_mteb_says_where_its_data_is_without_being_imported() -> None:
         assert declared(ref) == Declared(dataset["path"], dataset["revision"])
 
 
-def test_the_digest_needs_neither_torch_nor_mteb(tmp_path: Path) -> None:
+def test_digest_and_records_need_neither_torch_nor_mteb(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
+        "from xlbench.scoring import footprint, items, scores, speed\n"
         "from xlbench.scoring.tasks import evaluation_digest\n"
         "from xlbench.settings import Settings\n"
         "from xlbench_plugins.suites import PAPER, STARTER\n"
@@ -195,3 +197,17 @@ def test_evaluation_texts_hold_both_sides(tmp_path: Path) -> None:
     # ToyBitext has 3 + 2 pairs, ToyParallel 2 + 2 + 2: 22 sentences, of which these are distinct.
     assert len(texts) == 22
     assert set(texts) == {"a", "b", "a b b b", "c", "d d", "d", "b b", "a a", "a b b"}
+
+
+def test_starter_tasks_hold_the_shipped_sentences(tmp_path: Path) -> None:
+    settings = toy_settings(tmp_path)
+    sts, bitext = (
+        {it.subset: it for it in read_data(load_task(ref, settings), ref, settings)} for ref in STARTER.tasks
+    )
+    pairs, rows = starter_items("sts"), starter_items("bitext")
+    assert list(sts["en-de"].first) == [pair.sentence1["en"] for pair in pairs]
+    assert list(sts["en-de"].second) == [pair.sentence2["de"] for pair in pairs]
+    assert list(sts["ar-ar"].first) == [pair.sentence1["ar"] for pair in pairs]
+    assert list(sts["ar-ar"].gold) == [pair.score for pair in pairs]
+    assert list(bitext["tr-en"].first) == [row.texts["tr"] for row in rows]
+    assert list(bitext["tr-en"].second) == [row.texts["en"] for row in rows]

@@ -29,8 +29,18 @@ def resolve_commit(name: str, settings: Settings, hint: str) -> str:
             before; or it has no safetensors weights.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise XlbenchError(f"Unknown encoder '{name}'.", hint) from None
     problem = f"Encoder '{name}' is not on this machine, and xlbench is offline."
     if not settings.offline:
         try:
@@ -80,7 +90,7 @@ def fetch_snapshot(name: str, commit: str, settings: Settings) -> Path:
 
 def _snapshot(name: str, revision: str, settings: Settings, *, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils.tqdm import (
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,

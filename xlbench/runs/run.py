@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench._version import __version__
@@ -22,7 +23,6 @@ from xlbench.store import get_or_build, read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from sentence_transformers import SentenceTransformer
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from xlbench.runs.request import Request
     from xlbench.settings import Settings
 
-SPEED_SAMPLE = 512  # sentences
+SPEED_SAMPLE = 192  # sentences
 
 
 class Row(NamedTuple):
@@ -74,17 +74,15 @@ def run(
 
 def _rows(plan: Plan, experiment: Experiment, keys: dict[str, str], *, student: bool) -> list[Row]:
     """Return the rows of a plan, each source once."""
-    given = {"assistant": experiment.assistant, "teacher": experiment.teacher}
+    teacher, assistant = _title(experiment.teacher), _title(experiment.assistant)
+    given = {"assistant": assistant, "teacher": teacher}
 
     def name(source: str, word: str) -> str:
-        if source in given:
-            return given[source].name
-        taught_by = experiment.teacher.name if word == "centred" else experiment.assistant.name
-        return f"{taught_by}, {word}"
+        return given.get(source) or f"{teacher if word == 'centred' else assistant}, {word}"
 
     wanted: list[tuple[str, Role, str]] = [
         (plan.teacher, "teacher", name(plan.teacher, "centred")),
-        ("assistant", "assistant", experiment.assistant.name),
+        ("assistant", "assistant", assistant),
         (plan.assistant, "aligned", name(plan.assistant, "aligned")),
     ]
     if student:
@@ -106,6 +104,11 @@ def _rows(plan: Plan, experiment: Experiment, keys: dict[str, str], *, student: 
                 source, role, title, fingerprint(facts)
             )
     return list(rows.values())
+
+
+def _title(encoder: EncoderRef) -> str:
+    """Return what boards call an encoder: its name, without the place for one in a directory."""
+    return Path(encoder.name).name if encoder.origin == "local" else encoder.name
 
 
 class _Session:

@@ -87,12 +87,13 @@ def measure_speed(
     Raises:
         XlbenchError: There are no texts, or no rounds.
     """
+    from xlbench.encoders.encode import encode
+
     if not texts or repetitions < 1:
         raise XlbenchError(
             f"Speed cannot be measured on {len(texts)} sentences in {repetitions} rounds.",
             "Give at least one of each.",
         )
-    from xlbench.encoders.encode import encode
 
     singles = list(texts)[:: max(1, len(texts) // SINGLES)][:SINGLES]
 

@@ -1,0 +1,239 @@
+"""Whole runs on toy encoders: stages shared, killed and resumed, the same for a seed, told when reused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from toys import save_toy_encoder, write_toy_corpus
+
+from xlbench import XlbenchError
+from xlbench.leaderboard.record import Record
+from xlbench.leaderboard.table import markdown
+from xlbench.plugins import load_registry
+from xlbench.runs.request import Request, make_request
+from xlbench.runs.run import run
+from xlbench.settings import Settings
+
+PLUGIN = Path(__file__).parent / "toy_plugin.py"
+TOY: dict[str, object] = {
+    "student": {"name": "toy-half", "bottleneck": 8, "layers": 2, "repeats": 2},
+    "suite": "toy",
+    "budget": "toy",
+    "options": {"batch_size": 16},
+    "precision": "float32",
+}
+
+
+@pytest.fixture(scope="session")
+def toy_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with an assistant, a teacher and a corpus."""
+    place = tmp_path_factory.mktemp("toy")
+    save_toy_encoder(place / "assistant")
+    save_toy_encoder(place / "teacher", seed=1)
+    save_toy_encoder(place / "narrow", seed=2, hidden=8)
+    write_toy_corpus(place / "corpus", 240)
+    return place
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def request(place: Path, **changes: object) -> Request:
+    settings = {**TOY, "assistant": str(place / "assistant"), "corpus": (f"tsv:{place / 'corpus'}",), **changes}
+    if settings.get("method") == "reference":
+        settings["options"] = {}
+    return make_request(settings)
+
+
+def go(home: Path, wanted: Request) -> tuple[list[Record], list[str]]:
+    notes: list[str] = []
+    rows = run(wanted, load_registry((PLUGIN,)), Settings(home=home, quiet=True, device="cpu"), notes.append)
+    return rows, notes
+
+
+def stages(notes: list[str], word: str) -> set[str]:
+    return {note.split()[1].rstrip(":") for note in notes if note.startswith("stage") and word in note}
+
+
+def test_a_run_gives_teacher_assistant_and_student_and_the_second_takes_all_from_the_store(
+    toy_place: Path, home: Path
+) -> None:
+    rows, _ = go(home, request(toy_place))
+    assert [row.role for row in rows] == ["teacher", "assistant", "aligned", "student"]
+    student = rows[-1]
+    assert student.footprint.stored_layers == 2
+    assert student.footprint.executed_layers == 4
+    assert [stage.name for stage in student.stages] == [
+        "teacher-centred",
+        "aligned",
+        "bottleneck",
+        "recurrent",
+        "contrastive",
+    ]
+    again, notes = go(home, request(toy_place))
+    assert notes == ["all 4 records come from the store"]
+    assert again == rows
+
+
+def test_the_pairs_that_were_asked_for_were_seen(toy_place: Path, home: Path) -> None:
+    rows, _ = go(home, request(toy_place))
+    seen = {stage.name: stage.pairs for stage in rows[-1].stages}
+    # Budget: 64 for the assistant; 320 for the student, of which 0.1, 0.4 and the rest, in batches of 16.
+    assert seen == {"teacher-centred": 0, "aligned": 64, "bottleneck": 32, "recurrent": 128, "contrastive": 160}
+
+
+def test_ablations_train_only_what_differs_and_say_so(toy_place: Path, home: Path) -> None:
+    go(home, request(toy_place))
+    shared = {
+        "no-contrastive": {"teacher-centred", "aligned", "bottleneck", "recurrent"},
+        "no-recurrent": {"teacher-centred", "aligned", "bottleneck"},
+        "no-bottleneck": {"teacher-centred", "aligned"},
+        "single-stage": {"teacher-centred"},
+    }
+    for method, expected in shared.items():
+        _, notes = go(home, request(toy_place, method=method))
+        assert stages(notes, "from the store") == expected, method
+
+
+def test_another_seed_shares_the_assistant(toy_place: Path, home: Path) -> None:
+    go(home, request(toy_place))
+    _, notes = go(home, request(toy_place, seed=1))
+    assert stages(notes, "from the store") == {"teacher-centred", "aligned"}
+
+
+def test_the_same_seed_gives_the_same_student(toy_place: Path, home: Path, tmp_path: Path) -> None:
+    first, _ = go(home, request(toy_place))
+    second, _ = go(tmp_path / "elsewhere", request(toy_place))
+    assert first[-1].scores.tasks == second[-1].scores.tasks
+    assert [stage.looks for stage in first[-1].stages] == [stage.looks for stage in second[-1].stages]
+
+
+def test_ablations_have_the_sizes_that_they_claim(toy_place: Path, home: Path) -> None:
+    sizes = {}
+    for method in ("multistage", "no-bottleneck", "no-recurrent", "single-stage"):
+        size = go(home, request(toy_place, method=method))[0][-1].footprint
+        sizes[method] = (size.parameters, size.stored_layers, size.executed_layers)
+    assert sizes["single-stage"] == sizes["multistage"]
+    assert sizes["no-recurrent"] == (sizes["multistage"][0], 2, 2)
+    # The full table has 40 x 16 numbers where the student has 40 x 8 and 8 x 16: 40 tokens, widths 16 and 8.
+    assert sizes["no-bottleneck"][0] - sizes["multistage"][0] == 40 * 16 - (40 * 8 + 8 * 16)
+    deep = go(home, request(toy_place, method="no-recurrent", options={"full_depth": True, "batch_size": 16}))[0][-1].footprint
+    assert (deep.stored_layers, deep.executed_layers) == (4, 4)
+
+
+def test_a_damaged_stage_is_made_again_with_the_same_result(toy_place: Path, home: Path) -> None:
+    first, _ = go(home, request(toy_place))
+    key = first[-1].stages[-1].key
+    weights = home / "stages" / key / "model" / "model.safetensors"
+    broken = bytearray(weights.read_bytes())
+    broken[-1] ^= 1
+    weights.write_bytes(broken)
+    shutil.rmtree(home / "records")
+    second, notes = go(home, request(toy_place))
+    assert stages(notes, "made in") == {"contrastive"}
+    assert second[-1].scores.tasks == first[-1].scores.tasks
+
+
+def test_two_teachers_are_mixed_and_a_foreign_teacher_works(toy_place: Path, home: Path) -> None:
+    rows, _ = go(home, request(toy_place, teacher=("assistant", str(toy_place / "teacher"))))
+    names = [stage.name for stage in rows[-1].stages]
+    assert names[:2] == ["teacher-centred", "teacher:1-centred"]
+    foreign, _ = go(home, request(toy_place, teacher=(str(toy_place / "teacher"),)))
+    assert foreign[0].name == "teacher, centred"
+
+
+def test_the_reference_method_scores_without_training(toy_place: Path, home: Path) -> None:
+    rows, notes = go(home, request(toy_place, method="reference"))
+    assert [row.role for row in rows] == ["teacher"]
+    assert stages(notes, "made") == set()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "multistge"}, "Did you mean multistage"),
+        ({"student": "minilm-hlf"}, "Did you mean minilm-half"),
+        ({"suite": "tyo"}, "Did you mean toy"),
+        ({"budget": "exampel"}, "Did you mean example"),
+        ({"languages": ("fr",)}, r"No corpus has pairs for fr"),
+        ({"student": "minilm-half"}, "hidden size 384, this one has 16"),
+        ({"student": {"name": "w", "bottleneck": 16, "layers": 2}}, "not narrower than the assistant"),
+        ({"student": {"name": "d", "layers": 9}}, "has only 4"),
+        ({"options": {"learning_rat": 1}}, "Did you mean learning_rate"),
+        ({"options": {"learning_rate": "quick"}}, "cannot be 'quick'"),
+        ({"options": {"batch_size": 1}}, "greater than or equal to 4"),
+        ({"teacher": ("nowhere",)}, "Unknown encoder 'nowhere'"),
+        ({"teacher": ("assistant", "assistant")}, "teachers must differ"),
+    ],
+)
+def test_bad_input_is_answered_before_anything_is_trained(
+    toy_place: Path, home: Path, changes: dict[str, object], words: str
+) -> None:
+    with pytest.raises(XlbenchError, match=words) as caught:
+        go(home, request(toy_place, **changes))
+    assert str(caught.value).count("\n") <= 1
+    assert not (home / "stages").exists()
+
+
+def test_a_teacher_of_another_width_is_refused_before_training(toy_place: Path, home: Path) -> None:
+    with pytest.raises(XlbenchError, match="pulls vectors of width 16 to .* whose width is 8"):
+        go(home, request(toy_place, teacher=(str(toy_place / "narrow"),)))
+    assert not (home / "stages").exists()
+
+
+def test_records_of_different_suites_never_share_a_table(toy_place: Path, home: Path) -> None:
+    rows, _ = go(home, request(toy_place, method="reference"))
+    other = rows[0].model_copy(update={"scores": rows[0].scores.model_copy(update={"suite": "paper"})})
+    with pytest.raises(XlbenchError, match="cannot share a table: suites 'toy' and 'paper'"):
+        markdown([rows[0], other])
+
+
+def command(place: Path, home: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "xlbench", "--quiet", "--home", str(home), "--device", "cpu", "--plugin", str(PLUGIN),
+        "run", "--assistant", str(place / "assistant"), "--corpus", f"tsv:{place / 'corpus'}", "--suite", "toy",
+        "--budget", "toy", "--student-spec", "B=8,K=2,R=2", "--precision", "float32", "-o", "batch_size=4",
+        "-o", "evaluations=8", "--json",
+    ]  # fmt: skip
+
+
+def scores(output: str) -> object:
+    return [row["scores"]["tasks"] for row in json.loads(output)]
+
+
+def test_a_run_killed_at_any_moment_resumes_and_ends_with_the_same_scores(
+    toy_place: Path, home: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole = subprocess.run(
+        command(toy_place, home), capture_output=True, text=True, check=True, env=environment
+    ).stdout
+    elsewhere = tmp_path / "killed"
+    kills = 0
+    # Killed ever later, so that the kills fall into preparation, every stage, checkpoints and scoring.
+    for delay in range(4, 60, 2):
+        process = subprocess.Popen(
+            command(toy_place, elsewhere), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        deadline = time.monotonic() + delay
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += 1
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert kills >= 2
+    assert scores(out) == scores(whole)
