@@ -94,9 +94,7 @@ def toy_container(*, left_out: str = "", extra: str = "") -> bytes:
     head += struct.pack("<5iQ", len(PIECES), 0, 2, 1, 3, sum(map(len, blob)))
     head += np.cumsum([0, *map(len, blob)]).astype("<u4").tobytes() + np.array(scores, "<f4").tobytes()
     head += b"".join(blob)
-    norms = struct.pack("<IB1I", ord("A"), 1, ord("a")) + struct.pack(
-        "<IB2I", ord("ĳ"), 2, ord("a"), ord("b")
-    )
+    norms = struct.pack("<IB1I", ord("A"), 1, ord("a")) + struct.pack("<IB2I", ord("ĳ"), 2, ord("a"), ord("b"))
     head += struct.pack("<iI", 2, len(norms)) + norms + struct.pack("<i", len(contents))
     directory = sum(2 + len(name) + 21 for name in contents)
     place = len(head) + directory

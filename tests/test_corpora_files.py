@@ -69,9 +69,7 @@ def test_odd_but_sound_rows(tmp_path: Path, settings: Settings) -> None:
         (b"a\tb\nc\td\nsch\xf6n\tx\n", ["line 3", "not UTF-8", "0xf6"]),
     ],
 )
-def test_malformed_rows_are_located(
-    content: bytes, words: list[str], tmp_path: Path, settings: Settings
-) -> None:
+def test_malformed_rows_are_located(content: bytes, words: list[str], tmp_path: Path, settings: Settings) -> None:
     for name, data in (("en-de.tsv", content), ("en-fr.tsv.gz", gzip.compress(content))):
         (tmp_path / name).write_bytes(data)
         corpus = open_tsv(str(tmp_path / name), settings)
@@ -107,9 +105,7 @@ def test_where_relative_paths_are_looked_up(
     monkeypatch.chdir(here)
     with pytest.raises(XlbenchError) as caught:
         open_tsv("mine", settings)
-    assert all(
-        str(place) in caught.value.problem for place in ("mine", settings.data_root / "parallel" / "mine")
-    )
+    assert all(str(place) in caught.value.problem for place in ("mine", settings.data_root / "parallel" / "mine"))
     # Each of these places comes before those filled so far.
     for place in (settings.data_root / "parallel", settings.data_root, here):
         (place / "mine").mkdir()

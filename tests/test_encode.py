@@ -31,9 +31,7 @@ def sentences(count: int) -> list[str]:
     return [" ".join(generator.choice(WORDS, generator.integers(0, 60))) for _ in range(count)]
 
 
-def test_equals_sentence_transformers_in_float32(
-    model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equals_sentence_transformers_in_float32(model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["", "unknownword", *sentences(150)]  # up to 60 words: longer than the 48 tokens the model takes
     monkeypatch.setattr(encode_module, "CHUNK", 64)  # three chunks, the last one short
     vectors = encode(model, texts, batch_tokens=200)
@@ -83,9 +81,7 @@ def test_nothing_gives_no_rows(model: SentenceTransformer, level: encode_module.
 
 def test_max_tokens_cuts_with_special_tokens_counted(model: SentenceTransformer) -> None:
     # Four tokens: [CLS] a b [SEP].
-    np.testing.assert_allclose(
-        encode(model, ["a b c d e"], max_tokens=4), encode(model, ["a b"]), rtol=0, atol=1e-6
-    )
+    np.testing.assert_allclose(encode(model, ["a b c d e"], max_tokens=4), encode(model, ["a b"]), rtol=0, atol=1e-6)
     assert model.max_seq_length == 48
 
 
@@ -115,9 +111,7 @@ class Recorder(Sequence[str]):
         return taken
 
 
-def test_reads_chunks_and_reports_every_sentence(
-    model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reads_chunks_and_reports_every_sentence(model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encode_module, "CHUNK", 10)
     texts = Recorder(sentences(25))
     done: list[float] = []
@@ -161,9 +155,7 @@ def test_encoders_without_a_transformer() -> None:
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     weights = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
-    static = SentenceTransformer(
-        modules=[StaticEmbedding(tokenizer, embedding_weights=weights)], device="cpu"
-    )
+    static = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights)], device="cpu")
     # The mean of the words' rows.
     np.testing.assert_allclose(encode(static, ["a b", "a", "b b"]), [[0.5, 0.5], [1, 0], [0, 1]], atol=1e-6)
     with pytest.raises(XlbenchError, match="holds no transformers model"):

@@ -177,9 +177,7 @@ def test_refuses_pickles_and_what_is_no_model(toy: Path, tmp_path: Path, setting
 
 
 @pytest.mark.parametrize("way", ["module", "auto_map"])
-def test_never_runs_code_of_a_model_directory(
-    toy: Path, tmp_path: Path, settings: Settings, way: str
-) -> None:
+def test_never_runs_code_of_a_model_directory(toy: Path, tmp_path: Path, settings: Settings, way: str) -> None:
     marker = tmp_path / "ran"
     (toy / "evil.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass Evil: pass\n")
     if way == "module":

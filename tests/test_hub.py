@@ -102,9 +102,7 @@ def test_a_commit_is_pinned_and_stays_loadable(root: Path, tmp_path: Path) -> No
     again, unknown = client("acme/mini", "acme/never-fetched")
     assert again["ref"] == moved["ref"]
     assert unknown["problem"].startswith("The hub cannot be reached for encoder 'acme/never-fetched': ")
-    assert (
-        "hf download acme/never-fetched --local-dir DATA_ROOT/models/acme/never-fetched" in unknown["remedy"]
-    )
+    assert "hf download acme/never-fetched --local-dir DATA_ROOT/models/acme/never-fetched" in unknown["remedy"]
 
 
 def test_what_the_hub_refuses_and_what_xlbench_does(root: Path, tmp_path: Path) -> None:
@@ -123,10 +121,7 @@ def test_what_the_hub_refuses_and_what_xlbench_does(root: Path, tmp_path: Path) 
 
         (repository / "model.safetensors").unlink()
         (pickled,) = client("acme/mini")
-        assert (
-            pickled["problem"]
-            == "Hub model 'acme/mini' has no safetensors weights, and xlbench reads no pickles."
-        )
+        assert pickled["problem"] == "Hub model 'acme/mini' has no safetensors weights, and xlbench reads no pickles."
         assert not [line for line in hub.requests if "/resolve/" in line]
 
 
@@ -135,8 +130,7 @@ def test_the_server_serves_datasets_too(tmp_path: Path) -> None:
     (folder / "en-de").mkdir(parents=True)
     (folder / "en-de" / "train.jsonl").write_text('{"english": "a", "non_english": "b"}\n')
     (folder / "README.md").write_text(
-        "---\nconfigs:\n- config_name: en-de\n"
-        "  data_files:\n  - split: train\n    path: en-de/train.jsonl\n---\n"
+        "---\nconfigs:\n- config_name: en-de\n  data_files:\n  - split: train\n    path: en-de/train.jsonl\n---\n"
     )
     code = (
         "import datasets, sys\n"

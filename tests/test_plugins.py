@@ -14,7 +14,10 @@ from xlbench.names import look_up
 from xlbench.plugins import Registry, load_registry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    Install = Callable[..., Registry]
 
 METHODS = {"multistage", "single-stage", "no-contrastive", "no-bottleneck", "no-recurrent", "reference"}
 GOOD = """
@@ -32,7 +35,7 @@ def write(path: Path, source: str) -> Path:
 
 
 @pytest.fixture
-def with_entry_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
+def with_entry_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Install]:
     """Install modules under the 'xlbench' entry-point group, beside the built-ins."""
     real = plugins.entry_points
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -61,7 +64,7 @@ def test_the_built_ins_come_through_the_entry_points() -> None:
     assert {plugin.distribution for plugin in registry.loaded} >= {"xlbench"}
 
 
-def test_a_broken_plugin_is_told_of_and_the_rest_works(with_entry_points) -> None:  # type: ignore[no-untyped-def]
+def test_a_broken_plugin_is_told_of_and_the_rest_works(with_entry_points: Install) -> None:
     registry = with_entry_points(good=GOOD, bad="raise OSError('no such library')")
     assert [(it.name, it.cause) for it in registry.broken] == [("bad", "OSError: no such library")]
     assert "mine" in registry.students
@@ -74,12 +77,18 @@ def test_a_broken_plugin_is_told_of_and_the_rest_works(with_entry_points) -> Non
         ("from xlbench import hookimpl\n@hookimpl\ndef xlbench_method():\n    return []\n", "unknown hook"),
         ("x = 1\n", "implements no xlbench hook"),
         ("from xlbench import hookimpl\n@hookimpl\ndef xlbench_students(a):\n    return []\n", "hook"),
-        ("from xlbench import hookimpl\n@hookimpl\ndef xlbench_students():\n    1 / 0\n", "ZeroDivisionError"),
-        ("from xlbench import hookimpl\n@hookimpl\ndef xlbench_students():\n    return ['x']\n", "no StudentSpec"),
+        (
+            "from xlbench import hookimpl\n@hookimpl\ndef xlbench_students():\n    1 / 0\n",
+            "ZeroDivisionError",
+        ),
+        (
+            "from xlbench import hookimpl\n@hookimpl\ndef xlbench_students():\n    return ['x']\n",
+            "no StudentSpec",
+        ),
         (GOOD.replace("mine", "minilm-half"), "already the name of a StudentSpec"),
     ],
 )
-def test_every_kind_of_fault_has_its_cause(with_entry_points, source: str, cause: str) -> None:  # type: ignore[no-untyped-def]
+def test_every_kind_of_fault_has_its_cause(with_entry_points: Install, source: str, cause: str) -> None:
     registry = with_entry_points(bad=textwrap.dedent(source))
     assert len(registry.broken) == 1
     assert registry.broken[0].name == "bad"
@@ -88,9 +97,9 @@ def test_every_kind_of_fault_has_its_cause(with_entry_points, source: str, cause
     assert registry.students["minilm-half"].bottleneck == 128
 
 
-def test_strict_makes_a_broken_plugin_fatal(with_entry_points, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_strict_makes_a_broken_plugin_fatal(with_entry_points: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLBENCH_STRICT", "1")
-    with pytest.raises(XlbenchError, match="Plugin 'bad' .* is broken: ImportError"):
+    with pytest.raises(XlbenchError, match=r"Plugin 'bad' .* is broken: ImportError"):
         with_entry_points(bad="raise ImportError('x')")
 
 
@@ -108,5 +117,5 @@ def test_a_single_file_that_is_broken_is_fatal_since_somebody_named_it(tmp_path:
 def test_unknown_names_are_answered_with_the_nearest() -> None:
     with pytest.raises(XlbenchError, match=r"Unknown method 'multistge'\.\nDid you mean multistage\?"):
         look_up("method", "multistge", load_registry().methods)
-    with pytest.raises(XlbenchError, match="Valid names: a, b"):
+    with pytest.raises(XlbenchError, match=r"Valid names: a, b\."):
         look_up("method", "zzz", {"a": 1, "b": 2})

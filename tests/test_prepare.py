@@ -123,9 +123,7 @@ def test_arrays_and_sentences(settings: Settings) -> None:
 
 def test_the_same_english_is_held_out_in_every_language(settings: Settings) -> None:
     corpus = toy("mine", {code: numbered(100, code) for code in ("ar", "de", "fr")})
-    prepared = prepare(
-        data_of(corpus, languages=("ar", "de", "fr"), dev_pairs=24), [corpus], nothing, settings
-    )
+    prepared = prepare(data_of(corpus, languages=("ar", "de", "fr"), dev_pairs=24), [corpus], nothing, settings)
     assert prepared.facts.dev == {"ar": 8, "de": 8, "fr": 8}
     english = [set(prepared.dev_pairs[prepared.dev_languages == number, 0]) for number in range(3)]
     assert english[0] == english[1] == english[2]
@@ -177,9 +175,7 @@ def test_small_corpora_are_used_whole_and_large_ones_share_the_rest(settings: Se
 def test_a_cap_counts_for_its_corpus_and_each_language(settings: Settings) -> None:
     capped = toy("capped", {"de": numbered(300), "fr": numbered(60, "fr")}, "?cap=80")
     other = toy("other", {"de": numbered(50, first=500)})
-    prepared = prepare(
-        data_of(capped, other, languages=("de", "fr"), dev_pairs=10), [capped, other], nothing, settings
-    )
+    prepared = prepare(data_of(capped, other, languages=("de", "fr"), dev_pairs=10), [capped, other], nothing, settings)
     counts = {count.reference: count for count in prepared.facts.corpora}
     # 80 of 300 German pairs pass the cap, all 60 French ones do.
     assert counts["capped?cap=80"].surplus == 220

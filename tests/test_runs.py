@@ -10,17 +10,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from toys import save_toy_encoder, write_toy_corpus
 
 from xlbench import XlbenchError
-from xlbench.leaderboard.record import Record
 from xlbench.leaderboard.table import markdown
 from xlbench.plugins import load_registry
 from xlbench.runs.request import Request, make_request
 from xlbench.runs.run import run
 from xlbench.settings import Settings
+
+if TYPE_CHECKING:
+    from xlbench.leaderboard.record import Record
 
 PLUGIN = Path(__file__).parent / "toy_plugin.py"
 TOY: dict[str, object] = {
@@ -49,15 +52,25 @@ def home(tmp_path: Path) -> Path:
 
 
 def request(place: Path, **changes: object) -> Request:
-    settings = {**TOY, "assistant": str(place / "assistant"), "corpus": (f"tsv:{place / 'corpus'}",), **changes}
-    if settings.get("method") == "reference":
+    settings = {
+        **TOY,
+        "assistant": str(place / "assistant"),
+        "corpus": (f"tsv:{place / 'corpus'}",),
+        **changes,
+    }
+    if settings.get("method") == "reference" and "options" not in changes:
         settings["options"] = {}
     return make_request(settings)
 
 
 def go(home: Path, wanted: Request) -> tuple[list[Record], list[str]]:
     notes: list[str] = []
-    rows = run(wanted, load_registry((PLUGIN,)), Settings(home=home, quiet=True, device="cpu"), notes.append)
+    rows = run(
+        wanted,
+        load_registry((PLUGIN,)),
+        Settings(home=home, quiet=True, device="cpu", speed_rounds=0),
+        notes.append,
+    )
     return rows, notes
 
 
@@ -85,11 +98,26 @@ def test_a_run_gives_teacher_assistant_and_student_and_the_second_takes_all_from
     assert again == rows
 
 
+def test_speed_is_measured_against_the_assistant_in_the_same_process(toy_place: Path, home: Path) -> None:
+    settings = Settings(home=home, quiet=True, device="cpu", speed_rounds=1)
+    wanted = request(toy_place, method="reference", options={"encoder": "assistant"})
+    (row,) = run(wanted, load_registry((PLUGIN,)), settings)
+    assert row.speed is not None
+    assert row.speed.model.throughput.median > 0
+    assert row.speed.sentences > 100
+
+
 def test_the_pairs_that_were_asked_for_were_seen(toy_place: Path, home: Path) -> None:
     rows, _ = go(home, request(toy_place))
     seen = {stage.name: stage.pairs for stage in rows[-1].stages}
     # Budget: 64 for the assistant; 320 for the student, of which 0.1, 0.4 and the rest, in batches of 16.
-    assert seen == {"teacher-centred": 0, "aligned": 64, "bottleneck": 32, "recurrent": 128, "contrastive": 160}
+    assert seen == {
+        "teacher-centred": 0,
+        "aligned": 64,
+        "bottleneck": 32,
+        "recurrent": 128,
+        "contrastive": 160,
+    }
 
 
 def test_ablations_train_only_what_differs_and_say_so(toy_place: Path, home: Path) -> None:
@@ -127,7 +155,9 @@ def test_ablations_have_the_sizes_that_they_claim(toy_place: Path, home: Path) -
     assert sizes["no-recurrent"] == (sizes["multistage"][0], 2, 2)
     # The full table has 40 x 16 numbers where the student has 40 x 8 and 8 x 16: 40 tokens, widths 16 and 8.
     assert sizes["no-bottleneck"][0] - sizes["multistage"][0] == 40 * 16 - (40 * 8 + 8 * 16)
-    deep = go(home, request(toy_place, method="no-recurrent", options={"full_depth": True, "batch_size": 16}))[0][-1].footprint
+    deep = go(home, request(toy_place, method="no-recurrent", options={"full_depth": True, "batch_size": 16}))[0][
+        -1
+    ].footprint
     assert (deep.stored_layers, deep.executed_layers) == (4, 4)
 
 
@@ -186,7 +216,7 @@ def test_bad_input_is_answered_before_anything_is_trained(
 
 
 def test_a_teacher_of_another_width_is_refused_before_training(toy_place: Path, home: Path) -> None:
-    with pytest.raises(XlbenchError, match="pulls vectors of width 16 to .* whose width is 8"):
+    with pytest.raises(XlbenchError, match=r"pulls vectors of width 16 to .* whose width is 8"):
         go(home, request(toy_place, teacher=(str(toy_place / "narrow"),)))
     assert not (home / "stages").exists()
 
@@ -203,7 +233,7 @@ def command(place: Path, home: Path) -> list[str]:
         sys.executable, "-m", "xlbench", "--quiet", "--home", str(home), "--device", "cpu", "--plugin", str(PLUGIN),
         "run", "--assistant", str(place / "assistant"), "--corpus", f"tsv:{place / 'corpus'}", "--suite", "toy",
         "--budget", "toy", "--student-spec", "B=8,K=2,R=2", "--precision", "float32", "-o", "batch_size=4",
-        "-o", "evaluations=8", "--json",
+        "-o", "evaluations=8", "--no-speed", "--json",
     ]  # fmt: skip
 
 
@@ -215,15 +245,17 @@ def test_a_run_killed_at_any_moment_resumes_and_ends_with_the_same_scores(
     toy_place: Path, home: Path, tmp_path: Path
 ) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole = subprocess.run(
-        command(toy_place, home), capture_output=True, text=True, check=True, env=environment
-    ).stdout
+    whole = subprocess.run(command(toy_place, home), capture_output=True, text=True, check=True, env=environment).stdout
     elsewhere = tmp_path / "killed"
     kills = 0
     # Killed ever later, so that the kills fall into preparation, every stage, checkpoints and scoring.
-    for delay in range(4, 60, 2):
+    for delay in range(5, 60, 3):
         process = subprocess.Popen(
-            command(toy_place, elsewhere), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+            command(toy_place, elsewhere),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
         deadline = time.monotonic() + delay
         while process.poll() is None and time.monotonic() < deadline:

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 
 def scored(tmp_path: Path, encoder: SentenceTransformer | None = None, suite: Suite = SUITE) -> Scored:
-    return score(
-        encoder or toy_encoder(), suite, toy_settings(tmp_path), precision="float32", title="Scoring"
-    )
+    return score(encoder or toy_encoder(), suite, toy_settings(tmp_path), precision="float32", title="Scoring")
 
 
 def test_sts_is_the_spearman_of_cosines(tmp_path: Path) -> None:

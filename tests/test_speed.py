@@ -35,9 +35,7 @@ class Timed(WordCounts):
         super().__init__()
         self.clock, self.name, self.cost, self.drift = clock, name, cost, drift
 
-    def preprocess(
-        self, inputs: list[str], prompt: str | None = None, **_options: object
-    ) -> dict[str, torch.Tensor]:
+    def preprocess(self, inputs: list[str], prompt: str | None = None, **_options: object) -> dict[str, torch.Tensor]:
         self.clock.now += self.cost * len(inputs) * self.drift ** len(self.clock.calls)
         self.clock.calls.append((self.name, len(inputs)))
         return super().preprocess(inputs, prompt)
@@ -70,9 +68,7 @@ def test_figures_and_ratios(tmp_path: Path) -> None:
 def test_model_and_baseline_take_turns_after_a_warm_up(tmp_path: Path) -> None:
     clock = Clock()
     encoders = [toy_encoder(Timed(name, clock, cost=1)) for name in "mb"]
-    measure_speed(
-        *encoders, ["a"] * 3, toy_settings(tmp_path), precision="float32", repetitions=2, clock=clock
-    )
+    measure_speed(*encoders, ["a"] * 3, toy_settings(tmp_path), precision="float32", repetitions=2, clock=clock)
     batch = {name: [(name, 3)] for name in "mb"}
     single = {name: [(name, 1)] for name in "mb"}
     warm_up = batch["m"] + single["m"] + batch["b"] + single["b"]
@@ -84,9 +80,7 @@ def test_model_and_baseline_take_turns_after_a_warm_up(tmp_path: Path) -> None:
 def test_the_spread_shows_a_drift(tmp_path: Path) -> None:
     clock = Clock()
     encoders = [toy_encoder(Timed(name, clock, cost=1, drift=2)) for name in "mb"]
-    speed = measure_speed(
-        *encoders, ["a"], toy_settings(tmp_path), precision="float32", repetitions=2, clock=clock
-    )
+    speed = measure_speed(*encoders, ["a"], toy_settings(tmp_path), precision="float32", repetitions=2, clock=clock)
     # Every call takes twice as long as the one before; calls 0 to 3 warm up. Round one: model 2^4, baseline
     # 2^5, ratio 2. Round two, from call 8, the other way round: baseline 2^8, model 2^9, ratio 1/2.
     assert speed.model.throughput.high == pytest.approx(2**-4)
@@ -98,9 +92,7 @@ def test_the_spread_shows_a_drift(tmp_path: Path) -> None:
 def test_few_sentences_are_timed_alone(tmp_path: Path) -> None:
     clock = Clock()
     encoders = [toy_encoder(Timed(name, clock, cost=1)) for name in "mb"]
-    measure_speed(
-        *encoders, ["a"] * 64, toy_settings(tmp_path), precision="float32", repetitions=1, clock=clock
-    )
+    measure_speed(*encoders, ["a"] * 64, toy_settings(tmp_path), precision="float32", repetitions=1, clock=clock)
     # One warm-up call, then the round's.
     assert clock.calls.count(("m", 1)) == 1 + SINGLES
 

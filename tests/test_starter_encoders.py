@@ -132,9 +132,7 @@ def test_a_toy_becomes_a_directory_that_loads(tmp_path: Path) -> None:
 
 
 def test_the_map_composes_and_replaces() -> None:
-    normalizer = normalizers.Precompiled(
-        precompiled_charsmap({"①": "1", "\u200b": " ", "\x01": "", "ﬁ": "fi"})
-    )
+    normalizer = normalizers.Precompiled(precompiled_charsmap({"①": "1", "\u200b": " ", "\x01": "", "ﬁ": "fi"}))
     assert normalizer.normalize_str("a①b\u200bc\x01dﬁ") == "a1b cdfi"
     assert normalizer.normalize_str("cafe\u0301 A\u030a") == "café Å"
     assert normalizer.normalize_str("untouched 中文") == "untouched 中文"
@@ -210,9 +208,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return site
 
 
-def test_an_installed_wheel_is_verified_once(
-    installed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_installed_wheel_is_verified_once(installed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
     monkeypatch.setattr(digests, "SMALL", 0)
     place = locate(toy_wheel())
@@ -379,9 +375,7 @@ def oddities() -> Iterator[str]:
     for _ in range(3_000):
         yield "".join(generator.choice(letters) + generator.choice(["", *marks]) for _ in range(12))
     for _ in range(3_000):
-        codes = (
-            generator.choice([generator.randrange(0x110000), generator.randrange(0x800)]) for _ in range(20)
-        )
+        codes = (generator.choice([generator.randrange(0x110000), generator.randrange(0x800)]) for _ in range(20))
         yield "".join(chr(code) for code in codes if not 0xD800 <= code < 0xE000)
 
 
@@ -415,10 +409,7 @@ def test_the_tokenizer_equals_the_published_one_in_many_languages(
     sentences = [text for column in table.columns for text in column.to_pylist() if text]
     assert len(sentences) >= 5_000
     scripts = {
-        unicodedata.name(character, "?").split()[0]
-        for text in sentences
-        for character in text
-        if character.isalpha()
+        unicodedata.name(character, "?").split()[0] for text in sentences for character in text if character.isalpha()
     }
     assert len(scripts) >= 20
     for text in sentences:

@@ -101,9 +101,7 @@ def test_offline_without_a_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     # The hub library knows that it is offline, and may have the data in its cache; here it has not.
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    with pytest.raises(
-        XlbenchError, match=r"--local-dir DATA_ROOT/datasets/mteb/sts17.*--data-root DATA_ROOT"
-    ):
+    with pytest.raises(XlbenchError, match=r"--local-dir DATA_ROOT/datasets/mteb/sts17.*--data-root DATA_ROOT"):
         read_data(load_task(STS17, settings), STS17, settings)
     # Only we know, and it would go online.
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
@@ -191,9 +189,7 @@ def test_the_data_of_a_task_is_named(tmp_path: Path, local_sts17: Path) -> None:
 
 
 def test_evaluation_texts_hold_both_sides(tmp_path: Path) -> None:
-    texts = list(
-        evaluation_texts(SUITE.model_copy(update={"tasks": (BITEXT, PARALLEL)}), toy_settings(tmp_path))
-    )
+    texts = list(evaluation_texts(SUITE.model_copy(update={"tasks": (BITEXT, PARALLEL)}), toy_settings(tmp_path)))
     # ToyBitext has 3 + 2 pairs, ToyParallel 2 + 2 + 2: 22 sentences, of which these are distinct.
     assert len(texts) == 22
     assert set(texts) == {"a", "b", "a b b b", "c", "d d", "d", "b b", "a a", "a b b"}

@@ -31,9 +31,7 @@ class WordCounts(BoW):
         self.change = change
         self.asked: list[str] = []
 
-    def preprocess(
-        self, inputs: list[str], prompt: str | None = None, **_options: object
-    ) -> dict[str, torch.Tensor]:
+    def preprocess(self, inputs: list[str], prompt: str | None = None, **_options: object) -> dict[str, torch.Tensor]:
         self.asked.extend(inputs)
         features: dict[str, torch.Tensor] = super().preprocess(inputs, prompt)
         return {"sentence_embedding": self.change(features["sentence_embedding"])}
@@ -64,9 +62,7 @@ class ToySTS(AbsTaskSTS):
     def load_data(self, **_options: object) -> None:
         first, second = zip(*self.rows, strict=True)
         self.dataset = {
-            subset: DatasetDict(
-                {"test": Dataset.from_dict({"sentence1": first, "sentence2": second, "score": gold})}
-            )
+            subset: DatasetDict({"test": Dataset.from_dict({"sentence1": first, "sentence2": second, "score": gold})})
             for subset, gold in self.golds.items()
         }
         self.data_loaded = True
@@ -89,9 +85,7 @@ class ToyBitext(AbsTaskBitextMining):
             "xx-en": {"sentence1": ["a", "b", "a b b b"], "sentence2": ["a", "b", "c"]},
             "yy-en": {"sentence1": ["d d", "b b"], "sentence2": ["d", "b"]},
         }
-        self.dataset = {
-            subset: DatasetDict({"test": Dataset.from_dict(columns)}) for subset, columns in pairs.items()
-        }
+        self.dataset = {subset: DatasetDict({"test": Dataset.from_dict(columns)}) for subset, columns in pairs.items()}
         self.data_loaded = True
 
 
@@ -115,9 +109,7 @@ class ToyParallel(AbsTaskBitextMining):
 
 
 STS = TaskRef(task="ToySTS", family="sts", subsets=("zz", "xx", "yy"), loader="toy_scoring:ToySTS")
-BITEXT = TaskRef(
-    task="ToyBitext", family="bitext", subsets=("xx-en", "yy-en"), loader="toy_scoring:ToyBitext"
-)
+BITEXT = TaskRef(task="ToyBitext", family="bitext", subsets=("xx-en", "yy-en"), loader="toy_scoring:ToyBitext")
 PARALLEL = TaskRef(
     task="ToyParallel", family="bitext", subsets=("xx-en", "en-xx", "en-yy"), loader="toy_scoring:ToyParallel"
 )

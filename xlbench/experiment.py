@@ -21,9 +21,7 @@ class StudentSpec(Frozen):
     )
     layers: int = Field(ge=1, description="Stored layers K.")
     repeats: int = Field(default=1, ge=1, description="Times R that the stored layers run: 1..K, 1..K, ...")
-    hidden: int | None = Field(
-        default=None, ge=1, description="Hidden size the assistant must have; None takes any."
-    )
+    hidden: int | None = Field(default=None, ge=1, description="Hidden size the assistant must have; None takes any.")
     summary: str = Field(default="", description="One line for listings.")
 
 

@@ -9,10 +9,13 @@ import json
 import sys
 from collections.abc import Mapping, Sequence  # noqa: TC003 - pydantic resolves them at run time
 from functools import cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeAliasType
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # A named alias, since pydantic resolves a recursive one by its name, in this module.
 Json = TypeAliasType("Json", "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None")

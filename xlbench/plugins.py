@@ -95,9 +95,7 @@ def load_registry(files: tuple[Path, ...] = ()) -> Registry:
         corpora=_collect(manager.hook.xlbench_corpora, CorpusSource, lambda it: it.scheme, sources, broken),
         suites=_collect(manager.hook.xlbench_suites, Suite, _name, sources, broken),
         budgets=_collect(manager.hook.xlbench_budgets, Budget, _name, sources, broken),
-        loaded=tuple(
-            Loaded(name, *source, hooks=_hooks(manager, name)) for name, source in sources.items()
-        ),
+        loaded=tuple(Loaded(name, *source, hooks=_hooks(manager, name)) for name, source in sources.items()),
         broken=tuple(broken),
     )
     if registry.broken and os.environ.get(STRICT_VARIABLE) == "1":

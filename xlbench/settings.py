@@ -24,6 +24,9 @@ class Settings(Frozen):
     device: str | None = Field(default=None, description="torch device; None chooses by what is there.")
     threads: int | None = Field(default=None, ge=1, description="Threads for torch; None leaves its default.")
     quiet: bool = Field(default=False, description="No progress bars.")
+    speed_rounds: int = Field(
+        default=5, ge=0, description="Rounds of measuring speed for a new record; 0 leaves it out."
+    )
 
     def local(self, kind: str, name: str) -> Path | None:
         """Return ``<data root>/<kind>/<org>/<name>`` if it is a directory (kind: 'datasets' or 'models')."""

@@ -31,12 +31,8 @@ REFERENCE = "Ding et al., Findings of NAACL 2022, arXiv:2209.05869"
 class MultistageOptions(AlignOptions):
     """How the student's pairs are shared out over the stages, and what stage 4 minimises."""
 
-    bottleneck_share: float = Field(
-        default=0.1, ge=0, le=1, description="Of the student's pairs, for stage 2."
-    )
-    recurrent_share: float = Field(
-        default=0.4, ge=0, le=1, description="Of the student's pairs, for stage 3."
-    )
+    bottleneck_share: float = Field(default=0.1, ge=0, le=1, description="Of the student's pairs, for stage 2.")
+    recurrent_share: float = Field(default=0.4, ge=0, le=1, description="Of the student's pairs, for stage 3.")
     matrix_weight: float = Field(default=10.0, ge=0, description="Weight of the similarity-matrix term.")
     teacher_share: float = Field(
         default=0.35, gt=0, lt=1, description="What further teachers count for in the similarity matrix."
@@ -54,9 +50,7 @@ def plan(experiment: Experiment, options: Options) -> Plan:
     # Where no stage 2 is wanted, the bottleneck is cut where the layers are.
     edits = () if fitted else bottleneck_edit(experiment, options)
     edits += (loop_edit(experiment, options),)
-    fitted.append(
-        recurrent(experiment, options, start, "aligned", options.recurrent_share * pairs, edits=edits)
-    )
+    fitted.append(recurrent(experiment, options, start, "aligned", options.recurrent_share * pairs, edits=edits))
     left = pairs - sum(stage.training.pairs for stage in fitted if stage.training)
     last = contrastive(
         experiment,

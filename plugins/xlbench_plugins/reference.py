@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 class ReferenceOptions(Options):
     """Which encoder is scored."""
 
-    encoder: Literal["assistant", "teacher"] = Field(
-        default="assistant", description="The one that is scored."
-    )
+    encoder: Literal["assistant", "teacher"] = Field(default="assistant", description="The one that is scored.")
 
 
 def plan(experiment: Experiment, options: Options) -> Plan:

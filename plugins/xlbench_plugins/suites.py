@@ -62,9 +62,7 @@ PAPER = Suite(
                 "nl-en",
             ),
         ),
-        TaskRef(
-            task="STSBenchmarkMultilingualSTS", family="sts", subsets=("en", "de", "es", "fr", "it", "nl")
-        ),
+        TaskRef(task="STSBenchmarkMultilingualSTS", family="sts", subsets=("en", "de", "es", "fr", "it", "nl")),
         TaskRef(
             task="Tatoeba",
             family="bitext",

@@ -60,7 +60,9 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="xlbench")
 @click.option("--home", type=click.Path(path_type=Path), help="The store [XLBENCH_HOME, ~/.cache/xlbench].")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Local copies of hub data and models [XLBENCH_DATA].")
+@click.option(
+    "--data-root", type=click.Path(path_type=Path), help="Local copies of hub data and models [XLBENCH_DATA]."
+)
 @click.option("--offline", is_flag=True, help="Never ask the hub [HF_HUB_OFFLINE].")
 @click.option("--device", help="torch device; chosen by what is there if not given.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads for torch.")

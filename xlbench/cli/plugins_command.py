@@ -18,7 +18,10 @@ def command(context: click.Context, as_json: bool) -> None:
     registry = registry_of(context)
     if as_json:
         print_json(
-            {"loaded": [asdict(it) for it in registry.loaded], "broken": [asdict(it) for it in registry.broken]}
+            {
+                "loaded": [asdict(it) for it in registry.loaded],
+                "broken": [asdict(it) for it in registry.broken],
+            }
         )
         return
     for plugin in registry.loaded:

@@ -27,12 +27,24 @@ from xlbench.cli.options import json_option, parse_assignments, print_json
 @click.option("--student-pairs", type=click.IntRange(min=1), help="Overrides the budget's.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of everything random [0].")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), help="What is computed in [auto].")
-@click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the method; see `xlbench show method`.")
+@click.option(
+    "-o",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the method; see `xlbench show method`.",
+)
+@click.option("--no-speed", is_flag=True, help="Do not measure speed.")
 @click.option("--print-config", is_flag=True, help="Print the settings as TOML and stop.")
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, config: Path | None, print_config: bool, as_json: bool, **typed: object
+    context: click.Context,
+    config: Path | None,
+    print_config: bool,
+    no_speed: bool,
+    as_json: bool,
+    **typed: object,
 ) -> None:
     """Distil a student, score it beside its teacher and assistant, and record it.
 
@@ -64,6 +76,8 @@ def command(
     from xlbench.runs.run import run
 
     shared = settings_of(context)
+    if no_speed:
+        shared = shared.model_copy(update={"speed_rounds": 0})
 
     def say(note: str) -> None:
         if not shared.quiet:

@@ -76,11 +76,7 @@ def count_fates(
             surplus=int(table[number, :, Fate.SURPLUS].sum()),
             withheld=int(table[number, :, Fate.WITHHELD].sum()),
             dev=int(table[number, :, Fate.DEV].sum()),
-            kept={
-                code: int(kept)
-                for code, kept in zip(languages, table[number, :, Fate.TRAIN], strict=True)
-                if kept
-            },
+            kept={code: int(kept) for code, kept in zip(languages, table[number, :, Fate.TRAIN], strict=True) if kept},
         )
         for number, reference in enumerate(references)
     )

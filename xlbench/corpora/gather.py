@@ -61,9 +61,7 @@ class Gathered:
     read: tuple[int, ...]
 
 
-def gather(
-    corpora: Sequence[OpenCorpus], languages: Sequence[str], scratch: Path, *, quiet: bool
-) -> Gathered:
+def gather(corpora: Sequence[OpenCorpus], languages: Sequence[str], scratch: Path, *, quiet: bool) -> Gathered:
     """Read all pairs of ``languages``, leaving out those with a side that is empty or too long.
 
     Args:

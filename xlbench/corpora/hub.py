@@ -74,9 +74,7 @@ class HubCorpus:
         name, commit = self.listing.name, self.listing.commit
         try:
             return Path(
-                hf_hub_download(
-                    name, file, repo_type="dataset", revision=commit, local_files_only=self.offline
-                )
+                hf_hub_download(name, file, repo_type="dataset", revision=commit, local_files_only=self.offline)
             )
         except Exception as error:
             raise XlbenchError(
@@ -94,9 +92,7 @@ def open_hub(argument: str, settings: Settings) -> HubCorpus | FileCorpus:
     """
     match = _NAME.fullmatch(argument)
     if match is None:
-        raise XlbenchError(
-            f"'{argument}' is no hub dataset.", "Write hub:ORG/NAME, or hub:ORG/NAME@REVISION."
-        )
+        raise XlbenchError(f"'{argument}' is no hub dataset.", "Write hub:ORG/NAME, or hub:ORG/NAME@REVISION.")
     name, revision = match["name"], match["revision"]
     if revision is None and (copy := settings.local("datasets", name)):
         files = parquet_files(copy)
@@ -160,8 +156,7 @@ def _ask(name: str, revision: str | None) -> Listing:
 
 def _lay_down(name: str) -> str:
     return (
-        "To lay it under the data root: "
-        f"hf download {name} --repo-type dataset --local-dir DATA_ROOT/datasets/{name}"
+        f"To lay it under the data root: hf download {name} --repo-type dataset --local-dir DATA_ROOT/datasets/{name}"
     )
 
 

@@ -82,9 +82,7 @@ def prepare(
             )
             return _write(directory, gathered, fate, corpora, languages, quiet=settings.quiet)
         finally:
-            shutil.rmtree(
-                scratch, ignore_errors=True
-            )  # as large as the corpora, and of no use to a second try
+            shutil.rmtree(scratch, ignore_errors=True)  # as large as the corpora, and of no use to a second try
 
     def waiting() -> None:
         _logger.warning("Waiting for another process that prepares the same training data.")
@@ -160,7 +158,5 @@ def _named(prepared: PreparedCorpus, corpora: Sequence[OpenCorpus]) -> PreparedC
         count.model_copy(update={"reference": corpus.ref.reference})
         for count, corpus in zip(prepared.facts.corpora, corpora, strict=True)
     )
-    notes = tuple(
-        dict.fromkeys(f"{corpus.ref.reference}: {corpus.ref.note}" for corpus in corpora if corpus.ref.note)
-    )
+    notes = tuple(dict.fromkeys(f"{corpus.ref.reference}: {corpus.ref.note}" for corpus in corpora if corpus.ref.note))
     return replace(prepared, facts=prepared.facts.model_copy(update={"corpora": counts, "notes": notes}))

@@ -96,10 +96,7 @@ class PreparedCorpus:
 def load_prepared(path: Path, digest: str) -> PreparedCorpus:
     """Open what :func:`xlbench.corpora.prepare.prepare` wrote; reads the facts only."""
     pairs, languages, dev_pairs, dev_languages = (
-        np.load(path / f"{name}.npy", mmap_mode="r")
-        for name in ("pairs", "languages", "dev_pairs", "dev_languages")
+        np.load(path / f"{name}.npy", mmap_mode="r") for name in ("pairs", "languages", "dev_pairs", "dev_languages")
     )
     facts = CorpusFacts.model_validate_json((path / FACTS).read_text("utf-8"))
-    return PreparedCorpus(
-        path, digest, facts, Sentences(path / TEXTS), pairs, languages, dev_pairs, dev_languages
-    )
+    return PreparedCorpus(path, digest, facts, Sentences(path / TEXTS), pairs, languages, dev_pairs, dev_languages)

@@ -41,9 +41,7 @@ def read_tsv(path: Path, _language: str = "") -> Iterator[Pair]:
                 )
             if not all(column.strip() for column in columns):
                 side = "second" if columns[0].strip() else "first"
-                raise XlbenchError(
-                    f"{path}, line {number}: the {side} column is empty.", "Fill it or remove the line."
-                )
+                raise XlbenchError(f"{path}, line {number}: the {side} column is empty.", "Fill it or remove the line.")
             yield Pair(*columns)
 
 

@@ -109,9 +109,7 @@ def _cap(options: Mapping[str, str], reference: str) -> int | None:
     if (text := options.get("cap")) is None:
         return None
     if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise XlbenchError(
-            f"cap='{text}' in corpus '{reference}' is no whole number above 0.", "Write e.g. cap=5000."
-        )
+        raise XlbenchError(f"cap='{text}' in corpus '{reference}' is no whole number above 0.", "Write e.g. cap=5000.")
     return int(text)
 
 
@@ -121,9 +119,7 @@ def _languages(options: Mapping[str, str], reference: str) -> tuple[str, ...] | 
     codes = text.split(",")
     for code in codes:
         if not LANGUAGE.fullmatch(code):
-            raise XlbenchError(
-                f"'{code}' in corpus '{reference}' is no language code.", "Write e.g. languages=de,fr."
-            )
+            raise XlbenchError(f"'{code}' in corpus '{reference}' is no language code.", "Write e.g. languages=de,fr.")
     return tuple(sorted(set(codes)))
 
 
@@ -145,6 +141,4 @@ def open_corpus(reference: str, registered: Mapping[str, CorpusSource], settings
     for code in parsed.languages or ():
         if code not in there:
             raise XlbenchError(f"Corpus '{reference}' has no language '{code}'.", nearest(code, there))
-    return OpenCorpus(
-        corpus, parsed, CorpusRef(reference=str(parsed), digest=corpus.digest, note=corpus.note)
-    )
+    return OpenCorpus(corpus, parsed, CorpusRef(reference=str(parsed), digest=corpus.digest, note=corpus.note))

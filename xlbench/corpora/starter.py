@@ -59,9 +59,7 @@ def starter_items(name: Literal["train", "bitext", "sts"]) -> list[ParallelRow] 
     """Return the shipped rows of the training corpus or of one of the two starter tasks, in file order."""
     rows = [json.loads(line) for line in _read(name).decode().splitlines()]
     if name == "sts":
-        return [
-            StsRow(row["domain"], float(row["score"]), row["sentence1"], row["sentence2"]) for row in rows
-        ]
+        return [StsRow(row["domain"], float(row["score"]), row["sentence1"], row["sentence2"]) for row in rows]
     return [ParallelRow(row.pop("domain"), row) for row in rows]
 
 
@@ -99,7 +97,7 @@ def starter_corpus() -> StarterCorpus:
     return StarterCorpus()
 
 
-def open_starter(argument: str, settings: Settings) -> StarterCorpus:  # noqa: ARG001 - there is one, everywhere
+def open_starter(argument: str, settings: Settings) -> StarterCorpus:
     """Open the scheme ``starter``.
 
     Raises:

@@ -109,9 +109,7 @@ def tokenise(
     Raises:
         XlbenchError: The disk is full or read-only.
     """
-    key = fingerprint(
-        {"corpus": corpus.digest, "tokenizer": tokenizer_key, "max": max_tokens, "version": VERSION}
-    )
+    key = fingerprint({"corpus": corpus.digest, "tokenizer": tokenizer_key, "max": max_tokens, "version": VERSION})
 
     def build(directory: Path) -> dict[str, Json]:
         total = len(corpus.sentences)

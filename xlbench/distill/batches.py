@@ -109,8 +109,7 @@ class Collator:
             input_ids=torch.from_numpy(ids),
             attention_mask=torch.from_numpy(mask),
             targets=[
-                table.take(english if target.side == "english" else sentences)
-                for target, table in self.targets.items()
+                table.take(english if target.side == "english" else sentences) for target, table in self.targets.items()
             ],
         )
 

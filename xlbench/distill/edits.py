@@ -8,12 +8,12 @@ import numpy as np
 from pydantic import Field
 
 from xlbench.fingerprint import Frozen
-from xlbench.students.shape import Shape
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from xlbench.distill.workshop import Workshop
+    from xlbench.students.shape import Shape
 
 CENTRE_SAMPLE = 4096  # sentences; the mean of 384 numbers is known to a per cent long before
 

@@ -158,13 +158,14 @@ class _Run:
 
 
 def _make(stage: Stage, workshop: Workshop, directory: Path, say: Callable[[str], None]) -> dict[str, Json]:
-    from xlbench.distill.trainer import train
     from xlbench.distill.cost import peak_memory
+    from xlbench.distill.trainer import train
     from xlbench.students.load import save_student
 
     say(f"stage {stage.name}: making it")
     began = time.monotonic()
-    model = workshop.load(stage.start)
+    # Cut on the CPU, where it is exact and the same everywhere; the Trainer moves it to the device.
+    model = workshop.load(stage.start).to("cpu")
     for edit in stage.edits:
         model = edit.apply(model, workshop)
     looks: list[dict[str, float]] = []

@@ -31,9 +31,7 @@ class Look(Frozen):
 
     @property
     def choice(self) -> float:
-        """What the kept checkpoint minimises: loss x (2 - accuracy), so that a point of accuracy is worth
-        about a per cent of loss.
-        """
+        """What the kept checkpoint minimises, loss x (2 - accuracy): a point of accuracy is worth a per cent."""
         return self.loss * (2.0 - self.accuracy)
 
 
@@ -85,14 +83,14 @@ def check_health(stage: str, look: Look, before: Look, target_spread: float) -> 
         raise XlbenchError(f"Stage '{stage}' has a loss of {look.loss} at step {look.step}.", lower)
     if look.loss > DIVERGED * max(before.loss, 1e-3):
         raise XlbenchError(
-            f"Stage '{stage}' diverged: dev loss {before.loss:.4f} before training, {look.loss:.4f} at step {look.step}.",
+            f"Stage '{stage}' diverged: dev loss {look.loss:.4f} at step {look.step}, {before.loss:.4f} before.",
             lower,
         )
     # A student fresh from surgery may start out collapsed; one that ends so is marked by its scores.
     fell = before.spread <= COLLAPSED < look.spread
     if fell and look.spread > target_spread + COLLAPSE_MARGIN:
         raise XlbenchError(
-            f"Stage '{stage}' collapsed: unrelated sentences have a mean cosine of {look.spread:.3f} at step {look.step}"
-            f" (their targets: {target_spread:.3f}).",
+            f"Stage '{stage}' collapsed: unrelated sentences have a mean cosine of {look.spread:.3f}"
+            f" at step {look.step} (their targets: {target_spread:.3f}).",
             lower,
         )

@@ -106,9 +106,7 @@ class Stage:
 
     def sources(self) -> tuple[str, ...]:
         """Return everything that it reads, each once: its start, its edits' sources, its targets'."""
-        targets = (
-            [target.source for term in self.training.terms for target in term.targets()] if self.training else []
-        )
+        targets = [target.source for term in self.training.terms for target in term.targets()] if self.training else []
         read = [self.start, *(source for edit in self.edits for source in edit.sources()), *targets]
         return tuple(dict.fromkeys(read))
 
@@ -196,7 +194,8 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
     for shown in (plan.result, plan.teacher, plan.assistant):
         if shown not in wide:
             raise XlbenchError(
-                f"The plan shows '{shown}', which none of its stages makes.", f"It can show: {', '.join(wide)}."
+                f"The plan shows '{shown}', which none of its stages makes.",
+                f"It can show: {', '.join(wide)}.",
             )
 
 

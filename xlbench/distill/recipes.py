@@ -158,7 +158,13 @@ def bottleneck(experiment: Experiment, options: StageOptions, start: str, pairs:
 
 
 def recurrent(
-    experiment: Experiment, options: StageOptions, start: str, assistant: str, pairs: float, *, edits: tuple[Edit, ...]
+    experiment: Experiment,
+    options: StageOptions,
+    start: str,
+    assistant: str,
+    pairs: float,
+    *,
+    edits: tuple[Edit, ...],
 ) -> Stage:
     """Stage 3: keep and loop layers; pull each side to the assistant's own vector of it."""
     own = Target(source=assistant, side="own")

@@ -105,7 +105,9 @@ def _encode_all(
     settings: Settings,
 ) -> dict[str, Json]:
     from xlbench.encoders.encode import encode
+    from xlbench.encoders.runtime import choose_device
 
+    model.to(choose_device(settings))
     scratch = directory / "scratch"
     scratch.mkdir(exist_ok=True)
     state = scratch / "rows-done"

@@ -46,9 +46,7 @@ def embedding_output(
         input_ids: [batch, tokens], int64.
         attention_mask: [batch, tokens]; padded places come out as something that :func:`mean_pool` ignores.
     """
-    del (
-        attention_mask
-    )  # positions follow from the ids; part of the signature for embedding layers that differ
+    del attention_mask  # positions follow from the ids; part of the signature for embedding layers that differ
     embedded: torch.Tensor = transformer.get_submodule("embeddings")(input_ids=input_ids)
     return embedded
 

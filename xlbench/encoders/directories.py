@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from xlbench.settings import Settings
 
 WEIGHTS = ".safetensors"
-MODEL_FILES = frozenset(
-    {WEIGHTS, ".json", ".txt", ".model"}
-)  # weights, settings, vocabularies, SentencePiece
+MODEL_FILES = frozenset({WEIGHTS, ".json", ".txt", ".model"})  # weights, settings, vocabularies, SentencePiece
 PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 OTHER_BACKENDS = frozenset({"onnx", "openvino"})  # what hub directories hold beside, and nobody reads here
 MANIFEST = "entry.json"  # the store's, which says when an entry was made
@@ -30,8 +28,7 @@ def directory_fingerprint(path: Path, settings: Settings) -> str:
     """
     refuse_unsafe(path)
     files: dict[str, Json] = {
-        file.relative_to(path).as_posix(): remembered_digest(file, settings.home)
-        for file in model_files(path)
+        file.relative_to(path).as_posix(): remembered_digest(file, settings.home) for file in model_files(path)
     }
     return fingerprint({"directory": files})
 
@@ -75,6 +72,4 @@ def refuse_unsafe(path: Path) -> None:
 def _apart(file: Path, root: Path) -> bool:
     """Return whether a file lies where no loading looks: hidden, or another backend's."""
     folders = file.relative_to(root).parts[:-1]
-    return file.name.startswith(".") or any(
-        folder.startswith(".") or folder in OTHER_BACKENDS for folder in folders
-    )
+    return file.name.startswith(".") or any(folder.startswith(".") or folder in OTHER_BACKENDS for folder in folders)

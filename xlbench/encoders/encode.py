@@ -136,9 +136,7 @@ def _encode_chunk(
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
     """Yield the places of a batch's sentences among ``texts`` and their vectors."""
     limits = [limit for limit in (max_tokens, model.max_seq_length) if limit is not None]
-    tokens = model.tokenizer(texts, truncation=bool(limits), max_length=min(limits, default=None))[
-        "input_ids"
-    ]
+    tokens = model.tokenizer(texts, truncation=bool(limits), max_length=min(limits, default=None))["input_ids"]
     lengths = np.array([len(row) for row in tokens])
     for places in batches(lengths, batch_tokens):
         rows = [tokens[place] for place in places]
@@ -163,9 +161,7 @@ def batches(lengths: NDArray[np.integer], batch_tokens: int) -> Iterator[NDArray
         start += size
 
 
-def pad(
-    rows: Sequence[Sequence[int]], filler: int, *, left: bool = False
-) -> tuple[torch.Tensor, torch.Tensor]:
+def pad(rows: Sequence[Sequence[int]], filler: int, *, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """Return token ids and attention mask, both int64 [rows, longest row].
 
     Args:

@@ -66,9 +66,7 @@ def resolve_commit(name: str, settings: Settings, hint: str) -> str:
     note = _note(name, settings)
     try:
         # main is the client's own note of what was fetched, by this or another program.
-        return _snapshot(
-            name, note.read_text("ascii") if note.exists() else "main", settings, offline=True
-        ).name
+        return _snapshot(name, note.read_text("ascii") if note.exists() else "main", settings, offline=True).name
     except LocalEntryNotFoundError as error:
         raise XlbenchError(problem, f"L{_lay_down(name)[1:]}, or give a directory.") from error
 

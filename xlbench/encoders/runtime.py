@@ -59,9 +59,7 @@ def explain_precision(device: str) -> PrecisionChoice:
         return PrecisionChoice("float32", f"bfloat16 is untested on '{kind}'")
     if native := sorted(_native_bfloat16()):
         return PrecisionChoice("bfloat16", f"this CPU computes in bfloat16 ({', '.join(native)})")
-    return PrecisionChoice(
-        "float32", "this CPU has no bfloat16 instructions; emulating them is slower than float32"
-    )
+    return PrecisionChoice("float32", "this CPU has no bfloat16 instructions; emulating them is slower than float32")
 
 
 def _native_bfloat16() -> set[str]:

@@ -54,9 +54,7 @@ def find_encoder(name: str, registered: Mapping[str, EncoderSource], settings: S
     return EncoderRef(name=name, origin="hub", fingerprint=_hub_fingerprint(name, commit), revision=commit)
 
 
-def load_encoder(
-    ref: EncoderRef, registered: Mapping[str, EncoderSource], settings: Settings
-) -> SentenceTransformer:
+def load_encoder(ref: EncoderRef, registered: Mapping[str, EncoderSource], settings: Settings) -> SentenceTransformer:
     """Load exactly the weights that :func:`find_encoder` found, in float32, in evaluation mode.
 
     Raises:

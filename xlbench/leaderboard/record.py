@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from xlbench.corpora.prepared import CorpusFacts
 from xlbench.distill.outcome import StageOutcome
@@ -40,6 +40,8 @@ class Provenance(Frozen):
 class Record(Frozen):
     """One row: an encoder, how it came to be, and how it did."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
     version: Literal[1] = Field(default=1, alias="schema")
     name: str = Field(description="What boards call the row.")
     role: Role
@@ -52,8 +54,6 @@ class Record(Frozen):
     speed: Speed | None = None
     provenance: Provenance
 
-    model_config = {**Frozen.model_config, "populate_by_name": True}
-
 
 def read_record(path: Path) -> Record:
     """Read a record.
@@ -65,7 +65,9 @@ def read_record(path: Path) -> Record:
         return Record.model_validate_json(path.read_text("utf-8"))
     except (OSError, ValidationError) as error:
         first = str(error).splitlines()[0]
-        raise XlbenchError(f"Record '{path}' cannot be read: {first}", "Delete it and run its experiment again.") from error
+        raise XlbenchError(
+            f"Record '{path}' cannot be read: {first}", "Delete it and run its experiment again."
+        ) from error
 
 
 def records(home: Path, suite: str | None = None) -> Iterator[Record]:

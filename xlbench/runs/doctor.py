@@ -83,7 +83,11 @@ def _hub(settings: Settings) -> Finding:
     try:
         httpx.head(constants.ENDPOINT, timeout=3, follow_redirects=True)
     except httpx.HTTPError as error:
-        return Finding("hub", None, f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}); starter kit and data root work")
+        return Finding(
+            "hub",
+            None,
+            f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}); starter kit and data root work",
+        )
     return Finding("hub", True, constants.ENDPOINT)
 
 

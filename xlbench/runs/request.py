@@ -55,7 +55,9 @@ def read_toml(path: Path) -> dict[str, object]:
     except (OSError, UnicodeDecodeError) as error:
         raise XlbenchError(f"'{path}' cannot be read: {error}", "Give --config a TOML file.") from error
     except tomllib.TOMLDecodeError as error:
-        raise XlbenchError(f"'{path}' is not valid TOML: {error}", "Mend it; see `xlbench run --print-config`.") from error
+        raise XlbenchError(
+            f"'{path}' is not valid TOML: {error}", "Mend it; see `xlbench run --print-config`."
+        ) from error
     for key in settings:
         if key not in Request.model_fields:
             raise XlbenchError(f"'{path}' sets '{key}', which is no setting.", nearest(key, Request.model_fields))

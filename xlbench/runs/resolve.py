@@ -115,7 +115,8 @@ def _languages(wanted: tuple[str, ...], corpora: Sequence[OpenCorpus]) -> tuple[
     there = sorted({language for corpus in corpora for language in corpus.languages()})
     if not there:
         raise XlbenchError(
-            f"There are no pairs in {', '.join(corpus.ref.reference for corpus in corpora)}.", "Name another --corpus."
+            f"There are no pairs in {', '.join(corpus.ref.reference for corpus in corpora)}.",
+            "Name another --corpus.",
         )
     missing = [language for language in wanted if language not in there]
     if missing:

@@ -147,9 +147,7 @@ class _Session:
         return self.experiment.teachers[int(source.partition(":")[2] or 0)]
 
 
-def _record(
-    row: Row, plan: Plan, distilled: Distilled, session: _Session, say: Callable[[str], None]
-) -> Record:
+def _record(row: Row, plan: Plan, distilled: Distilled, session: _Session, say: Callable[[str], None]) -> Record:
     def build(directory: Path) -> dict[str, Json]:
         say(f"scoring {row.name}")
         record = _score(row, plan, distilled, session, directory)
@@ -162,6 +160,7 @@ def _record(
 
 def _score(row: Row, plan: Plan, distilled: Distilled, session: _Session, directory: Path) -> Record:
     from xlbench.encoders.anatomy import saved_directory
+    from xlbench.encoders.runtime import choose_device
     from xlbench.scoring.footprint import measure_footprint
     from xlbench.scoring.harness import score
     from xlbench.scoring.items import write_items
@@ -171,7 +170,7 @@ def _score(row: Row, plan: Plan, distilled: Distilled, session: _Session, direct
 
     experiment, settings = session.experiment, session.settings
     made = distilled.paths.get(row.source)
-    model = load_student(made) if made else session.load_given(row.source)
+    model = load_student(made).to(choose_device(settings)) if made else session.load_given(row.source)
     scored = score(model, experiment.suite, settings, precision=experiment.precision, title=f"scoring {row.name}")
     write_items(directory / ITEMS, scored.items)
     needed = _needed(plan, row.source)
@@ -186,8 +185,15 @@ def _score(row: Row, plan: Plan, distilled: Distilled, session: _Session, direct
         scores=scored.scores,
         footprint=measure_footprint(model, made or saved_directory(model)),
         speed=measure_speed(
-            model, session.baseline(), session.sample(), settings, precision=experiment.precision
-        ),
+            model,
+            session.baseline(),
+            session.sample(),
+            settings,
+            precision=experiment.precision,
+            repetitions=settings.speed_rounds,
+        )
+        if settings.speed_rounds
+        else None,
         provenance=Provenance(
             made=datetime.now(UTC).isoformat(timespec="seconds"),
             xlbench=__version__,

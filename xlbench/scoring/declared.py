@@ -94,9 +94,7 @@ def _declaration(tree: ast.Module, task: str) -> Declared | None:
         dataset = _literal(given["dataset"])
         if isinstance(dataset, dict):
             path, revision = dataset.get("path"), dataset.get("revision")
-            return Declared(
-                path if isinstance(path, str) else None, revision if isinstance(revision, str) else None
-            )
+            return Declared(path if isinstance(path, str) else None, revision if isinstance(revision, str) else None)
         return UNKNOWN
     return None
 

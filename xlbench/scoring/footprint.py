@@ -27,17 +27,13 @@ class Footprint(Frozen):
         default=None,
         description="Of the embedding layer: word table, its map, positions, types, norm; None when unknown.",
     )
-    encoder_parameters: int | None = Field(
-        default=None, description="Of the transformer layers; None when unknown."
-    )
+    encoder_parameters: int | None = Field(default=None, description="Of the transformer layers; None when unknown.")
     executed_parameters: int | None = Field(
         default=None,
         description="Of the layers as a forward pass meets them: repeats counted again; None when unknown.",
     )
     stored_layers: int | None = Field(default=None, description="Distinct layers; None when unknown.")
-    executed_layers: int | None = Field(
-        default=None, description="Layers of a forward pass; None when unknown."
-    )
+    executed_layers: int | None = Field(default=None, description="Layers of a forward pass; None when unknown.")
     dimension: int = Field(ge=1, description="Width of a sentence embedding.")
     weight_bytes: int | None = Field(
         default=None, description="Bytes of the weight files; None when it was never saved."

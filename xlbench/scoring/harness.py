@@ -44,9 +44,7 @@ class Scored(NamedTuple):
     items: Items
 
 
-def score(
-    model: SentenceTransformer, suite: Suite, settings: Settings, *, precision: Precision, title: str
-) -> Scored:
+def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, precision: Precision, title: str) -> Scored:
     """Score an encoder on a suite.
 
     The distinct sentences of all tasks are encoded once, in one pass with a progress bar; MTEB's tasks then
@@ -63,9 +61,7 @@ def score(
         XlbenchError: A task or its data is missing, a task is listed twice, or the embeddings are not finite.
     """
     tasks = _load(suite, settings)
-    texts = list(
-        dict.fromkeys(text for _, _, subsets in tasks for it in subsets for text in (*it.first, *it.second))
-    )
+    texts = list(dict.fromkeys(text for _, _, subsets in tasks for it in subsets for text in (*it.first, *it.second)))
     began = time.perf_counter()
     with progress(title, len(texts), quiet=settings.quiet) as advance:
         embeddings = encode(model, texts, precision=precision, advance=advance)
@@ -163,8 +159,7 @@ def _scores(ref: TaskRef, subset: str, found: Mapping[str, object], items: ItemS
     metrics = {
         name: 0.0 if np.isnan(value) else 100 * float(value)
         for name, value in found.items()
-        if isinstance(value, (int, float))
-        and name != "main_score"  # ours is the family's, whatever the task's
+        if isinstance(value, (int, float)) and name != "main_score"  # ours is the family's, whatever the task's
     }
     main = metrics[MAIN_METRIC[ref.family]]
     again = main_score(ref.family, items.prediction, items.gold)

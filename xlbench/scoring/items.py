@@ -76,10 +76,7 @@ def number_items(family: Family, subsets: Sequence[Columns]) -> list[NDArray[np.
 def _by_gold(subsets: Sequence[Columns]) -> list[list[tuple[int, int]]]:
     seen: dict[tuple[float, ...], int] = {}
     groups = [seen.setdefault(tuple(subset.gold), len(seen)) for subset in subsets]
-    return [
-        [(group, row) for row in range(len(subset.gold))]
-        for group, subset in zip(groups, subsets, strict=True)
-    ]
+    return [[(group, row) for row in range(len(subset.gold))] for group, subset in zip(groups, subsets, strict=True)]
 
 
 def _by_sentence(subsets: Sequence[Columns]) -> list[list[tuple[int, int]]]:

@@ -27,9 +27,7 @@ class Machine(Frozen):
     device: str = Field(description="Where encoders run: 'cpu', or the accelerator and its name.")
     os: str
     python: str
-    versions: dict[str, str] = Field(
-        description="Of the packages that decide a figure; absent ones left out."
-    )
+    versions: dict[str, str] = Field(description="Of the packages that decide a figure; absent ones left out.")
 
 
 def describe_machine(settings: Settings | None = None) -> Machine:

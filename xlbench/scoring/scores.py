@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from xlbench.experiment import Family, Precision  # noqa: TC001 - pydantic reads them at run time
+from xlbench.experiment import Family, Precision
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:

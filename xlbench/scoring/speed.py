@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from xlbench.errors import XlbenchError
-from xlbench.experiment import Precision  # noqa: TC001 - pydantic reads it at run time
+from xlbench.experiment import Precision
 from xlbench.fingerprint import Frozen
 from xlbench.progress import progress
 from xlbench.scoring.machine import Machine, describe_machine

@@ -49,7 +49,7 @@ class StarterSTS(AbsTaskSTS):
     min_score = 0
     max_score = 5
 
-    def load_data(self, num_proc: int | None = None, **kwargs: object) -> None:  # noqa: ARG002 - MTEB's
+    def load_data(self, num_proc: int | None = None, **kwargs: object) -> None:
         """Read the shipped pairs."""
         if self.data_loaded:
             return
@@ -82,7 +82,7 @@ class StarterBitext(AbsTaskBitextMining):
         sample_creation="created",
     )
 
-    def load_data(self, num_proc: int | None = None, **kwargs: object) -> None:  # noqa: ARG002 - MTEB's
+    def load_data(self, num_proc: int | None = None, **kwargs: object) -> None:
         """Read the shipped translations."""
         if self.data_loaded:
             return

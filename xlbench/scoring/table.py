@@ -45,11 +45,11 @@ class SentenceTable:
         self,
         inputs: DataLoader[BatchedInput],
         *,
-        task_metadata: TaskMetadata,  # noqa: ARG002 - the protocol's
-        hf_split: str,  # noqa: ARG002
-        hf_subset: str,  # noqa: ARG002
-        prompt_type: PromptType | None = None,  # noqa: ARG002
-        **kwargs: Unpack[EncodeKwargs],  # noqa: ARG002
+        task_metadata: TaskMetadata,
+        hf_split: str,
+        hf_subset: str,
+        prompt_type: PromptType | None = None,
+        **kwargs: Unpack[EncodeKwargs],
     ) -> Array:
         """Return the embeddings of the sentences, float32 [sentences, dimension]."""
         texts = [text for batch in inputs for text in batch["text"]]

@@ -61,9 +61,7 @@ def load_task(ref: TaskRef, settings: Settings) -> AbsTask:
     local = _local_data(ref, task.metadata.dataset["path"], settings)
     if local is not None:
         # A copy: `metadata` belongs to the class, and this path only to this call.
-        task.metadata = task.metadata.model_copy(
-            update={"dataset": {**task.metadata.dataset, "path": str(local)}}
-        )
+        task.metadata = task.metadata.model_copy(update={"dataset": {**task.metadata.dataset, "path": str(local)}})
     return task
 
 
@@ -202,9 +200,7 @@ def _columns(task: AbsTask, ref: TaskRef, subset: str) -> Columns:
             data = data[subset]
         first, second = "sentence1", "sentence2"
         if isinstance(task, AbsTaskSTS):
-            first, second = (
-                name if isinstance(name, str) else next(iter(name)) for name in task.column_names
-            )
+            first, second = (name if isinstance(name, str) else next(iter(name)) for name in task.column_names)
     rows = data[ref.split]
     for name in (first, second):
         if name not in rows.features:

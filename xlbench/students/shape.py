@@ -101,7 +101,8 @@ class Shape(Frozen):
         """
         if spec.hidden is not None and spec.hidden != self.hidden:
             raise XlbenchError(
-                f"Student '{spec.name}' is cut from an assistant of hidden size {spec.hidden}, this one has {self.hidden}.",
+                f"Student '{spec.name}' is cut from an assistant of hidden size {spec.hidden},"
+                f" this one has {self.hidden}.",
                 "Choose another --student, or an --assistant of that size.",
             )
         shape = self if spec.bottleneck is None else self.with_bottleneck(spec.bottleneck)

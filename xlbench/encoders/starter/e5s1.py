@@ -159,11 +159,7 @@ def expand(container: Container, name: str) -> NDArray[np.float32]:
     raw = memoryview(container.data)[tensor.offset : tensor.offset + tensor.size]
     if tensor.dtype == FLOAT32 and len(raw) == 4 * tensor.count:
         return np.frombuffer(raw, "<f4").astype(np.float32)
-    if (
-        tensor.dtype == Q4_0
-        and tensor.count % BLOCK == 0
-        and len(raw) == tensor.count // BLOCK * (2 + BLOCK // 2)
-    ):
+    if tensor.dtype == Q4_0 and tensor.count % BLOCK == 0 and len(raw) == tensor.count // BLOCK * (2 + BLOCK // 2):
         return expand_q4_0(raw)
     raise XlbenchError(
         f"The starter assistant's weights cannot be read: tensor '{name}' is not as its entry says.",

@@ -1,0 +1,168 @@
+"""The command line: quick, helpful, two lines and exit code 2 for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from toys import save_toy_encoder, write_toy_corpus
+
+PLUGIN = str(Path(__file__).parent / "toy_plugin.py")
+
+
+def xlbench(*words: str, home: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, "XLBENCH_HOME": str(home or "unused-home"), "COLUMNS": "110", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "xlbench", *words], capture_output=True, text=True, env=variables, check=False
+    )
+
+
+def complains(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().count("\n") <= 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list"], ["list", "methods"], ["plugins"]])
+def test_help_and_listings_import_neither_torch_nor_mteb(words: list[str]) -> None:
+    code = (
+        "import sys; sys.argv = ['xlbench', *sys.argv[1:]]\n"
+        "from xlbench.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "print('HEAVY', [name for name in ('torch', 'mteb', 'transformers', 'datasets') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("HEAVY []")
+
+
+def test_listing_names_the_built_ins() -> None:
+    listed = json.loads(xlbench("list", "--json").stdout)
+    assert set(listed) == {"methods", "students", "encoders", "corpora", "suites", "budgets"}
+    assert {"multistage", "single-stage", "no-contrastive", "no-bottleneck", "no-recurrent"} <= set(listed["methods"])
+    assert {"starter", "paper"} <= set(listed["suites"])
+    assert {"starter", "tsv", "parquet", "hub"} <= set(listed["corpora"])
+    assert {"all-minilm-l6-v2", "multilingual-e5-small"} <= set(listed["encoders"])
+
+
+def test_a_method_shows_its_options_with_bounds_and_help() -> None:
+    shown = json.loads(xlbench("show", "method", "multistage", "--json").stdout)
+    options = {row["name"]: row for row in shown["options"]}
+    assert options["learning_rate"]["type"] == "number, > 0, <= 1"
+    assert options["bottleneck_start"]["type"] == "pca | random"
+    assert all(row["help"] for row in shown["options"])
+    assert "set with -o key=value" in xlbench("show", "method", "multistage").stdout
+
+
+def test_every_option_of_every_method_is_described() -> None:
+    for method in json.loads(xlbench("list", "methods", "--json").stdout)["methods"]:
+        for row in json.loads(xlbench("show", "method", method, "--json").stdout)["options"]:
+            assert row["help"], f"{method}: {row['name']}"
+
+
+def test_a_student_shows_its_size() -> None:
+    shown = json.loads(xlbench("show", "student", "minilm-half", "--json").stdout)
+    assert shown["cut from MiniLM"]["parameters"] == 43_046_656
+
+
+@pytest.mark.parametrize(
+    ("words", "answers"),
+    [
+        (["rnu"], ["Unknown command 'rnu'", "Did you mean run"]),
+        (["run", "--method", "multistag"], ["Unknown method 'multistag'", "Did you mean multistage"]),
+        (["run", "-o", "learning_rate"], ["-o key=value"]),
+        (["run", "-o", "learning_rat=1"], ["Did you mean learning_rate"]),
+        (["run", "-o", "learning_rate=-1"], ["greater than 0"]),
+        (["run", "--student-spec", "B=128,Q=1"], ["'Q=1'", "Write B=128,K=6,R=2"]),
+        (["run", "--student-spec", "B=128"], ["layers"]),
+        (["run", "--corpus", "tvs:x"], ["tvs", "Did you mean tsv"]),
+        (["run", "--corpus", "tsv:/nowhere"], ["/nowhere"]),
+        (["run", "--config", "/nowhere.toml"], ["/nowhere.toml"]),
+        (["--data-root", "/nowhere", "run"], ["/nowhere", "not a directory"]),
+        (["--plugin", "/nowhere.py", "list"], ["/nowhere.py", "there is no file"]),
+        (["show", "method", "multistagee"], ["Did you mean multistage"]),
+        (["score", "no-such-encoder"], ["Unknown encoder 'no-such-encoder'"]),
+        (["leaderboard", "--suite", "papr"], ["Did you mean paper"]),
+        (["leaderboard"], ["There are no records yet"]),
+    ],
+)
+def test_bad_input_is_answered_in_two_lines(words: list[str], answers: list[str], tmp_path: Path) -> None:
+    complains(xlbench("--offline", *words, home=tmp_path / "home"), *answers)
+    assert not (tmp_path / "home").exists() or not any((tmp_path / "home").glob("stages/*"))
+
+
+def test_a_malformed_row_is_named_by_file_and_line(tmp_path: Path) -> None:
+    save_toy_encoder(tmp_path / "assistant")
+    file = write_toy_corpus(tmp_path / "corpus") / "en-de.tsv"
+    rows = file.read_text().splitlines()
+    rows[6] = "only one column"
+    file.write_text("\n".join(rows) + "\n")
+    done = xlbench(
+        "-q", "--plugin", PLUGIN, "run", "--assistant", str(tmp_path / "assistant"), "--corpus",
+        f"tsv:{tmp_path / 'corpus'}", "--student-spec", "B=8,K=2", "--suite", "toy", "--budget", "toy",
+        home=tmp_path / "home",
+    )  # fmt: skip
+    complains(done, "en-de.tsv", "7")
+
+
+def test_typed_settings_go_before_the_file_and_are_printed_as_a_file(tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text('method = "single-stage"\nseed = 3\n[options]\nbatch_size = 16\nlearning_rate = 1e-3\n')
+    # A seed of 0 is the default, but it was typed: it counts.
+    done = xlbench("run", "--config", str(config), "--seed", "0", "-o", "batch_size=32", "--print-config")
+    printed = tomllib.loads(done.stdout)
+    assert printed["method"] == "single-stage"
+    assert printed["seed"] == 0
+    assert printed["options"] == {"batch_size": "32", "learning_rate": 1e-3}
+    config.write_text(done.stdout)
+    assert xlbench("run", "--config", str(config), "--print-config").stdout == done.stdout
+
+
+def test_a_key_that_is_no_setting_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text("sed = 3\n")
+    complains(xlbench("run", "--config", str(config)), "'sed'", "Did you mean seed")
+
+
+def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path) -> None:
+    save_toy_encoder(tmp_path / "assistant")
+    write_toy_corpus(tmp_path / "corpus", 240)
+    words = [
+        "--plugin", PLUGIN, "run", "--no-speed", "--assistant", str(tmp_path / "assistant"), "--corpus",
+        f"tsv:{tmp_path / 'corpus'}", "--student-spec", "B=8,K=2,R=2", "--suite", "toy", "--budget", "toy",
+    ]  # fmt: skip
+    first = xlbench(*words, home=tmp_path / "home")
+    assert first.returncode == 0, first.stderr
+    assert "not a benchmark" in first.stdout
+    assert "2 run as 4" in first.stdout
+    second = xlbench(*words, home=tmp_path / "home")
+    assert second.stdout == first.stdout
+    assert "all 4 records come from the store" in second.stderr
+    board = xlbench("--plugin", PLUGIN, "leaderboard", "--suite", "toy", home=tmp_path / "home")
+    assert board.stdout == first.stdout
+    listed = json.loads(xlbench("store", "list", "--json", home=tmp_path / "home").stdout)
+    assert [row["what"] for row in listed if row["kind"] == "stages"] == [
+        "teacher-centred",
+        "aligned",
+        "bottleneck",
+        "recurrent",
+        "contrastive",
+    ]
+    assert "Nothing was deleted" in xlbench("store", "prune", home=tmp_path / "home").stdout
+    xlbench("store", "prune", "--yes", home=tmp_path / "home")
+    kinds = {row["kind"] for row in json.loads(xlbench("store", "list", "--json", home=tmp_path / "home").stdout)}
+    assert kinds == {"records"}
+
+
+def test_the_doctor_tells_what_works(tmp_path: Path) -> None:
+    findings = {it["topic"]: it for it in json.loads(xlbench("--offline", "doctor", "--json", home=tmp_path).stdout)}
+    assert findings["torch"]["good"] is True
+    assert findings["hub"]["text"] == "offline by setting"
+    assert {"device", "precision", "threads", "disk", "data root"} <= set(findings)
