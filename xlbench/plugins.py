@@ -6,9 +6,9 @@ import importlib.util
 import os
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import pluggy
 
@@ -85,7 +85,7 @@ def load_registry(files: tuple[Path, ...] = ()) -> Registry:
         else:
             sources[entry.name] = (name, version)
     for file in files:
-        if problem := _register(manager, str(file), lambda file=file: _import_file(file)):
+        if problem := _register(manager, str(file), partial(_import_file, file)):
             raise XlbenchError(f"Plugin file '{file}' cannot be used: {problem}", "Mend it, or leave out --plugin.")
         sources[str(file)] = ("file", "")
     registry = Registry(
@@ -165,7 +165,7 @@ def _collect(
         owner = implementation.plugin_name
         distribution = sources[owner][0]
         try:
-            things: Iterable[object] = tuple(implementation.function())
+            things = tuple(cast("Iterable[object]", implementation.function()))
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             cause = f"{implementation.function.__name__} raised {type(error).__name__}: {error}"
             broken.append(Broken(owner, distribution, cause))

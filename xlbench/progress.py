@@ -22,7 +22,7 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(title: str, total: float | None, *, quiet: bool = False, done: float = 0) -> Iterator[Advance]:
+def progress(title: str, total: float | None, *, quiet: bool = False, done: int = 0) -> Iterator[Advance]:
     """Show a bar with time left on standard error, once the work has taken two seconds.
 
     Args:

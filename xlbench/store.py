@@ -64,18 +64,29 @@ def disk_errors() -> Iterator[None]:
     """Turn a full disk or a forbidden write into an error that says what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    except XlbenchError:
+        raise
+    except Exception as error:
+        if _is_full(error):
             raise XlbenchError(
-                f"The disk is full: writing {error.filename or 'the store'} failed.",
+                f"The disk is full: writing {getattr(error, 'filename', None) or 'the store'} failed.",
                 "Free some room (`xlbench store prune`) or set XLBENCH_HOME to another disk; the run resumes.",
             ) from error
+        if not isinstance(error, OSError):
+            raise
         if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
             raise XlbenchError(
                 f"'{error.filename}' cannot be written: {error.strerror}.",
                 "Set XLBENCH_HOME to a directory of yours.",
             ) from error
         raise
+
+
+def _is_full(error: Exception) -> bool:
+    """Return whether an error means a full disk; safetensors and torch say so in words of their own."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return any(words in str(error) for words in ("No space left on device", "PytorchStreamWriter failed"))
 
 
 def _on_disk(function: Callable[P, R]) -> Callable[P, R]:

@@ -40,6 +40,7 @@ from xlbench.cli.options import json_option, parse_assignments, print_json
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     config: Path | None,
     print_config: bool,
     no_speed: bool,

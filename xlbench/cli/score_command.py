@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -17,7 +18,14 @@ from xlbench.cli.options import json_option, print_json
 @click.option("--items", type=click.Path(path_type=Path), help="Also write item-level scores to this Parquet file.")
 @json_option
 @click.pass_context
-def command(context: click.Context, model: str, suite: str, precision: str, items: Path | None, as_json: bool) -> None:
+def command(
+    context: click.Context,
+    model: str,
+    suite: str,
+    precision: Literal["auto", "float32", "bfloat16"],
+    items: Path | None,
+    as_json: bool,
+) -> None:
     """Score any encoder on a suite: a registered name, a directory or a hub id."""
     from xlbench.runs.score import score_encoder
 

@@ -117,4 +117,5 @@ class Collator:
 def pair_lengths(pairs: np.ndarray, tokens: TokenTable) -> np.ndarray:
     """Return the tokens of the longer side of each pair, int [n]."""
     lengths = tokens.lengths()
-    return np.maximum(lengths[pairs[:, 0]], lengths[pairs[:, 1]])
+    longer: np.ndarray = np.maximum(lengths[pairs[:, 0]], lengths[pairs[:, 1]])
+    return longer

@@ -41,9 +41,9 @@ class Bottleneck(Frozen):
         """Cut the bottleneck; ``pca`` keeps what most of the corpus's tokens need."""
         import torch
 
-        from xlbench.students.surgery import as_student, cut_bottleneck
+        from xlbench.students.surgery import cut_bottleneck, student_in
 
-        student = as_student(model[0].model)
+        student = student_in(model)
         weights: np.ndarray | None = None
         if self.start == "pca":
             weights = np.ones(student.config.vocab_size)
@@ -51,7 +51,6 @@ class Bottleneck(Frozen):
                 # One more for every token: those that the corpus never uses still count a little.
                 weights += workshop.tokens(model).counts(student.config.vocab_size)
         cut_bottleneck(student, self.width, weights, torch.Generator().manual_seed(self.seed))
-        model[0].model = student
         return model
 
 
@@ -73,11 +72,9 @@ class Loop(Frozen):
 
     def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
         """Keep and loop the layers."""
-        from xlbench.students.surgery import as_student, keep_layers
+        from xlbench.students.surgery import keep_layers, student_in
 
-        student = as_student(model[0].model)
-        keep_layers(student, self.layers, self.repeats, self.choice)
-        model[0].model = student
+        keep_layers(student_in(model), self.layers, self.repeats, self.choice)
         return model
 
 
@@ -105,10 +102,10 @@ class Centre(Frozen):
         from sentence_transformers.sentence_transformer.modules import Normalize
 
         from xlbench.encoders.encode import encode
-        from xlbench.students.surgery import shift_output
+        from xlbench.students.surgery import shift_output, stock_encoder
 
         bare = SentenceTransformer(modules=[part for part in model if not isinstance(part, Normalize)])
         pooled = encode(bare, workshop.english_sample(CENTRE_SAMPLE), precision=workshop.precision, max_tokens=128)
         lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
-        shift_output(model[0].model, -lengths.mean() * (pooled / lengths).mean(axis=0))
+        shift_output(stock_encoder(model), -lengths.mean() * (pooled / lengths).mean(axis=0))
         return model

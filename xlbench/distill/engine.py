@@ -99,9 +99,8 @@ class _Run:
 
     def check(self) -> None:
         """Validate the whole plan on the shapes of the encoders that it starts from."""
-        from xlbench.encoders.anatomy import transformer_of
         from xlbench.encoders.encode import dimension
-        from xlbench.students.surgery import shape_of
+        from xlbench.students.surgery import shape_of, stock_encoder
 
         shapes: dict[str, Shape] = {}
         widths: dict[str, int] = {}
@@ -112,7 +111,7 @@ class _Run:
                 model = self.load_given(name)
                 widths[name] = dimension(model)
                 with suppress(XlbenchError):  # it can still teach
-                    shapes[name] = shape_of(transformer_of(model))
+                    shapes[name] = shape_of(stock_encoder(model))
             else:
                 widths[name] = widths[twin]
                 shapes.update({name: shapes[twin]} if twin in shapes else {})

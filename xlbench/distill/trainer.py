@@ -8,8 +8,8 @@ whose additions (columns of text, tokenising collators, losses that own the mode
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -20,19 +20,19 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from xlbench.distill.batches import Batch, Collator, LengthBuckets, pair_lengths
 from xlbench.distill.health import Look, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors
-from xlbench.encoders.anatomy import embedding_output, mean_pool, transformer_of
+from xlbench.encoders.anatomy import embedding_output, mean_pool, quick_attention, transformer_of
 from xlbench.encoders.loading import quiet_transformers
 from xlbench.encoders.runtime import choose_device
 from xlbench.progress import Advance, progress
 from xlbench.store import write_atomically
+from xlbench.students.surgery import stock_encoder
 from xlbench.students.vocabulary import restore_table, shrink_table, word_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from sentence_transformers import SentenceTransformer
-    from transformers import PreTrainedModel, TrainerControl, TrainerState
+    from transformers import TrainerControl, TrainerState
 
     from xlbench.distill.objectives import Target
     from xlbench.distill.plan import Stage, Training
@@ -64,7 +64,7 @@ class Student(nn.Module):
 
 
 def _freeze(model: SentenceTransformer, training: Training) -> None:
-    transformer = transformer_of(model)
+    transformer = stock_encoder(model)
     for parameter in model.parameters():
         parameter.requires_grad_(training.trainable != "embeddings")
     if transformer.pooler is not None:  # mean pooling never reads it
@@ -72,13 +72,11 @@ def _freeze(model: SentenceTransformer, training: Training) -> None:
     if training.trainable == "embeddings":
         transformer.embeddings.requires_grad_(True)
     if training.trainable == "all-but-words":
-        transformer.embeddings.word_embeddings.requires_grad_(False)
+        transformer.get_submodule("embeddings.word_embeddings").requires_grad_(False)
     if not training.dropout:
         for part in model.modules():
             if isinstance(part, nn.Dropout):
                 part.p = 0.0
-            if hasattr(part, "dropout_prob"):
-                part.dropout_prob = 0.0
 
 
 class _PairNumbers(Dataset[int]):
@@ -109,7 +107,6 @@ class StageTrainer(Trainer):
         super().__init__(
             model=student,
             args=arguments,
-            data_collator=collator,
             train_dataset=_PairNumbers(len(collator.pairs)),
             eval_dataset=_PairNumbers(len(dev.pairs)),
         )
@@ -132,19 +129,20 @@ class StageTrainer(Trainer):
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: Batch,
+        inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """Return the sum of the stage's objectives over a batch."""
-        vectors = model(inputs["input_ids"], inputs["attention_mask"]).float()
-        loss = self.objective(_halves(vectors), [_halves(target) for target in inputs["targets"]])
+        batch = cast("Batch", inputs)  # the Trainer knows of dictionaries only
+        vectors = model(batch["input_ids"], batch["attention_mask"]).float()
+        loss = self.total_loss(_halves(vectors), [_halves(target) for target in batch["targets"]])
         if not torch.isfinite(loss):
             look = Look(step=self.state.global_step, loss=math.nan, accuracy=0, spread=0)
             check_health(self.stage.name, look, look, 0)
         return loss
 
-    def objective(self, student: PairVectors, wanted: list[PairVectors]) -> torch.Tensor:
+    def total_loss(self, student: PairVectors, wanted: list[PairVectors]) -> torch.Tensor:
         """Return the sum of the stage's terms."""
         training = self.stage.training
         assert training is not None
@@ -166,7 +164,7 @@ class StageTrainer(Trainer):
             got.append(_halves(vectors.float().cpu()))
             wanted.append([_halves(target) for target in batch["targets"]])
         model.train()
-        losses = [float(self.objective(*both)) * len(both[0].english) for both in zip(got, wanted, strict=True)]
+        losses = [float(self.total_loss(*both)) * len(both[0].english) for both in zip(got, wanted, strict=True)]
         english = torch.cat([half.english for half in got])
         other = torch.cat([half.other for half in got])
         look = Look(
@@ -188,20 +186,15 @@ class StageTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _save_checkpoint(self, model: nn.Module, trial: None) -> None:
-        super()._save_checkpoint(model, trial)
-        directory = self._get_output_dir(trial=trial)
-        from pathlib import Path
-
-        (Path(directory) / f"checkpoint-{self.state.global_step}" / COMPLETE).touch()
-
 
 def _halves(vectors: torch.Tensor) -> PairVectors:
     half = len(vectors) // 2
     return PairVectors(vectors[:half], vectors[half:])
 
 
-class _Progress(TrainerCallback):
+class _Watch(TrainerCallback):
+    """Moves the bar, and marks a checkpoint once it is whole."""
+
     def __init__(self, advance: Advance) -> None:
         self.advance = advance
         self.note = ""
@@ -210,6 +203,9 @@ class _Progress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         self.advance(1, self.note)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -235,7 +231,7 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     targets: Mapping[Target, TargetTable] = {
         target: workshop.targets(target, training.max_tokens) for term in training.terms for target in term.targets()
     }
-    transformer = transformer_of(model)
+    transformer = stock_encoder(model)
     padding = int(transformer.config.pad_token_id or 0)
     rows = word_table(transformer).num_embeddings
     # Up to the padding token all rows stay, since XLM-R tells positions by comparing ids with it.
@@ -265,8 +261,8 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
         trainer.before = Look.model_validate_json((scratch / BEFORE).read_text("utf-8"))
     done = int(resume.name.rpartition("-")[2]) if resume else 0
     with progress(f"stage {stage.name}", training.steps, quiet=workshop.settings.quiet, done=done) as advance:
-        trainer.add_callback(_Progress(advance))
-        with quiet_transformers(), _quick_attention(transformer, trainer.args.device):
+        trainer.add_callback(_Watch(advance))
+        with quiet_transformers(), quick_attention(transformer, trainer.args.device):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     restore_table(transformer, full, used)
     model.to("cpu").eval()
@@ -281,22 +277,6 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
         if "eval_choice" in row
     ]
     return [trainer.before.model_dump(), *history]
-
-
-@contextmanager
-def _quick_attention(transformer: PreTrainedModel, device: torch.device) -> Iterator[None]:
-    """Train on a CPU with plain matrix products.
-
-    torch's fused attention has a backward pass for CPUs that takes longer, on sentences, than all else it saves:
-    steps of 128 sentences took 1.4 (24 tokens) to 1.7 (40 tokens) times as long with it.
-    """
-    before = transformer.config._attn_implementation
-    if device.type == "cpu":
-        transformer.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        transformer.set_attn_implementation(before)
 
 
 def _last_complete(scratch: Path) -> Path | None:

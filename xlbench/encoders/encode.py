@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.modules import Transformer
 
-from xlbench.encoders.anatomy import embedding_output, mean_pool, transformer_of
+from xlbench.encoders.anatomy import embedding_output, mean_pool, quick_attention, transformer_of
+from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,7 +65,7 @@ def encode(
     elif out.shape != shape:
         raise ValueError(f"out has shape {out.shape}, the vectors have {shape}")
     plain = level == "embeddings" or _is_plain(model)
-    with _evaluating(model):
+    with _evaluating(model), _attending(model) if plain else nullcontext():
         for start in range(0, len(texts), CHUNK):
             chunk = list(texts[start : start + CHUNK])
             parts = (
@@ -99,6 +100,13 @@ def dimension(model: SentenceTransformer, level: Level = "sentence") -> int:
         return int(transformer_of(model).config.hidden_size)
     known = model.get_embedding_dimension()
     return known if known is not None else int(model.encode(["."], show_progress_bar=False).shape[1])
+
+
+def _attending(model: SentenceTransformer) -> AbstractContextManager[None]:
+    try:
+        return quick_attention(transformer_of(model), model.device)
+    except XlbenchError:  # another architecture: as it is
+        return nullcontext()
 
 
 @contextmanager

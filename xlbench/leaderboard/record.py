@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from xlbench.corpora.prepared import CorpusFacts
+from xlbench.corpora.facts import CorpusFacts
 from xlbench.distill.outcome import StageOutcome
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Experiment
@@ -17,7 +17,7 @@ from xlbench.scoring.scores import SuiteScores
 from xlbench.scoring.speed import Speed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 SCHEMA = 1
@@ -72,7 +72,22 @@ def read_record(path: Path) -> Record:
 
 def records(home: Path, suite: str | None = None) -> Iterator[Record]:
     """Yield the records of a store, oldest first; of one suite if given."""
-    found = [read_record(path) for path in home.glob(f"{KIND}/*/{FILE}")]
+    yield from _chosen((home / KIND).glob(f"*/{FILE}"), suite)
+
+
+def records_in(directory: Path, suite: str | None = None) -> Iterator[Record]:
+    """Yield the records that lie as JSON files in a directory, oldest first; of one suite if given.
+
+    Raises:
+        XlbenchError: There is no such directory, or a file in it is no record.
+    """
+    if not directory.is_dir():
+        raise XlbenchError(f"There is no directory '{directory}'.", "Name one that holds records as JSON files.")
+    yield from _chosen(directory.glob("*.json"), suite)
+
+
+def _chosen(paths: Iterable[Path], suite: str | None) -> Iterator[Record]:
+    found = [read_record(path) for path in paths]
     for record in sorted(found, key=lambda record: (record.provenance.made, record.name)):
         if suite is None or record.scores.suite == suite:
             yield record

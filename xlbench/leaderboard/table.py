@@ -87,7 +87,8 @@ def markdown(rows: Sequence[Record]) -> str:
     body = [_cells(row, base, families) for row in ranked(rows)]
     alignment = ["left", "left", *["right"] * (len(header) - 2)]
     table = tabulate(body, header, tablefmt="github", colalign=alignment, disable_numparse=True)
-    return "\n".join([table, "", *_legend(rows, base)])
+    legend = [line if line.startswith("**") or not line else f"- {line}" for line in _legend(rows, base)]
+    return "\n".join([table, "", *legend])
 
 
 def _cells(row: Record, base: Record | None, families: Sequence[Family]) -> list[str]:
@@ -121,8 +122,8 @@ def _cells(row: Record, base: Record | None, families: Sequence[Family]) -> list
     return cells
 
 
-def _escape(text: str) -> str:
-    short = text if len(text) <= 80 else text[:79] + "…"
+def _escape(text: str, longest: int = 80) -> str:
+    short = text if len(text) <= longest else text[: longest - 1] + "…"
     return short.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
@@ -155,7 +156,10 @@ def _legend(rows: Sequence[Record], base: Record | None) -> list[str]:
     if any(row.scores.collapsed for row in rows):
         lines.append("†: all sentences look alike to this encoder; its scores mean nothing.")
     notes = sorted({note for row in rows if row.corpus for note in row.corpus.notes if note})
-    lines += [f"Training data: {_escape(note)}" for note in notes]
+    lines += [f"Training data: {_escape(note, 300)}." for note in notes]
+    dropped = max((row.corpus.overlap() for row in rows if row.corpus), default=None)
+    if dropped is not None:
+        lines.append(f"Training pairs dropped because a side is also a sentence of the suite: {dropped:,}.")
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from xlbench.encoders.runtime import choose_device, choose_precision
 from xlbench.encoders.sources import find_encoder, load_encoder
@@ -10,12 +10,15 @@ from xlbench.names import look_up
 from xlbench.scoring.harness import score
 
 if TYPE_CHECKING:
+    from xlbench.experiment import Precision
     from xlbench.plugins import Registry
     from xlbench.scoring.harness import Scored
     from xlbench.settings import Settings
 
 
-def score_encoder(name: str, suite: str, precision: str, registry: Registry, settings: Settings) -> Scored:
+def score_encoder(
+    name: str, suite: str, precision: Precision | Literal["auto"], registry: Registry, settings: Settings
+) -> Scored:
     """Score an encoder on a suite.
 
     Args:
@@ -31,6 +34,5 @@ def score_encoder(name: str, suite: str, precision: str, registry: Registry, set
     tasks = look_up("suite", suite, registry.suites)
     reference = find_encoder(name, registry.encoders, settings)
     computed = choose_precision(choose_device(settings)) if precision == "auto" else precision
-    assert computed in ("float32", "bfloat16")
     model = load_encoder(reference, registry.encoders, settings)
     return score(model, tasks, settings, precision=computed, title=f"scoring {reference.name}")

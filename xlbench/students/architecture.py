@@ -68,7 +68,7 @@ class LoopedLayers(nn.ModuleList):
             yield from super().__iter__()
 
 
-class StudentBertConfig(BertConfig):
+class StudentBertConfig(BertConfig):  # type: ignore[no-untyped-call]
     """BERT's configuration, the bottleneck's width (None: full table) and how often the layers run."""
 
     model_type = "xlbench-bert"
@@ -76,7 +76,7 @@ class StudentBertConfig(BertConfig):
     repeats: int = 1
 
 
-class StudentXLMRobertaConfig(XLMRobertaConfig):
+class StudentXLMRobertaConfig(XLMRobertaConfig):  # type: ignore[no-untyped-call]
     """XLM-R's configuration, the bottleneck's width (None: full table) and how often the layers run."""
 
     model_type = "xlbench-xlm-roberta"
@@ -84,7 +84,7 @@ class StudentXLMRobertaConfig(XLMRobertaConfig):
     repeats: int = 1
 
 
-class StudentBertModel(BertModel):
+class StudentBertModel(BertModel):  # type: ignore[no-untyped-call]
     """BERT with a student's parts."""
 
     config_class = StudentBertConfig
@@ -94,7 +94,7 @@ class StudentBertModel(BertModel):
         exchange_parts(self, config.bottleneck, config.repeats)
 
 
-class StudentXLMRobertaModel(XLMRobertaModel):
+class StudentXLMRobertaModel(XLMRobertaModel):  # type: ignore[no-untyped-call]
     """XLM-R with a student's parts."""
 
     config_class = StudentXLMRobertaConfig
@@ -112,9 +112,8 @@ def exchange_parts(model: BertModel | XLMRobertaModel, bottleneck: int | None, r
     """Put a bottleneck table and looped layers, both without trained weights, into a stock encoder."""
     if bottleneck is not None:
         table: nn.Embedding = model.embeddings.word_embeddings
-        model.embeddings.word_embeddings = BottleneckEmbedding(
-            table.num_embeddings, bottleneck, table.embedding_dim, table.padding_idx
-        )
+        narrow = BottleneckEmbedding(table.num_embeddings, bottleneck, table.embedding_dim, table.padding_idx)
+        model.embeddings.set_submodule("word_embeddings", narrow)
     if repeats > 1:
         model.encoder.layer = LoopedLayers(list(model.encoder.layer), repeats)
 

@@ -22,7 +22,7 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
     """
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
 
 
@@ -39,7 +39,7 @@ def load_student(path: Path) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     architecture.register()
     if not (path / "modules.json").is_file():
         raise XlbenchError(f"There is no model in '{path}' (no modules.json).", "Name a directory that xlbench saved.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from torch.nn import LayerNorm
 from transformers import BertModel, XLMRobertaModel
 
 from xlbench.errors import XlbenchError
@@ -20,11 +21,33 @@ from xlbench.students.architecture import (
 from xlbench.students.shape import Shape
 
 if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
     from torch import nn
 
     from xlbench.students.architecture import StudentModel
 
 Choice = Literal["spaced", "first", "last"]
+
+
+def stock_encoder(model: SentenceTransformer) -> BertModel | XLMRobertaModel:
+    """Return the BERT or XLM-R inside, stock or student.
+
+    Raises:
+        XlbenchError: There is none: such an encoder can teach, but nothing can be cut from it.
+    """
+    inner = getattr(next(iter(model.children()), None), "auto_model", None)
+    if not isinstance(inner, BertModel | XLMRobertaModel):
+        raise XlbenchError(
+            f"A student cannot be cut from a {type(inner).__name__}.", "The assistant must be a BERT or an XLM-R."
+        )
+    return inner
+
+
+def student_in(model: SentenceTransformer) -> StudentModel:
+    """Turn the encoder inside into a student model with the same weights, and return it."""
+    student = as_student(stock_encoder(model))
+    model[0].model = student
+    return student
 
 
 def shape_of(model: BertModel | XLMRobertaModel) -> Shape:
@@ -53,14 +76,9 @@ def as_student(model: BertModel | XLMRobertaModel) -> StudentModel:
     student: StudentModel
     if isinstance(model, BertModel):
         student = StudentBertModel(StudentBertConfig(**settings), add_pooling_layer=model.pooler is not None)
-    elif isinstance(model, XLMRobertaModel):
+    else:
         student = StudentXLMRobertaModel(
             StudentXLMRobertaConfig(**settings), add_pooling_layer=model.pooler is not None
-        )
-    else:
-        raise XlbenchError(
-            f"A student cannot be cut from a {type(model).__name__}.",
-            "The assistant must be a BERT or an XLM-R.",
         )
     student.load_state_dict(model.state_dict(), strict=True)
     student.train(model.training)
@@ -133,7 +151,7 @@ def cut_bottleneck(
             basis *= basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()
             new.table.weight.copy_(rows @ basis)
             new.up.weight.copy_(basis)
-    student.embeddings.word_embeddings = new
+    student.embeddings.set_submodule("word_embeddings", new)
     student.config.bottleneck = width
 
 
@@ -147,6 +165,7 @@ def shift_output(model: BertModel | XLMRobertaModel, shift: np.ndarray) -> None:
     """
     if shape_of(model).repeats > 1:
         raise XlbenchError("The output of looped layers cannot be shifted.", "Centre the assistant before looping it.")
-    norm = list(model.encoder.layer)[-1].output.LayerNorm
+    norm = list(model.encoder.layer)[-1].get_submodule("output.LayerNorm")
+    assert isinstance(norm, LayerNorm)
     with torch.no_grad():
-        norm.bias += torch.as_tensor(shift, dtype=norm.bias.dtype)
+        norm.bias.add_(torch.as_tensor(shift, dtype=norm.bias.dtype))

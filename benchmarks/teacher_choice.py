@@ -1,0 +1,115 @@
+"""Which English side teaches best: decided on dev data, never on a test set.
+
+Three assistants are aligned with the same pairs (stage 1): to the assistant's own centred English side, to
+all-MiniLM-L6-v2's, and to the first with both mixed in the similarity matrix. Each is scored on the dev split of
+STSb in six languages, also across languages (English first sentence, translated second sentence).
+
+    python benchmarks/teacher_choice.py --data-root ROOT [--pairs 6400]
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from datasets import load_dataset
+from scipy.stats import spearmanr
+
+from xlbench.api import AlignOptions, MatchSimilarities, Plan, PullToTarget, Stage, centred, english, training
+from xlbench.corpora.prepare import prepare
+from xlbench.distill.engine import run_plan
+from xlbench.encoders.encode import encode
+from xlbench.encoders.sources import load_encoder
+from xlbench.plugins import load_registry
+from xlbench.runs.request import Request
+from xlbench.runs.resolve import resolve
+from xlbench.settings import Settings, read_settings
+from xlbench.students.load import load_student
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.experiment import Experiment, Precision
+
+LANGUAGES = ("de", "es", "fr", "it", "nl")
+CORPORA = ("multi30k", "wmt_newstest", "anki_tatoeba", "europarl_v7_sample", "stsb_mt_train", "xnli_devtest")
+CHOICES = ("own", "minilm", "mixed")
+
+
+def plan(experiment: Experiment, choice: str, pairs: int) -> Plan:
+    """Align the centred assistant to one of the three."""
+    options = AlignOptions(evaluations=2)
+    teacher, other = "teacher-centred", "teacher:1-centred"
+    pull = PullToTarget(target=english(other if choice == "minilm" else teacher))
+    mix = [(english(pull.target.source), 1.0)]
+    if choice == "mixed":
+        mix = [(english(teacher), 0.65), (english(other), 0.35)]
+    objectives = (pull, MatchSimilarities(mix=tuple(mix), weight=10.0))
+    taught = training(experiment, options, objectives, pairs, trainable="all-but-words", learning_rate=1e-4)
+    return Plan((*centred(experiment, options), Stage("aligned", teacher, (), taught)), "aligned", assistant="aligned")
+
+
+def dev_scores(model: SentenceTransformer, settings: Settings, precision: Precision) -> dict[str, float]:
+    """Return Spearman x 100 on STSb dev: per language, and across from English."""
+    root = settings.local("datasets", "mteb/stsb_multi_mt")
+    assert root is not None
+    sides = {}
+    for language in ("en", *LANGUAGES):
+        rows = load_dataset(str(root), name=language, split="dev")
+        gold = np.asarray(rows["similarity_score"])
+        sides[language] = [encode(model, list(rows[f"sentence{n}"]), precision=precision) for n in (1, 2)]
+    scores = {name: 100 * float(spearmanr(gold, (one * two).sum(1))[0]) for name, (one, two) in sides.items()}
+    for language in LANGUAGES:
+        across = (sides["en"][0] * sides[language][1]).sum(1)
+        scores[f"en-{language}"] = 100 * float(spearmanr(gold, across)[0])
+    return scores
+
+
+def main() -> None:
+    """Print a row for each choice."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--pairs", type=int, default=6400)
+    arguments = parser.parse_args()
+    settings = read_settings(arguments.home, arguments.data_root)
+    registry = load_registry()
+    request = Request(
+        teacher=("assistant", "all-minilm-l6-v2"),
+        corpus=tuple(f"tsv:{name}" for name in CORPORA),
+        languages=LANGUAGES,
+        budget="minutes",
+    )
+    experiment, corpora = resolve(request, registry, settings)
+    given = {"assistant": experiment.assistant, "teacher": experiment.teachers[0], "teacher:1": experiment.teachers[1]}
+
+    def load(name: str) -> SentenceTransformer:
+        return load_encoder(given[name], registry.encoders, settings)
+
+    def show(title: str, model: SentenceTransformer) -> None:
+        scores = dev_scores(model, settings, experiment.precision)
+        own = np.mean([scores[language] for language in LANGUAGES])
+        across = np.mean([scores[f"en-{language}"] for language in LANGUAGES])
+        print(f"{title:28} en {scores['en']:5.1f}   five languages {own:5.1f}   across {across:5.1f}", flush=True)
+
+    show("all-minilm-l6-v2, untrained", load("teacher:1"))
+    show("assistant, untrained", load("assistant"))
+    for choice in CHOICES:
+        made = run_plan(
+            plan(experiment, choice, arguments.pairs),
+            experiment,
+            partial(prepare, experiment.data, corpora, set, settings),
+            load,
+            settings,
+            partial(print, flush=True),
+        )
+        if choice == CHOICES[0]:
+            show("assistant, centred", load_student(made.paths["teacher-centred"]))
+        show(f"aligned: {choice}", load_student(made.paths["aligned"]))
+
+
+if __name__ == "__main__":
+    main()

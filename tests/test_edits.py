@@ -1,0 +1,118 @@
+"""Edits in a workshop: the bottleneck's weighting, and centring without a new parameter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from toy_corpora import data_of
+from toys import save_toy_encoder, write_toy_corpus
+
+from xlbench.api import Bottleneck, Centre, Target
+from xlbench.corpora.prepare import prepare
+from xlbench.corpora.sources import open_corpus
+from xlbench.distill.workshop import Workshop
+from xlbench.plugins import load_registry
+from xlbench.settings import Settings
+from xlbench.students.load import load_student
+from xlbench.students.surgery import stock_encoder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    settings = Settings(home=tmp_path / "home", quiet=True, device="cpu")
+    path = save_toy_encoder(tmp_path / "toy")
+    corpus = open_corpus(f"tsv:{write_toy_corpus(tmp_path / 'corpus', 200)}", load_registry().corpora, settings)
+    prepared = prepare(data_of(corpus, dev_pairs=16), [corpus], set, settings)
+    return Workshop(prepared, settings, "float32", {"toy": "k"}, lambda _: load_student(path))
+
+
+def test_centring_takes_the_mean_out_and_adds_no_parameter(workshop: Workshop) -> None:
+    texts = workshop.english_sample(100)
+    model = workshop.load("toy")
+    before = model.encode(texts)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    after = Centre().apply(model, workshop).encode(texts)
+    assert sum(parameter.numel() for parameter in model.parameters()) == size
+    # Exactly: subtract the mean of the unit vectors, then normalise. One length stands for all here.
+    exact = before - before.mean(axis=0)
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    cosines = (after * exact).sum(axis=1)
+    assert cosines.min() > 0.99
+    assert np.linalg.norm(after.mean(axis=0)) < 0.3 * np.linalg.norm(before.mean(axis=0))
+
+
+def test_the_bottleneck_serves_the_tokens_of_the_corpus(workshop: Workshop) -> None:
+    counts = workshop.tokens(workshop.load("toy")).counts(40)
+    table = stock_encoder(workshop.load("toy")).embeddings.word_embeddings.weight.detach().numpy()
+
+    def loss(weighting: str) -> float:
+        cut = Bottleneck(width=3, weighting=weighting).apply(workshop.load("toy"), workshop)  # type: ignore[arg-type]
+        got = stock_encoder(cut).embeddings.word_embeddings.weight.detach().numpy()
+        return float((counts * ((got - table) ** 2).sum(axis=1)).sum())
+
+    assert loss("frequency") < loss("uniform")
+
+
+def test_a_random_bottleneck_depends_on_its_seed_alone(workshop: Workshop) -> None:
+    def table(seed: int) -> np.ndarray:
+        cut = Bottleneck(width=3, start="random", seed=seed).apply(workshop.load("toy"), workshop)
+        weights: np.ndarray = stock_encoder(cut).embeddings.word_embeddings.weight.detach().numpy()
+        return weights
+
+    np.testing.assert_array_equal(table(1), table(1))
+    assert not np.array_equal(table(1), table(2))
+
+
+def test_targets_are_computed_once_and_give_the_encoders_own_vectors(workshop: Workshop) -> None:
+    own = Target(source="toy", side="own")
+    table = workshop.targets(own)
+    ids = np.array([5, 0, 9])
+    expected = workshop.load("toy").encode([workshop.corpus.sentences[int(index)] for index in ids])
+    # Stored as float16: 11 bits of mantissa on numbers below one.
+    np.testing.assert_allclose(table.take(ids).numpy(), expected, atol=2**-11)
+
+    def fail(_: str) -> object:
+        pytest.fail("computed again")
+
+    again = Workshop(workshop.corpus, workshop.settings, "float32", {"toy": "k"}, fail)  # type: ignore[arg-type]
+    assert again.targets(own).dimension == 16
+
+
+def test_english_targets_hold_english_sentences_only(workshop: Workshop) -> None:
+    table = workshop.targets(Target(source="toy", side="english"))
+    english = set(workshop.corpus.english_ids()) | set(np.asarray(workshop.corpus.dev_pairs[:, 0]))
+    assert len(table.vectors) == len(english)
+    assert (table.row_of >= 0).sum() == len(english)
+
+
+def test_targets_that_were_interrupted_go_on_where_they_stopped(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xlbench.distill import targets
+    from xlbench.encoders import encode as room
+
+    monkeypatch.setattr(targets, "CHUNK", 50)
+    real, done = room.encode, []
+
+    def stopping(model: object, texts: list[str], **settings: object) -> np.ndarray:
+        if len(texts) > 1:
+            done.append(len(texts))
+            if len(done) == 3:
+                raise KeyboardInterrupt
+        return real(model, texts, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(room, "encode", stopping)
+    own = Target(source="toy", side="own")
+    with pytest.raises(KeyboardInterrupt):
+        workshop.targets(own)
+    table = workshop.targets(own)
+    total = len(workshop.corpus.sentences)
+    assert sum(done) == total + 50  # the chunk that was interrupted came twice
+    ids = np.arange(total)
+    texts = [workshop.corpus.sentences[int(index)] for index in ids]
+    np.testing.assert_allclose(table.take(ids).numpy(), workshop.load("toy").encode(texts), atol=2**-11)
