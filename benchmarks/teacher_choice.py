@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from datasets import load_dataset
+from datasets import disable_progress_bars, load_dataset
 from scipy.stats import spearmanr
 
 from xlbench.api import AlignOptions, MatchSimilarities, Plan, PullToTarget, Stage, centred, english, training
@@ -82,12 +82,15 @@ def main() -> None:
         corpus=tuple(f"tsv:{name}" for name in CORPORA),
         languages=LANGUAGES,
         budget="minutes",
+        pairs_per_language=max(200, arguments.pairs // len(LANGUAGES)),  # each pair is seen once or so
     )
     experiment, corpora = resolve(request, registry, settings)
     given = {"assistant": experiment.assistant, "teacher": experiment.teachers[0], "teacher:1": experiment.teachers[1]}
 
     def load(name: str) -> SentenceTransformer:
         return load_encoder(given[name], registry.encoders, settings)
+
+    disable_progress_bars()
 
     def show(title: str, model: SentenceTransformer) -> None:
         scores = dev_scores(model, settings, experiment.precision)

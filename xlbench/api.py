@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from xlbench.corpora.files import open_parquet, open_tsv
+from xlbench.corpora.hub import open_hub
+from xlbench.corpora.starter import open_starter
 from xlbench.distill.edits import Bottleneck, Centre, Loop
 from xlbench.distill.objectives import MatchSimilarities, Objective, PairVectors, PullToTarget, Target
 from xlbench.distill.plan import Edit, Plan, Stage, Training
@@ -20,6 +23,7 @@ from xlbench.distill.recipes import (
     teacher_names,
     training,
 )
+from xlbench.encoders.starter import starter_encoders
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, Experiment, StudentSpec, Suite, TaskRef
 from xlbench.fingerprint import Frozen
@@ -62,8 +66,13 @@ __all__ = [
     "english",
     "hookimpl",
     "loop_edit",
+    "open_hub",
+    "open_parquet",
+    "open_starter",
+    "open_tsv",
     "recurrent",
     "similarities",
+    "starter_encoders",
     "teacher_names",
     "training",
 ]

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench import hookimpl
-from xlbench.corpora.files import open_parquet, open_tsv
-from xlbench.corpora.hub import open_hub
-from xlbench.corpora.starter import open_starter
-from xlbench.kinds import CorpusSource
+from xlbench.api import CorpusSource, hookimpl, open_hub, open_parquet, open_starter, open_tsv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench.api import hookimpl
-from xlbench.encoders.starter import starter_encoders
+from xlbench.api import hookimpl, starter_encoders
 
 if TYPE_CHECKING:
     from xlbench.api import EncoderSource

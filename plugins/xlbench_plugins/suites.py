@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from xlbench import hookimpl
-from xlbench.experiment import Suite, TaskRef
+from xlbench.api import Suite, TaskRef, hookimpl
 
 STARTER_TASKS = "xlbench.scoring.starter_tasks"
 
