@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
+    import numpy as np
     from sentence_transformers import SentenceTransformer
 
     from xlbench.distill.workshop import Workshop
@@ -39,6 +39,7 @@ class Bottleneck(Frozen):
 
     def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
         """Cut the bottleneck; ``pca`` keeps what most of the corpus's tokens need."""
+        import numpy as np
         import torch
 
         from xlbench.students.surgery import cut_bottleneck, student_in
@@ -98,6 +99,7 @@ class Centre(Frozen):
 
     def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
         """Shift the output."""
+        import numpy as np
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import Normalize
 
