@@ -199,6 +199,13 @@ def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path
         "recurrent",
         "contrastive",
     ]
+    student = next(row["key"] for row in listed if row["what"] == "contrastive")
+    path = str(tmp_path / "home" / "stages" / student / "model")
+    words = ["-q", "--plugin", PLUGIN, "--threads", "1", "score", path, "--suite", "toy", "--json"]
+    scored = xlbench(*words, home=tmp_path / "home")
+    assert scored.returncode == 0, scored.stderr
+    records = xlbench("--plugin", PLUGIN, "leaderboard", "--suite", "toy", "--json", home=tmp_path / "home").stdout
+    assert json.loads(scored.stdout)["tasks"] == json.loads(records)[-1]["scores"]["tasks"]
     assert "Nothing was deleted" in xlbench("store", "prune", home=tmp_path / "home").stdout
     xlbench("store", "prune", "--yes", home=tmp_path / "home")
     kinds = {row["kind"] for row in json.loads(xlbench("store", "list", "--json", home=tmp_path / "home").stdout)}

@@ -22,7 +22,7 @@ def xlbench_budgets() -> list[Budget]:
     """Register budgets from a smoke run to a night on a GPU."""
     return [
         Budget(name="smoke", pairs_per_language=40, dev_pairs=70, assistant_pairs=128, student_pairs=256),
-        Budget(name="example", dev_pairs=210, assistant_pairs=2_048, student_pairs=8_192),
+        Budget(name="example", dev_pairs=210, assistant_pairs=1_536, student_pairs=6_144),
         Budget(
             name="minutes",
             pairs_per_language=8_000,

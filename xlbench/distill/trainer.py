@@ -243,6 +243,7 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     def collator(pairs: np.ndarray) -> Collator:
         return Collator(pairs, tokens, position_of, padding, targets)
 
+    dev_order = np.argsort(pair_lengths(corpus.dev_pairs, tokens), kind="stable")  # little padding in a look
     student = Student(model, training)
     trainer = StageTrainer(
         student=student,
@@ -250,8 +251,8 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
         stage=stage,
         batches=LengthBuckets(pair_lengths(corpus.pairs, tokens), training.batch_size, training.steps, training.seed),
         collator=collator(corpus.pairs),
-        dev=collator(corpus.dev_pairs),
-        dev_languages=np.asarray(corpus.dev_languages),
+        dev=collator(corpus.dev_pairs[dev_order]),
+        dev_languages=corpus.dev_languages[dev_order],
     )
     resume = _last_complete(scratch)
     if resume is None:

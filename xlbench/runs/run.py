@@ -15,6 +15,7 @@ from xlbench.distill.plan import Plan, stage_keys
 from xlbench.encoders.sources import load_encoder
 from xlbench.fingerprint import Json, fingerprint
 from xlbench.leaderboard.record import FILE, ITEMS, KIND, Provenance, Record, Role, read_record
+from xlbench.runs.process import prepare_process
 from xlbench.runs.provenance import git_revision
 from xlbench.runs.resolve import method_options, resolve
 from xlbench.scoring.declared import mteb_version
@@ -67,6 +68,7 @@ def run(
     if all(read_entry(settings.home, KIND, row.key, verify=False) for row in rows):
         say(f"all {len(rows)} records come from the store")
         return [read_record(settings.home / KIND / row.key / FILE) for row in rows]
+    prepare_process(settings)
     session = _Session(experiment, corpora, registry, settings)
     distilled = run_plan(plan, experiment, session.corpus, session.load_given, settings, say)
     return [_record(row, plan, distilled, session, say) for row in rows]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from xlbench.encoders.runtime import choose_device, choose_precision
 from xlbench.encoders.sources import find_encoder, load_encoder
 from xlbench.names import look_up
+from xlbench.runs.process import prepare_process
 from xlbench.scoring.harness import score
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def score_encoder(
     Raises:
         XlbenchError: A name is unknown, or the suite's data is missing.
     """
+    prepare_process(settings)
     tasks = look_up("suite", suite, registry.suites)
     reference = find_encoder(name, registry.encoders, settings)
     computed = choose_precision(choose_device(settings)) if precision == "auto" else precision

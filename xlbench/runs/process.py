@@ -1,0 +1,17 @@
+"""What this process needs before it loads any encoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xlbench.settings import Settings
+
+
+def prepare_process(settings: Settings) -> None:
+    """Set torch's threads and teach transformers the students, so that a student may be an encoder like any other."""
+    from xlbench.encoders.runtime import apply_threads
+    from xlbench.students.architecture import register
+
+    apply_threads(settings)
+    register()
