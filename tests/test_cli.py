@@ -186,8 +186,10 @@ def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path
     assert first.returncode == 0, first.stderr
     assert "not a benchmark" in first.stdout
     assert "2 run as 4" in first.stdout
-    second = xlbench(*words, home=tmp_path / "home")
+    second = xlbench(*words, "--save", str(tmp_path / "student"), home=tmp_path / "home")
     assert second.stdout == first.stdout
+    assert (tmp_path / "student" / "model.safetensors").is_file()
+    complains(xlbench("-q", *words, "--save", str(tmp_path / "student"), home=tmp_path / "home"), "is there already")
     assert "all 4 records come from the store" in second.stderr
     board = xlbench("--plugin", PLUGIN, "leaderboard", "--suite", "toy", home=tmp_path / "home")
     assert board.stdout == first.stdout

@@ -34,6 +34,7 @@ from xlbench.cli.options import json_option, parse_assignments, print_json
     metavar="KEY=VALUE",
     help="An option of the method; see `xlbench show method`.",
 )
+@click.option("--save", type=click.Path(path_type=Path), help="Copy the student into this new directory.")
 @click.option("--no-speed", is_flag=True, help="Do not measure speed.")
 @click.option("--print-config", is_flag=True, help="Print the settings as TOML and stop.")
 @json_option
@@ -42,6 +43,7 @@ def command(
     context: click.Context,
     /,
     config: Path | None,
+    save: Path | None,
     print_config: bool,
     no_speed: bool,
     as_json: bool,
@@ -74,6 +76,7 @@ def command(
         click.echo(tomli_w.dumps(request.model_dump(mode="json", exclude_none=True)), nl=False)
         return
     from xlbench.leaderboard.table import markdown
+    from xlbench.runs.artifact import export_student, student_directory
     from xlbench.runs.run import run
 
     shared = settings_of(context)
@@ -85,6 +88,11 @@ def command(
             click.echo(note, err=True)
 
     rows = run(request, registry_of(context), shared, say)
+    student = rows[-1]
+    if student.role == "student":
+        say(f"student: {student_directory(student, shared)}")
+        if save is not None:
+            export_student(student, save, shared)
     if as_json:
         print_json([row.model_dump(mode="json", by_alias=True) for row in rows])
         return
