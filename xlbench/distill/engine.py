@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -162,7 +161,6 @@ def _make(stage: Stage, workshop: Workshop, directory: Path, say: Callable[[str]
     from xlbench.students.load import save_student
 
     say(f"stage {stage.name}: making it")
-    began = time.monotonic()
     # Cut on the CPU, where it is exact and the same everywhere; the Trainer moves it to the device.
     model = workshop.load(stage.start).to("cpu")
     for edit in stage.edits:
@@ -181,7 +179,6 @@ def _make(stage: Stage, workshop: Workshop, directory: Path, say: Callable[[str]
         "pairs": pairs,
         "looks": looks,
         "peak_memory": peak_memory(),
-        "seconds": time.monotonic() - began,
     }
 
 

@@ -104,7 +104,7 @@ def _encode_all(
     max_tokens: int,
     settings: Settings,
 ) -> dict[str, Json]:
-    from xlbench.encoders.encode import encode
+    from xlbench.encoders.encode import dimension, encode
     from xlbench.encoders.runtime import choose_device
 
     model.to(choose_device(settings))
@@ -112,7 +112,7 @@ def _encode_all(
     scratch.mkdir(exist_ok=True)
     state = scratch / "rows-done"
     done = int(state.read_text()) if state.is_file() and (directory / "vectors.npy").is_file() else 0
-    width = encode(model, [corpus.sentences[0]], level=target.level).shape[1]
+    width = dimension(model, target.level)
     vectors = np.lib.format.open_memmap(
         directory / "vectors.npy",
         mode="r+" if done else "w+",
