@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
-from xlbench.distill.batches import LengthBuckets
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from toys import save_toy_encoder
+
+from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part
+from xlbench.distill.objectives import PullToTarget, Target
+from xlbench.distill.plan import Training
+from xlbench.distill.trainer import Student
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, 103)
 
@@ -31,3 +43,62 @@ def test_a_batch_holds_similar_lengths() -> None:
 
 def test_a_corpus_smaller_than_a_batch_still_fills_it() -> None:
     assert [len(batch) for batch in LengthBuckets(LENGTHS[:5], 8, 3, seed=0)] == [8, 8, 8]
+
+
+TOKENS = [[5, 6], [5, 6, 7, 8, 9, 9], [7], [8, 9, 5, 5, 5], [9, 9, 9], [6, 5]]
+
+
+class Tokens:
+    def row(self, sentence: int) -> np.ndarray:
+        return np.array(TOKENS[sentence])
+
+
+class Vectors:
+    def take(self, ids: np.ndarray) -> torch.Tensor:
+        return torch.tensor(ids, dtype=torch.float32)[:, None]
+
+
+def collator(part_tokens: int | None) -> Collator:
+    pairs = np.array([[0, 1], [2, 3], [4, 5]])  # English, other
+    english, own = (Target(source="assistant", side=side) for side in ("english", "own"))
+    return Collator(pairs, Tokens(), np.arange(10), 1, {english: Vectors(), own: Vectors()}, part_tokens)  # type: ignore[arg-type]
+
+
+def test_parts_hold_like_lengths_under_a_budget_and_places_undo_it() -> None:
+    # Pairs 2 and 0: sentences 4, 0 | 5, 1 with 3, 2, 2, 6 tokens. Longest first under 6 padded tokens: 1; 4 and one
+    # of two tokens (2 x 3 = 6); the other alone.
+    batch = collator(6)([2, 0])
+    assert [part["input_ids"].tolist() for part in batch["parts"]] == [
+        [[5, 6, 7, 8, 9, 9]],
+        [[9, 9, 9], [5, 6, 1]],
+        [[6, 5]],
+    ]
+    assert [part["attention_mask"].tolist() for part in batch["parts"]] == [[[1] * 6], [[1, 1, 1], [1, 1, 0]], [[1, 1]]]
+    rows = [row[: sum(mask)] for part in batch["parts"] for row, mask in _rows(part)]
+    assert [rows[place] for place in batch["places"]] == [TOKENS[4], TOKENS[0], TOKENS[5], TOKENS[1]]
+    assert [target[:, 0].tolist() for target in batch["targets"]] == [[4, 0, 4, 0], [4, 0, 5, 1]]
+
+
+def _rows(part: Part) -> list[tuple[list[int], list[int]]]:
+    return list(zip(part["input_ids"].tolist(), part["attention_mask"].tolist(), strict=True))
+
+
+def test_without_a_budget_a_batch_is_one_part() -> None:
+    batch = collator(None)([0, 1, 2])
+    assert [list(part["input_ids"].shape) for part in batch["parts"]] == [[6, 6]]
+
+
+@pytest.mark.parametrize("part_tokens", [6, 12])
+def test_parts_change_neither_loss_nor_gradient(part_tokens: int, tmp_path: Path) -> None:
+    model = SentenceTransformer(str(save_toy_encoder(tmp_path / "toy")), device="cpu")
+    training = Training(objectives=(PullToTarget(target=Target(source="assistant", side="own")),), pairs=3, seed=0)
+    student = Student(model, training).eval()
+
+    def gradient(batch: Batch) -> torch.Tensor:
+        student.zero_grad()
+        student(batch["parts"], batch["places"])[:, :3].mul(torch.arange(6)[:, None]).sum().backward()
+        return torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None])
+
+    whole = gradient(collator(None)([0, 1, 2]))
+    torch.testing.assert_close(gradient(collator(part_tokens)([0, 1, 2])), whole, rtol=1e-4, atol=1e-5)
+    assert whole.norm() > 0.1

@@ -1,4 +1,8 @@
-"""Batches of pairs of similar length, the same for a seed on every machine, and their tensors."""
+"""Batches of pairs of similar length, the same for a seed on every machine, and their tensors.
+
+Padding is avoided twice: pairs of similar length come together, and the sentences of a batch, whose two languages
+need not be equally long, run through the encoder in parts of like length.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,10 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 import torch
 
+from xlbench.encoders.encode import batches, pad
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from xlbench.corpora.tokens import TokenTable
     from xlbench.distill.objectives import Target
@@ -18,14 +24,22 @@ if TYPE_CHECKING:
 POOL = 50  # batches that are sorted by length together: enough to waste little padding, few enough to mix
 
 
-class Batch(TypedDict):
-    """n pairs: the n English sentences come first, then the n others.
-
-    ``input_ids`` and ``attention_mask`` are int64 [2n, tokens]; each target is float32 [2n, dimension].
-    """
+class Part(TypedDict):
+    """Sentences that run through the encoder together: both int64 [sentences, tokens]."""
 
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
+
+
+class Batch(TypedDict):
+    """n pairs: the n English sentences come first, then the n others.
+
+    ``parts`` holds the sentences by length; ``places``, int64 [2n], is where each of the 2n comes among the rows
+    of all parts, one after the other. Each target is float32 [2n, dimension].
+    """
+
+    parts: list[Part]
+    places: torch.Tensor
     targets: list[torch.Tensor]
 
 
@@ -65,14 +79,14 @@ class LengthBuckets:
             order = np.concatenate([carried, generator.permutation(len(self.lengths))])
             whole = len(order) // self.batch_size * self.batch_size
             carried = order[whole:]
-            batches = []
+            cut = []
             for start in range(0, whole, pool):
                 chunk = order[start : min(start + pool, whole)]
                 chunk = chunk[np.argsort(self.lengths[chunk], kind="stable")]
-                batches += np.split(chunk, len(chunk) // self.batch_size)
-            for number in generator.permutation(len(batches))[:left]:
-                yield [int(pair) for pair in batches[number]]
-            left -= min(left, len(batches))
+                cut += np.split(chunk, len(chunk) // self.batch_size)
+            for number in generator.permutation(len(cut))[:left]:
+                yield [int(pair) for pair in cut[number]]
+            left -= min(left, len(cut))
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,7 @@ class Collator:
         position_of: Maps a token id to its row in the shrunken word table, int [V].
         padding: Row of the padding token.
         targets: The stage's targets, in a fixed order, with their vectors.
+        part_tokens: Padded tokens that a part may hold; None leaves a batch whole.
     """
 
     pairs: np.ndarray
@@ -92,26 +107,30 @@ class Collator:
     position_of: np.ndarray
     padding: int
     targets: Mapping[Target, TargetTable]
+    part_tokens: int | None = None
 
-    def __call__(self, numbers: list[int]) -> Batch:
+    def __call__(self, numbers: Sequence[int]) -> Batch:
         """Return the batch of these pairs."""
         chosen = np.asarray(self.pairs[np.asarray(numbers)], dtype=np.int64)
         sentences = np.concatenate([chosen[:, 0], chosen[:, 1]])
         rows = [self.position_of[self.tokens.row(int(sentence))] for sentence in sentences]
-        width = max(len(row) for row in rows)
-        ids = np.full((len(rows), width), self.padding, dtype=np.int64)
-        mask = np.zeros((len(rows), width), dtype=np.int64)
-        for index, row in enumerate(rows):
-            ids[index, : len(row)] = row
-            mask[index, : len(row)] = 1
+        lengths = np.array([len(row) for row in rows])
+        budget = self.part_tokens or len(rows) * int(lengths.max())
+        order = list(batches(lengths, budget))
+        places = np.empty(len(rows), np.int64)
+        places[np.concatenate(order)] = np.arange(len(rows))
         english = np.concatenate([chosen[:, 0], chosen[:, 0]])
         return Batch(
-            input_ids=torch.from_numpy(ids),
-            attention_mask=torch.from_numpy(mask),
+            parts=[self._part([rows[place] for place in part]) for part in order],
+            places=torch.from_numpy(places),
             targets=[
                 table.take(english if target.side == "english" else sentences) for target, table in self.targets.items()
             ],
         )
+
+    def _part(self, rows: list[np.ndarray]) -> Part:
+        ids, mask = pad(rows, self.padding)
+        return Part(input_ids=ids, attention_mask=mask)
 
 
 def pair_lengths(pairs: np.ndarray, tokens: TokenTable) -> np.ndarray:

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from xlbench.distill.batches import Batch, Collator, LengthBuckets, pair_lengths
+from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part, pair_lengths
 from xlbench.distill.health import Look, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors
 from xlbench.encoders.anatomy import embedding_output, mean_pool, quick_attention, transformer_of
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 COMPLETE = "complete"  # a checkpoint without this file was being written when the process died
 BEFORE = "before.json"  # the look before training, which a resumed run can no longer take
 DEV_BATCH = 64
+PART_TOKENS = 1024  # on a CPU: activations of a layer stay in its cache
 
 
 class Student(nn.Module):
@@ -53,7 +54,11 @@ class Student(nn.Module):
         self.level = training.level
         _freeze(model, training)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, parts: list[Part], places: torch.Tensor) -> torch.Tensor:
+        """Return float [2n, dimension] for the sentences of a batch of n pairs."""
+        return torch.cat([self.encode(**part) for part in parts])[places]
+
+    def encode(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return float [sentences, dimension] for token ids and mask, int [sentences, tokens]."""
         if self.level == "embeddings":
             hidden = embedding_output(transformer_of(self.model), input_ids, attention_mask)
@@ -135,7 +140,7 @@ class StageTrainer(Trainer):
     ) -> torch.Tensor:
         """Return the sum of the stage's objectives over a batch."""
         batch = cast("Batch", inputs)  # the Trainer knows of dictionaries only
-        vectors = model(batch["input_ids"], batch["attention_mask"]).float()
+        vectors = model(batch["parts"], batch["places"]).float()
         loss = self.total_loss(_halves(vectors), [_halves(target) for target in batch["targets"]])
         if not torch.isfinite(loss):
             look = Look(step=self.state.global_step, loss=math.nan, accuracy=0, spread=0)
@@ -158,11 +163,11 @@ class StageTrainer(Trainer):
         got, wanted = [], []
         count = len(self.dev.pairs)
         for start in range(0, count, DEV_BATCH):
-            batch = self.dev(list(range(start, min(start + DEV_BATCH, count))))
+            batch = cast("Batch", self._prepare_inputs(dict(self.dev(range(start, min(start + DEV_BATCH, count))))))
             with self.compute_loss_context_manager():
-                vectors = model(batch["input_ids"].to(self.args.device), batch["attention_mask"].to(self.args.device))
+                vectors = model(batch["parts"], batch["places"])
             got.append(_halves(vectors.float().cpu()))
-            wanted.append([_halves(target) for target in batch["targets"]])
+            wanted.append([_halves(target.cpu()) for target in batch["targets"]])
         model.train()
         losses = [float(self.total_loss(*both)) * len(both[0].english) for both in zip(got, wanted, strict=True)]
         english = torch.cat([half.english for half in got])
@@ -240,8 +245,11 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     position_of[used] = np.arange(len(used))
     full = shrink_table(transformer, used)
 
+    device = choose_device(workshop.settings)
+    part_tokens = PART_TOKENS if device == "cpu" else None  # an accelerator wants large products
+
     def collator(pairs: np.ndarray) -> Collator:
-        return Collator(pairs, tokens, position_of, padding, targets)
+        return Collator(pairs, tokens, position_of, padding, targets, part_tokens)
 
     dev_order = np.argsort(pair_lengths(corpus.dev_pairs, tokens), kind="stable")  # little padding in a look
     student = Student(model, training)

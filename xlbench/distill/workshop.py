@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from xlbench.corpora.tokens import TokenTable
     from xlbench.distill.objectives import Target
     from xlbench.experiment import Precision
+    from xlbench.fingerprint import Json
     from xlbench.settings import Settings
 
 
@@ -33,6 +35,7 @@ class Workshop:
         precision: What encoders compute in.
         keys: Fingerprint of every source.
         load: Loads a source by name.
+        traits: What is to be known of the artifact that is being made; at first that of its start.
     """
 
     corpus: PreparedCorpus
@@ -40,10 +43,19 @@ class Workshop:
     precision: Precision
     keys: Mapping[str, str]
     load: Callable[[str], SentenceTransformer]
+    traits: dict[str, Json] = field(default_factory=dict)
+
+    def tell(self, name: str, value: Json) -> None:
+        """Note what a reader of boards must know of the artifact, e.g. the languages that it kept.
+
+        It is kept with the artifact, with all that later stages make of it, and in records.
+        """
+        self.traits[name] = value
 
     def tokens(self, model: SentenceTransformer, max_tokens: int = 128) -> TokenTable:
         """Return the corpus in ``model``'s token ids, encoded once for all that share its tokenizer."""
-        backend = model.tokenizer.backend_tokenizer.to_str()
+        # What a call last cut or padded to is a state of the tokenizer, and no part of what it is.
+        backend = {**json.loads(model.tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
         return tokenise(self.corpus, model.tokenizer, fingerprint(backend), max_tokens, self.settings)
 
     def targets(self, target: Target, max_tokens: int = 128) -> TargetTable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench.errors import XlbenchError
@@ -80,3 +82,20 @@ def apply_threads(settings: Settings) -> None:
         import torch
 
         torch.set_num_threads(settings.threads)
+
+
+def keep_memory() -> bool:
+    """Have the C library keep freed memory for the next allocation instead of giving it back to the system.
+
+    A training step frees and takes hundreds of megabytes; by default glibc maps each large tensor anew, and the
+    system hands every page of it out zeroed, one fault at a time. Measured on two cores, a step is 1.2 to 1.4
+    times as fast. See mallopt(3): M_MMAP_MAX 0 takes all memory from the heap, M_TRIM_THRESHOLD leaves it there.
+
+    Returns:
+        Whether it could be set: only glibc has these switches.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    m_trim_threshold, m_mmap_max, most = -1, -4, 2**31 - 1
+    return bool(libc.mallopt(m_mmap_max, 0)) and bool(libc.mallopt(m_trim_threshold, most))

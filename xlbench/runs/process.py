@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
 
 def prepare_process(settings: Settings) -> None:
-    """Set torch's threads and teach transformers the students, so that a student may be an encoder like any other."""
-    from xlbench.encoders.runtime import apply_threads
+    """Set threads and memory, and teach transformers the students, so that one may be an encoder like any other."""
+    from xlbench.encoders.runtime import apply_threads, keep_memory
     from xlbench.students.architecture import register
 
     apply_threads(settings)
+    keep_memory()
     register()

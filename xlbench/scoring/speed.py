@@ -87,7 +87,7 @@ def measure_speed(
     Raises:
         XlbenchError: There are no texts, or no rounds.
     """
-    from xlbench.encoders.encode import encode
+    from xlbench.encoders.encode import encode, ready
 
     if not texts or repetitions < 1:
         raise XlbenchError(
@@ -105,7 +105,8 @@ def measure_speed(
     encoders = (model, baseline)
     batch: tuple[list[float], list[float]] = ([], [])
     single: tuple[list[float], list[float]] = ([], [])
-    with progress("Measuring speed", repetitions + 1, quiet=settings.quiet) as advance:
+    bar = progress("Measuring speed", repetitions + 1, quiet=settings.quiet)
+    with ready(model, precision), ready(baseline, precision), bar as advance:
         for encoder in encoders:
             timed(encoder, texts)
             timed(encoder, singles[:1])
