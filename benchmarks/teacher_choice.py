@@ -88,7 +88,7 @@ def main() -> None:
         budget="example",
         pairs_per_language=max(200, arguments.pairs // len(languages)),  # each pair is seen once or so
     )
-    experiment, corpora = resolve(request, registry, settings)
+    (experiment,), corpora = resolve(request, registry, settings)
     given = {"assistant": experiment.assistant, "teacher": experiment.teachers[0], "teacher:1": experiment.teachers[1]}
 
     def load(name: str) -> SentenceTransformer:

@@ -1,0 +1,93 @@
+"""One size of :mod:`benchmarks.growth`, in a process of its own: ``CORPUS ENCODER STORE STEPS``; prints JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+
+import psutil
+
+from xlbench.corpora.prepare import prepare
+from xlbench.corpora.sources import open_corpus
+from xlbench.distill.cost import peak_memory
+from xlbench.distill.objectives import PullToTarget
+from xlbench.distill.plan import Stage, Training
+from xlbench.distill.recipes import english
+from xlbench.distill.trainer import train
+from xlbench.distill.workshop import Workshop
+from xlbench.encoders.loading import load_directory
+from xlbench.experiment import Data
+from xlbench.plugins import load_registry
+from xlbench.settings import Settings
+
+BATCH = 64
+
+
+class Watcher:
+    """The most memory of its own that this process has had, in bytes."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._over = Event()
+        Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            self.most = max(self.most, own_memory())
+
+    def stop(self) -> int:
+        """Return what was found."""
+        self._over.set()
+        return self.most
+
+
+def own_memory() -> int:
+    """Return the resident bytes without mapped files, where the system tells (Linux); else all of them."""
+    found = psutil.Process().memory_info()
+    return int(found.rss - getattr(found, "shared", 0))
+
+
+def main() -> None:
+    """Prepare, tokenise, compute targets, train a few steps."""
+    place, encoder, home, steps = sys.argv[1:]
+    settings = Settings(home=Path(home), quiet=True, device="cpu")
+    corpus = open_corpus(f"tsv:{place}", load_registry().corpora, settings)
+    model = load_directory(Path(encoder), settings)
+    before = own_memory()
+    watcher = Watcher()
+    seconds: dict[str, float] = {}
+    began = time.perf_counter()
+
+    def lap(name: str) -> None:
+        seconds[name] = time.perf_counter() - began - sum(seconds.values())
+
+    data = Data(corpora=(corpus.ref,), languages=corpus.languages(), dev_pairs=210, excluded="")
+    prepared = prepare(data, [corpus], partial(set[int]), settings)
+    lap("prepare")
+    workshop = Workshop(
+        prepared, settings, "float32", {"teacher": "tiny"}, lambda _: load_directory(Path(encoder), settings)
+    )
+    workshop.tokens(model)
+    lap("tokenise")
+    objective = PullToTarget(target=english("teacher"))
+    workshop.targets(objective.target)
+    lap("targets")
+    taught = Training(objectives=(objective,), pairs=int(steps) * BATCH, seed=0, batch_size=BATCH, evaluations=1)
+    scratch = Path(home) / "training"
+    scratch.mkdir()
+    train(model, Stage("tiny", "teacher", (), taught), workshop, scratch)
+    lap(f"{steps} steps")
+    own = watcher.stop()
+    print(
+        json.dumps(
+            {"pairs": len(prepared.pairs), "seconds": seconds, "own": own, "resident": peak_memory(), "before": before}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
