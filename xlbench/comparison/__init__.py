@@ -1,0 +1,1 @@
+"""Comparison: which differences between rows are real, from the items that their scores rest on."""

@@ -1,0 +1,164 @@
+"""Comparing two recorded runs, item by item."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from xlbench.comparison.compute import RESAMPLES
+from xlbench.comparison.gaps import Gaps, disagreements, find_gaps
+from xlbench.errors import XlbenchError
+from xlbench.experiment import Family
+from xlbench.fingerprint import Frozen
+from xlbench.leaderboard.rows import differing_scores
+from xlbench.runs.find import Found, describe, find_run, items_of
+from xlbench.scoring.identity import data_identity
+
+if TYPE_CHECKING:
+    from xlbench.comparison.gaps import Disagreement
+    from xlbench.experiment import Suite, TaskRef
+    from xlbench.leaderboard.record import Record
+    from xlbench.plugins import Registry
+    from xlbench.scoring.items import Items
+    from xlbench.scoring.tasks import Columns
+    from xlbench.settings import Settings
+
+
+class Side(Frozen):
+    """One of the two runs."""
+
+    name: str
+    fingerprint: str = Field(description="Of its entry in the store.")
+    description: str = Field(description="What tells it from others of its name.")
+
+
+class Example(Frozen):
+    """A sentence pair on which the two runs disagree."""
+
+    task: str
+    family: Family
+    subset: str
+    row: int = Field(description="Its place in the subset, from 0.")
+    items: int = Field(description="Sentence pairs of the subset.")
+    gold: float = Field(description="STS: its rank by people, 1 the least similar. Bitext: its translation's number.")
+    first: float = Field(description="STS: its rank by the first run. Bitext: the number of what that found.")
+    second: float = Field(description="The same of the second.")
+    texts: tuple[str, str] | None = Field(description="Both sentences; None where the data is not there.")
+    taken: str | None = Field(description="Bitext: the sentence that the run in error took for the translation.")
+
+
+class Comparison(Frozen):
+    """Two runs beside each other."""
+
+    first: Side
+    second: Side
+    suite: str
+    example: bool = Field(description="The suite is a working example: its scores are no benchmark.")
+    resamples: int
+    gaps: Gaps
+    examples: tuple[Example, ...]
+    notes: tuple[str, ...]
+
+
+def compare(first: str, second: str, registry: Registry, settings: Settings, *, examples: int = 5) -> Comparison:
+    """Compare two runs of the store on the same resamples of their items.
+
+    Args:
+        first: As :func:`xlbench.runs.find.find_run` takes it.
+        second: Likewise.
+        registry: What plugins brought: the suite, for the sentences of examples.
+        settings: Paths and switches.
+        examples: How many disagreements to return for each task.
+
+    Raises:
+        XlbenchError: A run is not found, its items are gone, or the two were scored on different things.
+    """
+    runs = [find_run(name, settings) for name in (first, second)]
+    one, two = (run.record for run in runs)
+    if difference := differing_scores(one, two):
+        raise XlbenchError(f"'{first}' and '{second}' cannot be compared: {difference}.", "Score both on one suite.")
+    one_items, two_items = (items_of(run, settings) for run in runs)
+    families = {task: scores.family for task, scores in one.scores.tasks.items()}
+    gaps = find_gaps(one_items, two_items, families, resamples=RESAMPLES, quiet=settings.quiet)
+    notes = [
+        f"All sentences look alike to {name}: its scores mean nothing."
+        for name, record in (("A", one), ("B", two))
+        if record.scores.collapsed
+    ]
+    chosen: list[Example] = []
+    for task, family in families.items():
+        found = _chosen(task, family, one_items, two_items, examples)
+        if found:
+            columns, note = _sentences(task, one, two, registry, settings)
+            notes += [note] if note else []
+            chosen += [_example(task, family, subset, it, columns.get(subset), one_items) for subset, it in found]
+    return Comparison(
+        first=_side(runs[0]),
+        second=_side(runs[1]),
+        suite=one.scores.suite,
+        example=one.scores.example,
+        resamples=RESAMPLES,
+        gaps=gaps,
+        examples=tuple(chosen),
+        notes=tuple(notes),
+    )
+
+
+def _side(run: Found) -> Side:
+    return Side(name=run.record.name, fingerprint=run.key, description=describe(run.record))
+
+
+def _chosen(task: str, family: Family, first: Items, second: Items, count: int) -> list[tuple[str, Disagreement]]:
+    """Return the disagreements of a task that are furthest apart; of equal ones, subsets take turns."""
+    found = [
+        (-it.apart, turn, number, subset, it)
+        for number, subset in enumerate(subset for of, subset in first if of == task)
+        for turn, it in enumerate(disagreements(family, first[task, subset], second[task, subset])[:count])
+    ]
+    return [(subset, it) for *_, subset, it in sorted(found)[:count]]
+
+
+def _sentences(
+    task: str, one: Record, two: Record, registry: Registry, settings: Settings
+) -> tuple[dict[str, Columns], str | None]:
+    """Return the sentences of a task by subset, or nothing and why."""
+    hidden = f"The sentences of {task} are not shown: "
+    ref = _task_ref(task, one, two, registry)
+    if ref is None:
+        return {}, f"{hidden}no plugin brings suite '{one.scores.suite}'."
+    from xlbench.scoring.tasks import load_task, read_data
+
+    try:
+        if data_identity(ref, settings) != one.scores.tasks[task].data:
+            return {}, f"{hidden}its data is not what the runs were scored on."
+        return {it.subset: it for it in read_data(load_task(ref, settings), ref, settings)}, None
+    except XlbenchError as error:
+        return {}, hidden + error.problem
+
+
+def _task_ref(task: str, one: Record, two: Record, registry: Registry) -> TaskRef | None:
+    suites: list[Suite] = [record.experiment.suite for record in (one, two) if record.experiment]
+    if (registered := registry.suites.get(one.scores.suite)) is not None:
+        suites.append(registered)
+    return next((ref for suite in suites for ref in suite.tasks if ref.task == task), None)
+
+
+def _example(
+    task: str, family: Family, subset: str, found: Disagreement, columns: Columns | None, items: Items
+) -> Example:
+    wrong = found.first if found.first != found.gold else found.second
+    return Example(
+        task=task,
+        family=family,
+        subset=subset,
+        row=found.row,
+        items=len(items[task, subset].item),
+        gold=found.gold,
+        first=found.first,
+        second=found.second,
+        texts=(columns.first[found.row], columns.second[int(found.gold) if family == "bitext" else found.row])
+        if columns
+        else None,
+        taken=columns.second[int(wrong)] if columns and family == "bitext" else None,
+    )

@@ -1,0 +1,94 @@
+"""A run that was recorded, by what a user calls it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from xlbench.errors import XlbenchError
+from xlbench.leaderboard.record import FILE, ITEMS, KIND, Record, read_record
+from xlbench.names import nearest
+from xlbench.scoring.items import read_items
+from xlbench.store import entry_path
+
+if TYPE_CHECKING:
+    from xlbench.scoring.items import Items
+    from xlbench.settings import Settings
+
+SHORTEST = 4  # digits of a fingerprint that may stand for it
+LISTED = 4  # runs that an ambiguous name lists
+
+
+class Found(NamedTuple):
+    """A record and the key of its entry in the store, which also holds its items."""
+
+    record: Record
+    key: str
+
+
+def find_run(reference: str, settings: Settings) -> Found:
+    """Return a recorded run.
+
+    Args:
+        reference: Its name, 'minilm-half' or 'multistage/minilm-half'; the first digits of its fingerprint; or the
+            path of a record, whose run must be in the store.
+        settings: Where the store is.
+
+    Raises:
+        XlbenchError: There is no such run, or there are several.
+    """
+    kept = _kept(settings)
+    path = Path(reference)
+    if path.suffix == ".json" or path.is_file():
+        wanted = read_record(path)
+        found = [run for run in kept if run.record == wanted]
+        if not found:
+            raise XlbenchError(
+                f"The run of record '{reference}' is not in the store in {settings.home}.",
+                "Only the store keeps item-level scores: run it here first, or give --home.",
+            )
+        return found[-1]
+    found = [run for run in kept if reference in _names(run.record)]
+    if not found and len(reference) >= SHORTEST:
+        found = [run for run in kept if run.key.startswith(reference)]
+    if len(found) > 1:
+        shown = ", ".join(f"{run.key[:8]} ({describe(run.record)})" for run in found[-LISTED:])
+        raise XlbenchError(
+            f"{len(found)} runs in the store are called '{reference}'.", f"Say which by its fingerprint: {shown}."
+        )
+    if not found:
+        names = {name for run in kept for name in _names(run.record)}
+        raise XlbenchError(
+            f"No run in the store in {settings.home} is called '{reference}'.", nearest(reference, names)
+        )
+    return found[0]
+
+
+def items_of(run: Found, settings: Settings) -> Items:
+    """Return the item-level scores of a run.
+
+    Raises:
+        XlbenchError: They are missing or damaged.
+    """
+    return read_items(entry_path(settings.home, KIND, run.key) / ITEMS)
+
+
+def describe(record: Record) -> str:
+    """Return what tells a run from others of its name."""
+    made = record.provenance.made[:16].replace("T", " ")
+    if record.experiment is None:
+        return f"{record.role}, suite {record.scores.suite}, {made}"
+    experiment = record.experiment
+    return f"{experiment.method}, budget {experiment.budget.name}, seed {experiment.seed}, {made}"
+
+
+def _kept(settings: Settings) -> list[Found]:
+    """Return all runs of the store, oldest first."""
+    paths = (settings.home / KIND).glob(f"*/{FILE}")
+    runs = [Found(read_record(path), path.parent.name) for path in paths]
+    return sorted(runs, key=lambda run: (run.record.provenance.made, run.key))
+
+
+def _names(record: Record) -> set[str]:
+    method = {f"{record.experiment.method}/{record.name}"} if record.experiment else set()
+    return {record.name} | method
