@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 import pytest
 
-from xlbench import XlbenchError, plugins
+from xlbench import XlbenchError
 from xlbench.names import look_up
 from xlbench.plugins import Registry, load_registry
 
@@ -37,7 +37,7 @@ def write(path: Path, source: str) -> Path:
 @pytest.fixture
 def with_entry_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Install]:
     """Install modules under the 'xlbench' entry-point group, beside the built-ins."""
-    real = plugins.entry_points
+    real = entry_points
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def install(**sources: str) -> Registry:
@@ -45,7 +45,7 @@ def with_entry_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
         for name, source in sources.items():
             write(tmp_path / f"xlp_{name}.py", source)
             extra.append(EntryPoint(name, f"xlp_{name}", "xlbench"))
-        monkeypatch.setattr(plugins, "entry_points", lambda group: [*real(group=group), *extra])
+        monkeypatch.setattr("xlbench.plugins.entry_points", lambda group: [*real(group=group), *extra])
         load_registry.cache_clear()
         return load_registry()
 

@@ -8,7 +8,8 @@ import click
 from click.core import ParameterSource
 
 from xlbench.cli.app import registry_of, settings_of
-from xlbench.cli.options import json_option, parse_assignments, print_json
+from xlbench.cli.options import json_option, parse_assignments, parse_seeds, print_json
+from xlbench.errors import XlbenchError
 
 
 @click.command("run")
@@ -25,7 +26,7 @@ from xlbench.cli.options import json_option, parse_assignments, print_json
 @click.option("--pairs-per-language", type=click.IntRange(min=1), help="Overrides the budget's.")
 @click.option("--assistant-pairs", type=click.IntRange(min=0), help="Overrides the budget's.")
 @click.option("--student-pairs", type=click.IntRange(min=1), help="Overrides the budget's.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of everything random [0].")
+@click.option("--seeds", metavar="0,1,2", help="Of everything random: the student is trained once with each [0].")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), help="What is computed in [auto].")
 @click.option(
     "-o",
@@ -54,27 +55,19 @@ def command(
     A second run of the same settings takes everything from the store; a killed one resumes.
     """
     from xlbench.runs.request import make_request, read_toml
-    from xlbench.runs.spec import inline_spec
 
-    settings: dict[str, object] = read_toml(config) if config else {}
-    for name, value in typed.items():
-        # Whether it was typed decides, not whether it is true.
-        if context.get_parameter_source(name) is ParameterSource.DEFAULT:
-            continue
-        if name == "options":
-            assert isinstance(value, tuple)
-            given = settings.get("options", {})
-            settings["options"] = {**(given if isinstance(given, dict) else {}), **parse_assignments(value)}
-        elif name == "student_spec":
-            settings["student"] = inline_spec(str(value))
-        else:
-            settings[name] = value
+    settings = read_toml(config) if config else {}
+    _take_typed(context, typed, settings)
     request = make_request(settings)
+    if save is not None and len(request.seeds) > 1:
+        raise XlbenchError(f"--save takes one student, and {len(request.seeds)} seeds make as many.", "Give one seed.")
     if print_config:
         import tomli_w
 
         click.echo(tomli_w.dumps(request.model_dump(mode="json", exclude_none=True)), nl=False)
         return
+    from xlbench.leaderboard.rows import rows_of
+    from xlbench.leaderboard.seeds import seed_table
     from xlbench.leaderboard.table import markdown
     from xlbench.runs.artifact import export_student, student_directory
     from xlbench.runs.run import run
@@ -87,13 +80,40 @@ def command(
         if not shared.quiet:
             click.echo(note, err=True)
 
-    rows = run(request, registry_of(context), shared, say)
-    student = rows[-1]
-    if student.role == "student":
+    results = run(request, registry_of(context), shared, say)
+    students = [row for row in results.records if row.role == "student"]
+    for student in students:
         say(f"student: {student_directory(student, shared)}")
-        if save is not None:
-            export_student(student, save, shared)
+    if save is not None and students:
+        export_student(students[0], save, shared)
     if as_json:
-        print_json([row.model_dump(mode="json", by_alias=True) for row in rows])
-        return
-    click.echo(markdown(rows))
+        print_json([row.model_dump(mode="json", by_alias=True) for row in results.records])
+    else:
+        click.echo(markdown(rows_of(results.records)))
+        if len(request.seeds) > 1:
+            click.echo(f"\n{seed_table(students, results.failures)}")
+    if results.failures:
+        raise XlbenchError(
+            f"{len(results.failures)} of {len(request.seeds)} seeds could not end well; the others are recorded.",
+            "Lower the learning rate (-o learning_rate=...) or raise the batch size.",
+        )
+
+
+def _take_typed(context: click.Context, typed: dict[str, object], settings: dict[str, object]) -> None:
+    """Let what was typed replace what a file said."""
+    from xlbench.runs.spec import inline_spec
+
+    for name, value in typed.items():
+        # Whether it was typed decides, not whether it is true.
+        if context.get_parameter_source(name) is ParameterSource.DEFAULT:
+            continue
+        if name == "options":
+            assert isinstance(value, tuple)
+            given = settings.get("options", {})
+            settings["options"] = {**(given if isinstance(given, dict) else {}), **parse_assignments(value)}
+        elif name == "student_spec":
+            settings["student"] = inline_spec(str(value))
+        elif name == "seeds":
+            settings["seeds"] = parse_seeds(str(value))
+        else:
+            settings[name] = value

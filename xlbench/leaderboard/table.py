@@ -1,183 +1,166 @@
-"""Records as a markdown table: quality by family, drop against the assistant, size, speed, cost."""
+"""A table as markdown: ranks, quality by family, drop against the assistant, size, speed, cost; then task by task."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError
+from xlbench.leaderboard.figures import Figures, figures, published_family_mean, published_task_mean, seeds_used
+from xlbench.leaderboard.formats import FAMILY_NAMES, MEGA, doubt, escaped, layers, points, signed, span
+from xlbench.leaderboard.notes import EXAMPLE_NOTE, basis, mishaps, reading
+from xlbench.leaderboard.rows import (
+    collapsed_seeds,
+    has_collapsed,
+    latency,
+    stored_parameters,
+    task_mean,
+    throughput_ratio,
+    train_minutes,
+    weight_bytes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xlbench.experiment import Family
-    from xlbench.leaderboard.record import Record
+    from xlbench.comparison.statistics import Statistics
+    from xlbench.leaderboard.board import Failure, PublishedRow
+    from xlbench.leaderboard.figures import Line, Quality
+    from xlbench.leaderboard.rows import Row
     from xlbench.scoring.scores import SuiteScores
 
-FAMILY_NAMES: dict[Family, str] = {"sts": "STS", "bitext": "Bitext"}
-EXAMPLE_NOTE = "This is a worked example on the starter kit's small data, not a benchmark."
-ROLE_ORDER = {"teacher": 0, "assistant": 1, "aligned": 2, "encoder": 3, "student": 4}
-MEGA = 1e6
+METHOD, SEEDS = "Method", "Seeds"
 
 
-def baseline(rows: Sequence[Record]) -> Record | None:
-    """Return the row that drops are measured against: the aligned assistant, else the given one."""
-    for role in ("aligned", "assistant"):
-        for row in rows:
-            if row.role == role:
-                return row
-    return None
+def markdown(
+    rows: Sequence[Row],
+    statistics: Statistics | None = None,
+    *,
+    published: Sequence[PublishedRow] = (),
+    failures: Sequence[Failure] = (),
+) -> str:
+    """Return the table, its legend, and a table by task, as markdown.
 
-
-def ranked(rows: Sequence[Record]) -> list[Record]:
-    """Return given encoders first, then students by their mean over the families, best first."""
-
-    def order(row: Record) -> tuple[int, float, str]:
-        mean = sum(row.scores.families.values()) / len(row.scores.families)
-        return ROLE_ORDER[row.role], -mean if row.role in {"student", "encoder"} else 0.0, row.name
-
-    return sorted(rows, key=order)
-
-
-def check_comparable(rows: Sequence[Record]) -> None:
-    """Refuse to put scores into one table that do not belong together.
-
-    Raises:
-        XlbenchError: Suites, subsets, data or harness versions differ; says which.
-    """
-    first = rows[0]
-    for row in rows[1:]:
-        differing = None
-        if row.scores.suite != first.scores.suite:
-            differing = f"suites '{first.scores.suite}' and '{row.scores.suite}'"
-        elif _major(row.scores.mteb_version) != _major(first.scores.mteb_version):
-            differing = f"mteb {first.scores.mteb_version} and {row.scores.mteb_version}"
-        else:
-            for task, scores in first.scores.tasks.items():
-                other = row.scores.tasks.get(task)
-                if other is None or other.data != scores.data or set(other.subsets) != set(scores.subsets):
-                    differing = f"other data or subsets of {task}"
-                    break
-        if differing:
-            raise XlbenchError(
-                f"'{first.name}' and '{row.name}' cannot share a table: {differing}.",
-                "Score one of them again, or give --suite.",
-            )
-
-
-def _major(version: str) -> str:
-    return version.partition(".")[0]
-
-
-def markdown(rows: Sequence[Record]) -> str:
-    """Return the table and its legend as markdown.
+    Args:
+        rows: What :func:`~xlbench.leaderboard.rows.rows_of` makes of records.
+        statistics: Of these rows; None leaves ranks and intervals out, and the legend says so.
+        published: Rows by others, shown below, never ranked.
+        failures: Runs that could not end well.
 
     Raises:
         XlbenchError: There are no rows, or they do not belong into one table.
     """
-    from tabulate import tabulate
-
     if not rows:
         raise XlbenchError("There are no records yet.", "Run `xlbench run` first.")
-    check_comparable(rows)
-    base = baseline(rows)
-    families = list(rows[0].scores.families)
-    header = ["", "Method", *(FAMILY_NAMES[family] for family in families)]
-    header += [f"Δ {FAMILY_NAMES[family]}" for family in families]
-    header += ["Params M", "Layers", "MB", "Sent./s", "Speed", "ms", "Train min"]
-    body = [_cells(row, base, families) for row in ranked(rows)]
-    alignment = ["left", "left", *["right"] * (len(header) - 2)]
-    table = tabulate(body, header, tablefmt="github", colalign=alignment, disable_numparse=True)
-    legend = [line if line.startswith("**") or not line else f"- {line}" for line in _legend(rows, base)]
-    return "\n".join([table, "", *legend])
-
-
-def _cells(row: Record, base: Record | None, families: Sequence[Family]) -> list[str]:
-    cells = [_escape(row.name), _escape(row.experiment.method if row.experiment else "")]
-    cells += [f"{row.scores.families[family]:.1f}" + ("†" if row.scores.collapsed else "") for family in families]
-    for family in families:
-        if base is None or row is base or row.role != "student":
-            cells.append("")
-        else:
-            cells.append(f"{row.scores.families[family] - base.scores.families[family]:+.1f}")
-    size = row.footprint
-    share = ""
-    if base is not None and row.role == "student":
-        share = f" ({100 * (size.parameters / base.footprint.parameters - 1):+.0f} %)"
-    cells.append(f"{size.parameters / MEGA:.1f}{share}")
-    layers = ""
-    if size.stored_layers is not None:
-        looped = size.executed_layers != size.stored_layers
-        layers = f"{size.stored_layers} run as {size.executed_layers}" if looped else str(size.stored_layers)
-    cells.append(layers)
-    cells.append(f"{size.weight_bytes / MEGA:.0f}" if size.weight_bytes else "")
-    speed = row.speed
-    cells += [""] * 3
-    if speed is not None:
-        cells[-3:] = [
-            f"{speed.model.throughput.median:.0f}",
-            f"{speed.throughput_ratio.median:.2f}×",
-            f"{speed.model.latency.median:.1f}",
-        ]
-    cells.append(f"{sum(stage.seconds for stage in row.stages) / 60:.1f}" if row.stages else "")
-    return cells
-
-
-def _escape(text: str, longest: int = 80) -> str:
-    short = text if len(text) <= longest else text[: longest - 1] + "…"
-    return short.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
-
-
-def _legend(rows: Sequence[Record], base: Record | None) -> list[str]:
-    first = rows[0]
-    scores = first.scores
-    lines = [f"**{EXAMPLE_NOTE}**", ""] if scores.example else []
-    tasks = "; ".join(
-        f"{name} ({task.metric.replace('_', ' ')}, mean of {len(task.subsets)} subsets)"
-        for name, task in scores.tasks.items()
-    )
-    lines.append(f"Suite `{scores.suite}`: {tasks}; scores × 100, mteb {scores.mteb_version}.")
-    if base is not None:
-        lines.append(f"Δ: points against '{_escape(base.name)}'; size likewise.")
-    lines.append("Layers that run more than once save bytes, not time.")
-    machine = first.provenance.machine
-    if any(row.speed for row in rows):
-        lines.append(
-            "Speed: sentences per second, the same as a multiple of the given assistant's (measured in turns in one"
-            f" process), and milliseconds for a sentence alone, on {machine.cpu} ({machine.cores} cores,"
-            f" {scores.precision})."
-        )
-    lines.append("Train min: all stages of the row, whether made for it or taken from the store.")
-    seeds = sorted({row.experiment.seed for row in rows if row.experiment and row.role == "student"})
-    if seeds:
-        lines.append(
-            f"Seed{'s' if len(seeds) > 1 else ''}: {', '.join(map(str, seeds))}. Differences of a point or two on"
-            " few items are noise: this table gives no intervals yet."
-        )
-    if any(row.scores.collapsed for row in rows):
-        lines.append("†: all sentences look alike to this encoder; its scores mean nothing.")
-    notes = sorted({note for row in rows if row.corpus for note in row.corpus.notes if note})
-    lines += [f"Training data: {_escape(note, 300)}." for note in notes]
-    dropped = max((row.corpus.overlap() for row in rows if row.corpus), default=None)
-    if dropped is not None:
-        lines.append(f"Training pairs dropped because a side is also a sentence of the suite: {dropped:,}.")
-    return lines
+    table = figures(rows, statistics, published, failures)
+    legend = [f"- {escaped(line, 1000)}" for line in [*reading(table), *basis(table), *mishaps(table)]]
+    example = [f"**{EXAMPLE_NOTE}**", ""] if table.scores.example else []
+    parts = [_table(_main_rows(table)), "", *example, *legend]
+    if len(table.scores.tasks) > len(table.families) or table.published:
+        parts += ["", "By task:", "", _table(_task_rows(table))]
+    return "\n".join(parts)
 
 
 def subset_table(scores: SuiteScores) -> str:
     """Return the scores of one encoder by task and subset, as markdown."""
-    from tabulate import tabulate
-
     body = [
-        [name, subset, str(cell.items), f"{cell.main:.2f}"]
+        {"Task": name, "Subset": subset, "Items": str(cell.items), "Score": f"{cell.main:.2f}"}
         for name, task in scores.tasks.items()
         for subset, cell in task.subsets.items()
     ]
-    body += [[f"**{FAMILY_NAMES[family]}**", "mean", "", f"**{mean:.2f}**"] for family, mean in scores.families.items()]
-    table = tabulate(
-        body,
-        ["Task", "Subset", "Items", "Score"],
-        tablefmt="github",
-        colalign=["left", "left", "right", "right"],
-        disable_numparse=True,
-    )
+    for family, mean in scores.families.items():
+        body.append({"Task": f"**{FAMILY_NAMES[family]}**", "Subset": "mean", "Items": "", "Score": f"**{mean:.2f}**"})
+    table = _table(body, left=2)
     return f"{table}\n\n**{EXAMPLE_NOTE}**" if scores.example else table
+
+
+def _table(rows: Sequence[dict[str, str]], left: int = 1) -> str:
+    """Return rows of the same keys as a table; the first ``left`` columns are text, empty columns are left out."""
+    from tabulate import tabulate
+
+    header = [name for number, name in enumerate(rows[0]) if number == 0 or any(row[name] for row in rows)]
+    aligned = ["left" if number < left or name == METHOD else "right" for number, name in enumerate(header)]
+    body = [[row[name] for name in header] for row in rows]
+    return tabulate(body, header, tablefmt="github", colalign=aligned, disable_numparse=True)
+
+
+def _main_rows(table: Figures) -> list[dict[str, str]]:
+    cells = [_line(line, table) for line in table.lines]
+    empty = dict.fromkeys(cells[0], "")
+    for name, lost in table.lost().items():
+        cells.append({**empty, "": escaped(name), SEEDS: f"0 of {len(lost)} ‡"})
+    for row in table.published:
+        means = {
+            FAMILY_NAMES[family]: f"{mean:.1f}"
+            for family in table.families
+            if (mean := published_family_mean(row, family, table.scores)) is not None
+        }
+        size = f"{row.parameters / MEGA:.1f}" if row.parameters else ""
+        cells.append({**empty, "": f"{escaped(row.name)} (published)", **means, "Params M": size})
+    return cells
+
+
+def _line(line: Line, table: Figures) -> dict[str, str]:
+    row, experiment = line.row, line.row.record.experiment
+    told = experiment is None or experiment.method in row.name
+    cells = {"": escaped(row.name), METHOD: "" if told or experiment is None else escaped(experiment.method)}
+    for family in table.families:
+        cells |= _quality(FAMILY_NAMES[family], line.qualities[family], collapsed=has_collapsed(row))
+    size = row.record.footprint
+    share = f" ({100 * line.share:.0f} %)" if line.share is not None and line.share != 1 else ""
+    saved, ratio, single, minutes = weight_bytes(row), throughput_ratio(row), latency(row), train_minutes(row)
+    cells["Params M"] = f"{stored_parameters(row) / MEGA:.1f}{share}"
+    cells["Layers"] = layers(size.stored_layers, size.executed_layers)
+    cells["MB"] = "" if saved is None else f"{saved / MEGA:.0f}"
+    cells["Speed"] = "" if ratio is None else f"{ratio:.2f}×"
+    cells["ms"] = "" if single is None else f"{single:.1f}"
+    cells["Train min"] = "" if minutes is None else f"{minutes:.1f}"
+    # The column is left out where every row rests on the one seed that it was asked for.
+    several = any(len(other.row.runs) + len(other.failed) > 1 for other in table.lines)
+    cells[SEEDS] = " ".join(seeds_used(line)).strip() if several or line.failed or collapsed_seeds(row) else ""
+    return cells
+
+
+def _quality(name: str, quality: Quality, *, collapsed: bool) -> dict[str, str]:
+    score = points(quality.score)
+    if quality.frontier:
+        score = f"**{score}**"
+    standing, drop = quality.standing, quality.drop
+    change = ""
+    if drop is not None:
+        interval = f" {span(drop.interval)}" if drop.interval else ""
+        change = f"{signed(drop.points)}{interval}, {signed(drop.percent, 0)} %"
+    return {
+        f"{name} rank": f"{standing.rank} {standing.letters}" if standing else "",
+        name: score + ("†" if collapsed else "") + doubt(quality.interval, quality.deviation),
+        f"Δ {name}": change,
+    }
+
+
+def _task_rows(table: Figures) -> list[dict[str, str]]:
+    tasks = table.scores.tasks
+    cells = []
+    for line in table.lines:
+        found = table.statistics.rows.get(line.row.name) if table.statistics else None
+        deviation = (found and found.task_seed_deviation) or {}
+        cells.append(
+            {
+                "": escaped(line.row.name),
+                **{
+                    task: points(task_mean(line.row, task))
+                    + doubt(found.tasks.get(task) if found else None, deviation.get(task))
+                    for task in tasks
+                },
+            }
+        )
+    for row in table.published:
+        shown = {task: published_task_text(row, task, table.scores) for task in tasks}
+        cells.append({"": f"{escaped(row.name)} (published)", **shown})
+    return cells
+
+
+def published_task_text(row: PublishedRow, task: str, scores: SuiteScores) -> str:
+    """Return a published task score, with how many of our subsets it covers where these are not all."""
+    mean, there, wanted = published_task_mean(row, task, scores)
+    if mean is None:
+        return ""
+    return points(mean) + (f" ({there} of {wanted} subsets)" if there < wanted else "")

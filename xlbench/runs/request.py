@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from xlbench.errors import XlbenchError
-from xlbench.experiment import Precision, StudentSpec
+from xlbench.experiment import Precision, Seeds, StudentSpec
 from xlbench.fingerprint import Frozen
 from xlbench.names import nearest
 
@@ -20,7 +20,7 @@ Scalar: TypeAlias = bool | int | float | str
 
 
 class Request(Frozen):
-    """An experiment by names."""
+    """An experiment by names, or the same one with several seeds."""
 
     method: str = Field(default="multistage", description="Which method trains the student.")
     student: str | StudentSpec = Field(default="minilm-half", description="How the student is cut.")
@@ -37,7 +37,7 @@ class Request(Frozen):
     pairs_per_language: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
     assistant_pairs: int | None = Field(default=None, ge=0, description="Overrides the budget's.")
     student_pairs: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
-    seed: int = Field(default=0, ge=0, description="Of everything random.")
+    seeds: Seeds = Field(default=(0,), description="Of everything random: the student is trained once with each.")
     precision: Precision | Literal["auto"] = Field(
         default="auto", description="What encoders compute in; auto takes bfloat16 where the machine has it."
     )

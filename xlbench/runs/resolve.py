@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 SELF = "assistant"  # as a teacher: the assistant's own English side
 
 
-def resolve(request: Request, registry: Registry, settings: Settings) -> tuple[Experiment, list[OpenCorpus]]:
+def resolve(
+    request: Request, registry: Registry, settings: Settings
+) -> tuple[tuple[Experiment, ...], list[OpenCorpus]]:
     """Look everything up.
 
     Returns:
-        The experiment, and its corpora, opened.
+        One experiment per seed, and their corpora, opened.
 
     Raises:
         XlbenchError: A name is unknown, or a value does not fit.
@@ -63,12 +65,12 @@ def resolve(request: Request, registry: Registry, settings: Settings) -> tuple[E
             data=data,
             suite=suite,
             budget=budget,
-            seed=request.seed,
+            seed=request.seeds[0],
             precision=_precision(request, settings),
         )
     except ValidationError as error:
         raise complaint(error, "setting", None) from error
-    return experiment, corpora
+    return tuple(experiment.model_copy(update={"seed": seed}) for seed in request.seeds), corpora
 
 
 def method_options(method: Method, given: dict[str, bool | int | float | str]) -> Options:

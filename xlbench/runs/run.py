@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench._version import __version__
 from xlbench.corpora.folding import text_key
 from xlbench.corpora.prepare import prepare
 from xlbench.distill.engine import Distilled, given_sources, run_plan
+from xlbench.distill.health import UnhealthyError
 from xlbench.distill.plan import Plan, stage_keys
 from xlbench.encoders.sources import load_encoder
-from xlbench.fingerprint import Json, fingerprint
-from xlbench.leaderboard.record import FILE, ITEMS, KIND, Provenance, Record, Role, read_record
+from xlbench.leaderboard.board import Failure
+from xlbench.leaderboard.record import FILE, ITEMS, KIND, Provenance, Record, read_record
 from xlbench.runs.process import prepare_process
 from xlbench.runs.provenance import git_revision
-from xlbench.runs.resolve import method_options, resolve
-from xlbench.scoring.declared import mteb_version
+from xlbench.runs.request import validated
+from xlbench.runs.resolve import resolve
+from xlbench.runs.wanted import Row, make_row, run_name, title, wanted_rows
 from xlbench.scoring.tasks import evaluation_texts
 from xlbench.store import get_or_build, read_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from sentence_transformers import SentenceTransformer
 
     from xlbench.corpora.prepare import PreparedCorpus
     from xlbench.corpora.sources import OpenCorpus
     from xlbench.experiment import EncoderRef, Experiment
+    from xlbench.fingerprint import Json
     from xlbench.plugins import Registry
     from xlbench.runs.request import Request
     from xlbench.settings import Settings
@@ -37,19 +40,39 @@ if TYPE_CHECKING:
 SPEED_SAMPLE = 192  # sentences
 
 
-class Row(NamedTuple):
-    """A row that a run gives: which source of the plan, in which role, under which name and key."""
+class Made(NamedTuple):
+    """A row that a run gave.
 
-    source: str
-    role: Role
-    name: str
+    Attributes:
+        record: Its record.
+        key: Of the record's entry in the store, which also holds the items.
+    """
+
+    record: Record
     key: str
+
+
+class Results(NamedTuple):
+    """What the experiments of a request gave.
+
+    Attributes:
+        made: Teacher, assistant, aligned assistant, and a student per seed.
+        failures: Seeds with which training could not end well; nothing of them is kept.
+    """
+
+    made: list[Made]
+    failures: list[Failure]
+
+    @property
+    def records(self) -> list[Record]:
+        """The records alone."""
+        return [made.record for made in self.made]
 
 
 def run(
     request: Request, registry: Registry, settings: Settings, say: Callable[[str], None] = lambda _: None
-) -> list[Record]:
-    """Run an experiment and return its records: teacher, assistant, aligned assistant and student.
+) -> Results:
+    """Run an experiment, once per seed.
 
     Args:
         request: What to run, by names.
@@ -58,66 +81,111 @@ def run(
         say: Told what is made and what comes from the store.
 
     Raises:
+        XlbenchError: Anything that the user can mend; with a single seed also training that cannot end well.
+    """
+    experiments, corpora = resolve(request, registry, settings)
+    if len(experiments) == 1:
+        return Results(run_experiment(experiments[0], corpora, registry, settings, say), [])
+    return run_seeds(experiments, corpora, registry, settings, say)
+
+
+def run_seeds(
+    experiments: Sequence[Experiment],
+    corpora: Sequence[OpenCorpus],
+    registry: Registry,
+    settings: Settings,
+    say: Callable[[str], None],
+) -> Results:
+    """Run experiments that differ in nothing but the seed; one that diverges does not keep the next from running.
+
+    Raises:
+        XlbenchError: Anything that the user can mend, but for training that cannot end well.
+    """
+    given: dict[str, Made] = {}
+    students: list[Made] = []
+    failures: list[Failure] = []
+    for experiment in experiments:
+        say(f"{run_name(experiment)}, seed {experiment.seed}")
+        try:
+            rows = run_experiment(experiment, corpora, registry, settings, say)
+        except UnhealthyError as error:
+            say(error.problem)
+            failures.append(Failure(row=run_name(experiment), seed=experiment.seed, message=error.problem))
+            continue
+        given.update((row.key, row) for row in rows if row.record.role != "student")
+        students += [row for row in rows if row.record.role == "student"]
+    return Results([*given.values(), *students], failures)
+
+
+def run_experiment(
+    experiment: Experiment,
+    corpora: Sequence[OpenCorpus],
+    registry: Registry,
+    settings: Settings,
+    say: Callable[[str], None],
+) -> list[Made]:
+    """Run one experiment with one seed and return its rows: teacher, assistant, aligned assistant and student.
+
+    Raises:
         XlbenchError: Anything that the user can mend.
     """
-    experiment, corpora = resolve(request, registry, settings)
-    method = registry.methods[experiment.method]
-    plan = method.plan(experiment, method_options(method, dict(request.options)))
+    plan = plan_of(experiment, registry)
     keys = stage_keys(plan, given_sources(experiment), experiment.data.digest(), experiment.precision)
-    rows = _rows(plan, experiment, keys, student=method.student)
-    if all(read_entry(settings.home, KIND, row.key, verify=False) for row in rows):
+    rows = wanted_rows(plan, experiment, keys, student=registry.methods[experiment.method].student)
+    stored = [made for row in rows if (made := _stored(row, settings))]
+    if len(stored) == len(rows):
         say(f"all {len(rows)} records come from the store")
-        return [read_record(settings.home / KIND / row.key / FILE) for row in rows]
+        return stored
     prepare_process(settings)
     session = _Session(experiment, corpora, registry, settings)
     distilled = run_plan(plan, experiment, session.corpus, session.load_given, settings, say)
     return [_record(row, plan, distilled, session, say) for row in rows]
 
 
-def _rows(plan: Plan, experiment: Experiment, keys: dict[str, str], *, student: bool) -> list[Row]:
-    """Return the rows of a plan, each source once."""
-    teacher, assistant = _title(experiment.teacher), _title(experiment.assistant)
-    given = {"assistant": assistant, "teacher": teacher}
+def run_encoder(
+    encoder: EncoderRef, beside: Experiment, registry: Registry, settings: Settings, say: Callable[[str], None]
+) -> Made:
+    """Score an encoder as it is.
 
-    def name(source: str, word: str) -> str:
-        return given.get(source) or f"{teacher if word == 'centred' else assistant}, {word}"
+    Args:
+        encoder: The encoder.
+        beside: Says on which suite, in which precision, and beside which assistant its speed is measured.
+        registry: What plugins brought.
+        settings: Paths and switches.
+        say: Told what is made.
 
-    wanted: list[tuple[str, Role, str]] = [
-        (plan.teacher, "teacher", name(plan.teacher, "centred")),
-        ("assistant", "assistant", assistant),
-        (plan.assistant, "aligned", name(plan.assistant, "aligned")),
-    ]
-    if student:
-        wanted.append((plan.result, "student", experiment.student.name))
-    rows: dict[str, Row] = {}
-    for source, role, title in wanted:
-        if keys[source] not in rows or role == "student":
-            facts: Json = {
-                "source": keys[source],
-                "suite": experiment.suite.model_dump(mode="json"),
-                "evaluation": experiment.data.excluded,
-                "mteb": mteb_version(),
-                "precision": experiment.precision,
-                "name": title,
-                "role": role,
-                "experiment": experiment.model_dump(mode="json") if role == "student" else None,
-            }
-            rows[f"{keys[source]} {role}" if role == "student" else keys[source]] = Row(
-                source, role, title, fingerprint(facts)
-            )
-    return list(rows.values())
+    Raises:
+        XlbenchError: It cannot be loaded, or the suite's data is missing.
+    """
+    experiment = beside.model_copy(update={"teachers": (encoder,)})
+    row = make_row("teacher", "encoder", title(encoder), encoder.fingerprint, experiment)
+    if stored := _stored(row, settings):
+        return stored
+    prepare_process(settings)
+    session = _Session(experiment, (), registry, settings)
+    return _record(row, Plan((), "teacher"), Distilled({}, given_sources(experiment), ()), session, say)
 
 
-def _title(encoder: EncoderRef) -> str:
-    """Return what boards call an encoder: its name, without the place for one in a directory."""
-    return Path(encoder.name).name if encoder.origin == "local" else encoder.name
+def _stored(row: Row, settings: Settings) -> Made | None:
+    entry = read_entry(settings.home, KIND, row.key, verify=False)
+    return Made(read_record(entry.path / FILE), row.key) if entry else None
+
+
+def plan_of(experiment: Experiment, registry: Registry) -> Plan:
+    """Return the plan of an experiment.
+
+    Raises:
+        XlbenchError: The method's options are not valid.
+    """
+    method = registry.methods[experiment.method]
+    return method.plan(experiment, validated(method.options, dict(experiment.options), "option"))
 
 
 class _Session:
     """What a run loads at most once."""
 
     def __init__(
-        self, experiment: Experiment, corpora: list[OpenCorpus], registry: Registry, settings: Settings
+        self, experiment: Experiment, corpora: Sequence[OpenCorpus], registry: Registry, settings: Settings
     ) -> None:
         self.experiment = experiment
         self.registry = registry
@@ -149,7 +217,7 @@ class _Session:
         return self.experiment.teachers[int(source.partition(":")[2] or 0)]
 
 
-def _record(row: Row, plan: Plan, distilled: Distilled, session: _Session, say: Callable[[str], None]) -> Record:
+def _record(row: Row, plan: Plan, distilled: Distilled, session: _Session, say: Callable[[str], None]) -> Made:
     def build(directory: Path) -> dict[str, Json]:
         say(f"scoring {row.name}")
         record = _score(row, plan, distilled, session, directory)
@@ -157,7 +225,7 @@ def _record(row: Row, plan: Plan, distilled: Distilled, session: _Session, say: 
         return {"name": row.name, "role": row.role}
 
     entry = get_or_build(session.settings.home, KIND, row.key, build)
-    return read_record(entry.path / FILE)
+    return Made(read_record(entry.path / FILE), row.key)
 
 
 def _score(row: Row, plan: Plan, distilled: Distilled, session: _Session, directory: Path) -> Record:

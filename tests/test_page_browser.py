@@ -1,0 +1,205 @@
+"""The page of a board in a real browser: it sorts, filters, shows figures on hover, and asks the network for nothing.
+
+The browser is looked for in ``XLBENCH_BROWSER`` (a path), then on the path; Playwright drives it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from toy_board import example_records, statistics_of, student
+
+from xlbench.leaderboard.pages import BoardText, render
+from xlbench.leaderboard.rows import rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+    from playwright.sync_api import Page as Tab
+
+    Open = Callable[..., Tab]
+
+PATIENCE = 120_000  # milliseconds: a busy machine is slow, and says nothing of the page
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="looked for the package 'playwright': not installed")
+    path = os.environ.get("XLBENCH_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no browser: XLBENCH_BROWSER is not set, and none of {', '.join(BROWSERS)} is on the path")
+    # Chromium refuses its sandbox to root, who runs tests in containers.
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(
+            executable_path=path, timeout=PATIENCE, args=["--disable-gpu", *(["--no-sandbox"] if root else [])]
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example with two more students; the better of them is the larger."""
+    rows = rows_of(
+        [
+            *example_records(),
+            student(0.0, method="plain", name="x" * 300),
+            student(5.0, method="large", name="large | <b>", parameters=10**7),
+        ]
+    )
+    place = tmp_path_factory.mktemp("board")
+    title = f"A <script>alert(1)</script> board {'with a long name ' * 9}"
+    for name, text in render(
+        BoardText(name="toy", title=title, text="Some *text*."), rows, statistics_of(rows)
+    ).items():
+        (place / name).write_text(text, "utf-8")
+    return place / "toy.html"
+
+
+@pytest.fixture
+def visit(browser: Browser, board: Path) -> Iterator[Open]:
+    """Opens the page; at the end of the test it must have complained of nothing and asked for nothing but itself."""
+    context = None
+    complaints: list[str] = []
+    requests: list[str] = []
+
+    def go(width: int = 1280, height: int = 900) -> Tab:
+        nonlocal context
+        context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+        context.set_default_timeout(PATIENCE)
+        tab = context.new_page()
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.goto(board.as_uri())
+        return tab
+
+    yield go
+    assert context is not None
+    context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith("data:")] == [board.as_uri()]
+
+
+def names(tab: Tab) -> list[str]:
+    return [text[:30] for text in tab.locator("#main tbody tr:visible .name").all_inner_texts()]
+
+
+def test_a_click_on_a_heading_sorts_and_says_so(visit: Open) -> None:
+    tab = visit()
+    before = names(tab)
+    head = tab.locator("#main thead th[scope=col]").nth(2)  # STS score
+    assert head.get_attribute("aria-sort") == "none"
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"  # the best on top
+    # 56.7, 55.2, 52.2, then 34.3 + 5, and two of 34.3 in their old order.
+    assert names(tab)[:4] == [
+        "multilingual-e5-small",
+        "multilingual-e5-small, aligned",
+        "multilingual-e5-small, centred",
+        "large | <b>",
+    ]
+    head.get_by_role("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert names(tab)[-1] == "multilingual-e5-small"
+    assert sorted(names(tab)) == sorted(before)
+
+
+def test_rows_without_a_value_stay_last(visit: Open) -> None:
+    tab = visit()
+    button = tab.get_by_role("button", name="Δ (STS)")
+    for _ in range(2):
+        button.click()
+        # Only the three students have a difference against the assistant.
+        assert all(name.startswith("multilingual") for name in names(tab)[3:])
+
+
+def test_the_filter_hides_rows_everywhere_and_counts(visit: Open) -> None:
+    tab = visit()
+    assert tab.locator("#count").inner_text() == "6 of 6 rows"
+    tab.get_by_label("Find").fill("LARGE")
+    assert names(tab) == ["large | <b>"]
+    assert tab.locator("#count").inner_text() == "1 of 6 rows"
+    assert tab.locator(".maps .heat tbody tr:visible").count() == 2  # one in each family
+    assert tab.locator("details.making:visible").count() == 1
+    assert tab.locator(".point:not(.off)").count() == 4
+    tab.get_by_label("Find").fill("nothing like it")
+    assert tab.get_by_text("No row matches.").is_visible()
+    tab.get_by_label("Find").fill("")
+    tab.get_by_label("Show").select_option("teacher")
+    assert names(tab) == ["multilingual-e5-small, centred"]
+
+
+def test_a_mark_shows_its_figures_to_pointer_and_keyboard(visit: Open) -> None:
+    tab = visit()
+    tip = tab.get_by_role("tooltip")
+    assert not tip.is_visible()
+    mark = tab.locator("svg.plot").first.locator(".point[aria-label^='large']")
+    mark.scroll_into_view_if_needed()
+    tab.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")  # scrolled
+    mark.hover()
+    # 34.346 + 5 points; four rows are better by over a point: teacher, assistant, aligned.
+    assert tip.inner_text().split("\n")[:3] == [
+        "large | <b> (student)",
+        "STS 39.3 ± 2.0, rank 4 d",
+        "53.0 M parameters, 28.4 ms",
+    ]
+    assert "hot" in (tab.locator("#main tbody tr", has_text="large").get_attribute("class") or "")
+    tab.mouse.move(0, 0)
+    assert not tip.is_visible()
+    tab.locator("svg.plot").first.locator(".point[tabindex='0']").focus()
+    first = tip.inner_text()
+    tab.keyboard.press("ArrowRight")
+    assert tip.is_visible()
+    assert tip.inner_text() != first
+    tab.keyboard.press("Escape")
+    assert not tip.is_visible()
+
+
+def test_a_narrow_page_scrolls_tables_not_itself(visit: Open) -> None:
+    tab = visit()
+    tab.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    for width in (320, 390, 768):
+        tab.set_viewport_size({"width": width, "height": 800})
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        table = tab.locator("#ranking .scroll")
+        assert table.evaluate("each => each.scrollWidth > each.clientWidth")
+        # The name stays in sight while its figures pass by.
+        table.evaluate("each => { each.scrollLeft = 200; }")
+        box = tab.locator("#main tbody th").first.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+
+
+def test_no_label_of_a_plot_covers_another_as_drawn(visit: Open) -> None:
+    tab = visit()
+    boxes: list[list[dict[str, float]]] = tab.evaluate(
+        "[...document.querySelectorAll('svg.plot')].map(plot => [...plot.querySelectorAll('.label')]"
+        ".map(each => each.getBoundingClientRect().toJSON()))"
+    )
+    assert sum(map(len, boxes)) >= 20
+    for labels in boxes:
+        for number, one in enumerate(labels):
+            for other in labels[number + 1 :]:
+                apart = (
+                    one["right"] <= other["left"] + 1
+                    or other["right"] <= one["left"] + 1
+                    or one["bottom"] <= other["top"] + 3
+                    or other["bottom"] <= one["top"] + 3
+                )  # fmt: skip - a line box is higher than its letters
+                assert apart, (one, other)
+
+
+def test_print_shows_the_whole_table_without_tools(visit: Open) -> None:
+    tab = visit(1050, 800)
+    tab.emulate_media(media="print")
+    assert not tab.get_by_label("Find").is_visible()
+    assert tab.locator("#ranking .scroll").evaluate("each => getComputedStyle(each).overflowX") == "visible"
+    assert tab.locator("#main").evaluate("each => each.getBoundingClientRect().right") <= 1050

@@ -1,0 +1,170 @@
+"""Seeds: an axis of a run; what each gave is shown, and one that diverges stops neither the others nor the mean."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import stdev
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+from toy_board import collapsed, student
+from toys import save_toy_encoder, write_toy_corpus
+
+from xlbench import XlbenchError
+from xlbench.cli.app import app
+from xlbench.distill import trainer
+from xlbench.distill.health import UnhealthyError
+from xlbench.leaderboard.board import Failure
+from xlbench.leaderboard.seeds import seed_table
+from xlbench.plugins import load_registry
+from xlbench.runs.request import Request, make_request
+from xlbench.runs.run import run
+from xlbench.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xlbench.runs.run import Results
+
+PLUGIN = Path(__file__).parent / "toy_plugin.py"
+LOWEST_RATE = "Lower the learning rate"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("seeds")
+    save_toy_encoder(directory / "assistant")
+    write_toy_corpus(directory / "corpus", 240)
+    return directory
+
+
+def request(place: Path, *seeds: int) -> Request:
+    return make_request(
+        {
+            "method": "single-stage",
+            "student": {"name": "toy-half", "bottleneck": 8, "layers": 2, "repeats": 2},
+            "assistant": str(place / "assistant"),
+            "corpus": (f"tsv:{place / 'corpus'}",),
+            "suite": "toy",
+            "budget": "toy",
+            "options": {"batch_size": 16},
+            "precision": "float32",
+            "seeds": seeds,
+        }
+    )
+
+
+def go(place: Path, home: Path, *seeds: int) -> tuple[Results, list[str]]:
+    notes: list[str] = []
+    settings = Settings(home=home, quiet=True, device="cpu", speed_rounds=0)
+    return run(request(place, *seeds), load_registry((PLUGIN,)), settings, notes.append), notes
+
+
+def unlucky(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let training with one seed diverge."""
+    real: Callable[..., list[dict[str, float]]] = trainer.train
+
+    def train(model: object, stage: object, workshop: object, scratch: Path) -> list[dict[str, float]]:
+        if stage.training.seed == seed:  # type: ignore[attr-defined]
+            raise UnhealthyError(f"Stage '{stage.name}' diverged.", LOWEST_RATE)  # type: ignore[attr-defined]
+        return real(model, stage, workshop, scratch)
+
+    monkeypatch.setattr(trainer, "train", train)
+
+
+def test_seeds_give_a_student_each_and_every_other_row_once(place: Path, tmp_path: Path) -> None:
+    results, notes = go(place, tmp_path, 2, 0)
+    students = [row for row in results.records if row.experiment]
+    assert [row.role for row in results.records] == ["teacher", "assistant", "student", "student"]
+    assert [row.experiment.seed for row in students if row.experiment] == [0, 2]  # ascending, however typed
+    assert students[0].scores.tasks != students[1].scores.tasks
+    # The second finds the centred teacher: a stage that knows of no seed.
+    second = notes[notes.index("single-stage/toy-half, seed 2") :]
+    assert any(note.startswith("stage teacher-centred: from the store") for note in second)
+    assert go(place, tmp_path, 0, 2)[0] == results
+
+
+def test_a_seed_that_diverges_stops_no_other_and_is_never_kept(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlucky(1, monkeypatch)
+    results, _ = go(place, tmp_path, 0, 1, 2)
+    assert [row.experiment.seed for row in results.records if row.experiment] == [0, 2]
+    (failure,) = results.failures
+    assert (failure.row, failure.seed) == ("single-stage/toy-half", 1)
+    assert "diverged" in failure.message
+    with pytest.raises(XlbenchError, match="diverged") as caught:  # alone, it is the run's own error
+        go(place, tmp_path, 1)
+    assert caught.value.remedy == LOWEST_RATE
+    monkeypatch.undo()
+    assert go(place, tmp_path, 0, 1, 2)[0].failures == []
+
+
+def test_the_table_has_a_line_per_seed_and_leaves_bad_ones_out_of_the_mean() -> None:
+    runs = [student(0.0, seed=0), student(3.0, seed=1), collapsed(student(-20.0, seed=2))]
+    lines = seed_table(runs, [Failure(row="x", seed=3, message="diverged")]).splitlines()
+    sts = runs[0].scores.families["sts"]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:7]]
+    assert [row[:2] for row in cells[2:]] == [
+        ["0", f"{sts:.1f}"],
+        ["1", f"{sts + 3:.1f}"],
+        ["2", f"{sts - 20:.1f}†"],
+        ["3", "diverged"],
+        # Of a and a + 3 the mean is a + 1.5, and the sample deviation sqrt(2 * 1.5**2 / (2 - 1)) = 2.12.
+        ["mean of 2", f"{sts + 1.5:.1f} ± {stdev((0, 3)):.1f}"],
+    ]
+    assert f"{stdev((0, 3)):.1f}" == "2.1"
+    assert "left out of the mean" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("0,x", ["'--seeds 0,x'", "Write --seeds 0,1,2"]),
+        ("1,1", ["a seed is there twice"]),
+        ("-1", ["greater than or equal to 0"]),
+        ("", ["'--seeds '"]),
+    ],
+)
+def test_seeds_that_are_none_are_refused(typed: str, words: list[str], tmp_path: Path) -> None:
+    done = typed_run("--seeds", typed, home=tmp_path)
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in words), done.stderr
+    assert done.stderr.strip().count("\n") <= 1
+
+
+def test_one_directory_takes_one_student(tmp_path: Path) -> None:
+    done = typed_run("--seeds", "0,1", "--save", str(tmp_path / "student"), home=tmp_path)
+    assert done.returncode == 2
+    assert "--save takes one student" in done.stderr
+
+
+def test_the_command_prints_the_seeds_and_their_mean(place: Path, tmp_path: Path) -> None:
+    words = [
+        "--method", "single-stage", "--assistant", str(place / "assistant"), "--corpus", f"tsv:{place / 'corpus'}",
+        "--student-spec", "B=8,K=2,R=2", "--suite", "toy", "--budget", "toy", "--no-speed", "--seeds", "0,1",
+    ]  # fmt: skip
+    before = ["-q", "--home", str(tmp_path), "--device", "cpu", "--plugin", str(PLUGIN), "run"]
+    done = CliRunner().invoke(app, [*before, *words], catch_exceptions=False)
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| Seed"))
+    seeds = [line.split("|")[1].strip() for line in lines[start + 2 : start + 4]]
+    assert seeds == ["0", "1"]
+    again = CliRunner().invoke(app, [*before, *words, "--json"], catch_exceptions=False)
+    assert [row["role"] for row in json.loads(again.stdout)] == ["teacher", "assistant", "student", "student"]
+
+
+def typed_run(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "xlbench", "-q", "--plugin", str(PLUGIN), "run", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "XLBENCH_HOME": str(home)},
+        check=False,
+    )

@@ -1,0 +1,151 @@
+"""Plots: marks where their figures are, labels that do not collide, the same bytes every time."""
+
+from __future__ import annotations
+
+import random
+from itertools import combinations
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+from toy_board import collapsed, example_records, statistics_of, student
+
+from xlbench.leaderboard.board import PublishedRow
+from xlbench.leaderboard.figures import figures
+from xlbench.leaderboard.layout import Box, linear_scale, log_scale, place_labels, text_width
+from xlbench.leaderboard.rows import rows_of
+from xlbench.leaderboard.svg import PLOT, SHAPES, panel, plot
+
+if TYPE_CHECKING:
+    from xlbench.leaderboard.figures import Figures
+    from xlbench.leaderboard.record import Record
+
+NAMESPACE = {"svg": "http://www.w3.org/2000/svg"}
+BOUNDS = Box(0, 0, 400, 250)
+
+
+def table(*records: Record, published: tuple[PublishedRow, ...] = ()) -> Figures:
+    rows = rows_of([*example_records(), *records])
+    return figures(rows, statistics_of(rows), published)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("spread", [400.0, 40.0, 0.0])
+def test_no_label_covers_another_or_a_mark_and_none_leaves_the_plot(seed: int, spread: float) -> None:
+    chance = random.Random(seed)
+    points = [
+        (round(200 + spread * (chance.random() - 0.5), 2), round(125 + spread / 2 * (chance.random() - 0.5), 2))
+        for _ in range(30)
+    ]
+    texts = [f"method-{number}/minilm-half"[: chance.randint(6, 30)] for number in range(30)]
+    labels = place_labels(points, texts, BOUNDS, size=11, radius=5)
+    marks = [Box(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    boxes = [label.box for label in labels if label]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert not any(box.overlaps(mark) for box in boxes for mark in marks)
+    assert all(BOUNDS.holds(box) for box in boxes)
+    # 30 labels of up to 150 x 13 pixels would cover half of 400 x 250: not all find room, most do.
+    assert len(boxes) >= (20 if spread else 12)
+
+
+def test_a_label_that_fits_nowhere_is_left_out() -> None:
+    labels = place_labels([(200, 125)], ["x" * 200], BOUNDS, size=11, radius=5)
+    assert labels == [None]
+
+
+def test_the_first_label_stands_right_of_its_mark() -> None:
+    (label,) = place_labels([(100.0, 100.0)], ["ab"], BOUNDS, size=10, radius=5)
+    assert label is not None
+    # 9 pixels to the right, centred: 10 pixels of font are 12 high, 'ab' at most 2 x 0.62 wide.
+    assert label.box == (109.0, 94.0, 121.4, 106.0)
+    assert label.leader is None
+
+
+def test_labels_keep_off_lines_and_are_tied_to_marks_far_away() -> None:
+    (label,) = place_labels([(100.0, 100.0)], ["ab"], BOUNDS, size=10, radius=5, lines=[Box(100, 99, 400, 101)])
+    assert label is not None
+    assert label.box.right <= 100 - 5
+    crowd = [Box(60, 60, 140, 140)] * 9
+    (label,) = place_labels([(100.0, 100.0)], ["ab"], BOUNDS, size=10, radius=5, lines=crowd)
+    assert label is not None
+    assert label.leader is not None
+
+
+def test_wide_letters_are_taken_for_wide() -> None:
+    assert text_width("WWWW", 10) > text_width("aaaa", 10) > text_width("iiii", 10)
+    assert text_width("語", 10) == pytest.approx(10.5)
+
+
+def test_scales_have_round_ticks_inside() -> None:
+    scale = linear_scale([34.3, 56.7], 100.0, 0.0)
+    assert scale.ticks == (35.0, 40.0, 45.0, 50.0, 55.0)
+    assert scale.place(34.3) > scale.place(56.7)
+    assert log_scale([20, 500], 0.0, 100.0).ticks == (20.0, 50.0, 100.0, 200.0, 500.0)
+    narrow = log_scale([43.0, 117.7], 0.0, 100.0).ticks
+    assert len(narrow) >= 4
+    assert len(linear_scale([5.0], 0.0, 10.0).ticks) >= 1
+
+
+def test_both_pictures_are_valid_described_and_the_same_every_time() -> None:
+    for cost in ("parameters", "latency"):
+        text = plot(table(student()), cost)
+        assert text is not None
+        assert text == plot(table(student()), cost)
+        root = ET.fromstring(text)
+        assert root.find("svg:title", NAMESPACE) is not None
+        about = root.find("svg:desc", NAMESPACE)
+        assert about is not None
+        assert "STS scores of 4 encoders" in (about.text or "")
+        assert "http" not in text.replace(NAMESPACE["svg"], "")
+        # Text as text: every name is there to be read and searched.
+        words = {element.text for element in root.iter(f"{{{NAMESPACE['svg']}}}text")}
+        assert {"STS", "Bitext", "minilm-half", "multilingual-e5-small"} <= words
+
+
+def test_marks_are_where_their_figures_are() -> None:
+    found = panel(table(student(parameters=0)), "sts", "parameters")
+    assert found is not None
+    marks = {mark.point.name: mark for mark in found.marks}
+    small, large = marks["minilm-half"], marks["multilingual-e5-small"]
+    assert small.x < large.x
+    assert small.y > large.y  # y grows downwards
+    assert small.whisker is not None
+    assert small.whisker[0] > small.y > small.whisker[1]
+    # From the student, the cheaper, right and up to the assistant, the better; then on to the edge.
+    assert found.frontier == f"M{small.x:g} {small.y:g}H{large.x:g}V{large.y:g}H{PLOT.right:g}"
+
+
+def test_roles_have_shapes_of_their_own_and_collapsed_rows_no_mark() -> None:
+    scores = {name: dict.fromkeys(task.subsets, 60.0) for name, task in example_records()[0].scores.tasks.items()}
+    published = PublishedRow(name="org/other", source="s", commit="c", scores=scores, parameters=10**8)
+    found = panel(table(student(), collapsed(student(method="b")), published=(published,)), "sts", "parameters")
+    assert found is not None
+    shapes = {mark.point.role: mark.shape for mark in found.marks}
+    assert shapes["student"] == SHAPES["student"]
+    # Assistant and aligned assistant are both squares, one filled and one hollow.
+    assert len(set(shapes.values())) == len(shapes) - 1
+    assert [mark.point.name for mark in found.marks if mark.point.role == "student"] == ["multistage/minilm-half"]
+    assert panel(table(published=(published,)), "sts", "latency") is not None
+
+
+def test_what_was_not_measured_has_no_picture() -> None:
+    rows = rows_of([record.model_copy(update={"speed": None}) for record in example_records()])
+    assert plot(figures(rows), "latency") is None
+    assert plot(figures(rows), "parameters") is not None
+
+
+def test_an_ending_that_all_students_share_is_left_out_of_labels() -> None:
+    found = panel(table(student(), student(1.0, method="single-stage")), "sts", "parameters")
+    assert found is not None
+    texts = {mark.label.text for mark in found.marks if mark.label}
+    assert {"multistage", "single-stage", "multilingual-e5-small"} <= texts
+
+
+@pytest.mark.parametrize("title", ["<script>alert(1)</script>", 'a"b&c]]>', "x" * 300, "\x00\x1b", "漢字" * 40])
+def test_a_hostile_title_breaks_no_picture(title: str) -> None:
+    text = plot(table(student(name=title)), "parameters")
+    assert text is not None
+    root = ET.fromstring(text)
+    assert not [element for element in root.iter() if "script" in element.tag]
+    labels = [element.text or "" for element in root.iter(f"{{{NAMESPACE['svg']}}}text")]
+    assert max(map(len, labels)) < 80

@@ -1,0 +1,162 @@
+"""What a board rests on, beside its TOML file: records, the statistics of their items, and runs that failed.
+
+``NAME/records/*.json``, ``NAME/statistics.json`` and, where there is one, ``NAME/failures.json``. Items hold the
+golds of test sets and stay in the store; pages are made from this directory and the TOML file alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
+
+from xlbench.comparison.statistics import Statistics
+from xlbench.errors import XlbenchError
+from xlbench.fingerprint import Frozen, Json, fingerprint
+from xlbench.leaderboard.board import Failure
+from xlbench.leaderboard.record import Record, read_record
+from xlbench.leaderboard.rows import check_comparable, rows_of
+from xlbench.store import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from xlbench.leaderboard.board import BoardFile
+    from xlbench.leaderboard.rows import Row
+
+RECORDS = "records"
+STATISTICS = "statistics.json"
+FAILURES = "failures.json"
+LONGEST = 60  # characters of a record's file name
+
+_failures = TypeAdapter(tuple[Failure, ...])
+
+
+class Stored(Frozen):
+    """``statistics.json``: statistics and what they were computed for."""
+
+    board: str  # fingerprint of what the TOML file asked for
+    records: str  # fingerprint of the records
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a board rests on.
+
+    Attributes:
+        records: In the order of their files' names.
+        statistics: Of their rows.
+        failures: Runs that the board asks for and that left no record.
+        stale: Why the statistics are not those of these records or this board; None when they are.
+    """
+
+    records: tuple[Record, ...]
+    statistics: Statistics
+    failures: tuple[Failure, ...]
+    stale: str | None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The records, those that differ in nothing but the seed taken together."""
+        return rows_of(self.records)
+
+
+def folder_path(board: BoardFile) -> Path:
+    """Return the directory that belongs to a board."""
+    return board.path.with_suffix("")
+
+
+def was_run(board: BoardFile) -> bool:
+    """Return whether a board has been run, whatever has changed since."""
+    return folder_path(board).joinpath(STATISTICS).is_file()
+
+
+def named_records(records: Sequence[Record]) -> dict[str, Record]:
+    """Return records by the names of their files, in the order of these.
+
+    Raises:
+        XlbenchError: The records do not belong into one table.
+    """
+    check_comparable(rows_of(records))
+    named: dict[str, Record] = {}
+    for record in records:
+        stem = re.sub(r"[^a-z0-9]+", "-", record.name.lower())[:LONGEST].strip("-") or "row"
+        if record.experiment is not None:
+            stem += f"-seed{record.experiment.seed}"
+        name, number = f"{stem}.json", 1
+        while name in named:
+            number += 1
+            name = f"{stem}-{number}.json"
+        named[name] = record
+    return dict(sorted(named.items()))
+
+
+def write_folder(
+    board: BoardFile, records: Sequence[Record], statistics: Statistics, failures: Sequence[Failure]
+) -> None:
+    """Write what a board rests on; what was there before goes.
+
+    Args:
+        board: The board.
+        records: Its records.
+        statistics: Of the rows of :func:`named_records`.
+        failures: Runs that left no record.
+
+    Raises:
+        XlbenchError: The records do not belong into one table, or the disk is full or read-only.
+    """
+    path = folder_path(board)
+    named = named_records(records)
+    # Statistics go first and come last: an interrupted write leaves a folder that says so.
+    (path / STATISTICS).unlink(missing_ok=True)
+    (path / FAILURES).unlink(missing_ok=True)
+    for old in set(path.joinpath(RECORDS).glob("*.json")) - {path / RECORDS / name for name in named}:
+        old.unlink()
+    for name, record in named.items():
+        write_atomically(path / RECORDS / name, record.model_dump_json(indent=1, by_alias=True) + "\n")
+    if failures:
+        write_atomically(path / FAILURES, _failures.dump_json(tuple(failures), indent=1).decode() + "\n")
+    stored = Stored(board=board.board.digest(), records=_digest(path / RECORDS), statistics=statistics)
+    write_atomically(path / STATISTICS, stored.model_dump_json(indent=1) + "\n")
+
+
+def read_folder(board: BoardFile) -> Folder:
+    """Read what a board rests on.
+
+    Raises:
+        XlbenchError: The board has not been run, a file cannot be read, or the records do not belong into one table.
+    """
+    path = folder_path(board)
+    remedy = f"Run `xlbench leaderboard run {board.name}`."
+    records = tuple(read_record(file) for file in sorted(path.joinpath(RECORDS).glob("*.json")))
+    if not records or not (path / STATISTICS).is_file():
+        missing = "records" if not records else "statistics"
+        raise XlbenchError(f"Board '{board.name}' has no {missing} in '{path}'.", remedy)
+    check_comparable(rows_of(records))
+    stale = None
+    try:
+        stored = Stored.model_validate_json((path / STATISTICS).read_text("utf-8"))
+        failures: tuple[Failure, ...] = ()
+        if (path / FAILURES).is_file():
+            failures = _failures.validate_json((path / FAILURES).read_text("utf-8"))
+    except (OSError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise XlbenchError(f"The statistics or failures in '{path}' cannot be read: {first}", remedy) from error
+    if stored.board != board.board.digest():
+        stale = f"'{board.path}' asks for other rows than '{path}' holds"
+    elif stored.records != _digest(path / RECORDS):
+        stale = f"the records in '{path}' are not those that its statistics were computed for"
+    if {row.name for row in rows_of(records)} != set(stored.statistics.rows):
+        raise XlbenchError(f"The statistics in '{path}' are of other rows than its records.", remedy)
+    return Folder(records, stored.statistics, failures, stale)
+
+
+def _digest(path: Path) -> str:
+    """Return the fingerprint of the record files: of what they say, however a line ends."""
+    facts: Json = {file.name: json.loads(file.read_text("utf-8")) for file in sorted(path.glob("*.json"))}
+    return fingerprint(facts)

@@ -1,0 +1,244 @@
+"""Plots of quality against what an encoder costs, as SVG text: the same bytes from the same figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from xlbench.comparison.rank import frontier
+from xlbench.leaderboard.figures import published_family_mean
+from xlbench.leaderboard.formats import FAMILY_NAMES, MEGA, doubt, plain, points
+from xlbench.leaderboard.layout import Box, Label, linear_scale, log_scale, place_labels, text_width
+from xlbench.leaderboard.rows import has_collapsed, latency, stored_parameters
+from xlbench.leaderboard.templating import environment, source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xlbench.comparison.statistics import Interval
+    from xlbench.experiment import Family
+    from xlbench.leaderboard.figures import Figures, Line
+
+Cost = Literal["parameters", "latency"]
+COST_NAMES: dict[Cost, tuple[str, str]] = {
+    "parameters": ("stored parameters", "Stored parameters, millions, log scale (fewer to the left)"),
+    "latency": ("latency", "Milliseconds for one sentence, log scale (faster to the left)"),
+}
+ROLE_NAMES = {
+    "student": "student",
+    "encoder": "encoder as given",
+    "assistant": "assistant",
+    "aligned": "aligned assistant",
+    "teacher": "teacher",
+    "published": "published, not measured here",
+}
+# Shapes around (0, 0), about as large as each other: roles are told apart without colour.
+SHAPES = {
+    "student": "M-4.6 0A4.6 4.6 0 1 1 4.6 0A4.6 4.6 0 1 1-4.6 0Z",
+    "encoder": "M0-6L6 0L0 6L-6 0Z",
+    "assistant": "M-4.4-4.4H4.4V4.4H-4.4Z",
+    "aligned": "M-4.4-4.4H4.4V4.4H-4.4Z",
+    "teacher": "M0-6L5.6 4.2H-5.6Z",
+    "published": "M-4.4-4.4L4.4 4.4M4.4-4.4L-4.4 4.4",
+}
+WIDTH, HEIGHT = 460.0, 340.0
+PLOT = Box(46.0, 40.0, 448.0, 288.0)
+GAP = 24.0
+RADIUS, LABEL_SIZE, LONGEST_LABEL = 6.0, 11.5, 30
+
+
+@dataclass(frozen=True)
+class Point:
+    """A row in a plot: ``x`` is what it costs, ``y`` its score, ``key`` its number in the table."""
+
+    key: str
+    name: str
+    label: str
+    role: str
+    x: float
+    y: float
+    interval: Interval | None
+    tip: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point where it is drawn; ``whisker`` holds the ends of its interval, lower score first."""
+
+    point: Point
+    x: float
+    y: float
+    whisker: tuple[float, float] | None
+    shape: str
+    label: Label | None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot, laid out."""
+
+    title: str
+    about: str
+    marks: tuple[Mark, ...]
+    frontier: str
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    x_label: str
+    box: Box = PLOT
+    width: float = WIDTH
+    height: float = HEIGHT
+    size: float = LABEL_SIZE
+
+
+def points_of(table: Figures, family: Family, cost: Cost) -> list[Point]:
+    """Return what can be plotted: rows that have not collapsed, and whose cost is known."""
+    found = []
+    ending = common_ending([line.row.name for line in table.lines if line.row.role == "student"])
+    for number, line in enumerate(table.lines):
+        measured = latency(line.row)
+        value = measured if cost == "latency" else stored_parameters(line.row) / MEGA
+        if value is None or has_collapsed(line.row):
+            continue
+        quality = line.qualities[family]
+        name, role = line.row.name, line.row.role
+        label = name.removesuffix(ending)
+        tip = _tip(line, family)
+        found.append(Point(f"r{number}", name, label, role, value, quality.score, quality.interval, tip))
+    for number, row in enumerate(table.published, len(table.lines)):
+        mean = published_family_mean(row, family, table.scores)
+        if cost == "parameters" and row.parameters and mean is not None:
+            size = row.parameters / MEGA
+            tip = f"{plain(row.name)}\n{FAMILY_NAMES[family]} {points(mean)}, published\n{size:.1f} M parameters"
+            found.append(Point(f"r{number}", row.name, row.name, "published", size, mean, None, tip))
+    return found
+
+
+def common_ending(names: Sequence[str]) -> str:
+    """Return the '/student' that all names of two or more end in: said once, it need not be said of each."""
+    endings = {name[name.rfind("/") :] if "/" in name else "" for name in names}
+    return endings.pop() if len(endings) == 1 and len(names) > 1 else ""
+
+
+def _tip(line: Line, family: Family) -> str:
+    quality, milliseconds = line.qualities[family], latency(line.row)
+    score = f"{FAMILY_NAMES[family]} {points(quality.score)}{doubt(quality.interval, quality.deviation)}"
+    if quality.standing:
+        score += f", rank {quality.standing.rank} {quality.standing.letters}"
+    size = f"{stored_parameters(line.row) / MEGA:.1f} M parameters"
+    speed = f", {milliseconds:.1f} ms" if milliseconds is not None else ""
+    return f"{plain(line.row.name)} ({ROLE_NAMES[line.row.role]})\n{score}\n{size}{speed}"
+
+
+def panel(table: Figures, family: Family, cost: Cost) -> Panel | None:
+    """Return the plot of a family's quality against a cost; nothing if there is nothing to plot."""
+    found = points_of(table, family, cost)
+    if not found:
+        return None
+    front = frontier({point.key: (point.y, point.x) for point in found if point.role != "published"}, (True, False))
+    found.sort(
+        key=lambda point: (point.role not in {"assistant", "aligned"}, point.key not in front, -point.y, point.x)
+    )
+    across = log_scale([point.x for point in found], PLOT.left, PLOT.right)
+    ends = [end for point in found if point.interval for end in (point.interval.low, point.interval.high)]
+    up = linear_scale([*(point.y for point in found), *ends], PLOT.bottom, PLOT.top)
+    places = [(across.place(point.x), up.place(point.y)) for point in found]
+    whiskers = [
+        (up.place(point.interval.low), up.place(point.interval.high)) if point.interval else None for point in found
+    ]
+    steps = sorted(place for place, point in zip(places, found, strict=True) if point.key in front)
+    labels = place_labels(
+        places,
+        [plain(point.label, LONGEST_LABEL) for point in found],
+        Box(PLOT.left + 2, PLOT.top + 2, PLOT.right - 2, PLOT.bottom - 2),
+        size=LABEL_SIZE,
+        radius=RADIUS,
+        lines=[
+            *(Box(x - 1, ends[1], x + 1, ends[0]) for (x, _), ends in zip(places, whiskers, strict=True) if ends),
+            *_segments(steps),
+        ],
+    )
+    name, x_label = COST_NAMES[cost]
+    return Panel(
+        title=FAMILY_NAMES[family],
+        about=_about(found, front, family, name),
+        marks=tuple(
+            Mark(point, x, y, ends, SHAPES[point.role], label)
+            for point, (x, y), ends, label in zip(found, places, whiskers, labels, strict=True)
+        ),
+        frontier=_staircase(steps),
+        x_ticks=tuple((across.place(tick), f"{tick:g}") for tick in across.ticks),
+        y_ticks=tuple((up.place(tick), points(tick).removesuffix(".0")) for tick in up.ticks),
+        x_label=x_label,
+    )
+
+
+def plot(table: Figures, cost: Cost) -> str | None:
+    """Return a picture with a plot per family, as an SVG document; nothing if there is nothing to plot."""
+    panels = [found for family in table.families if (found := panel(table, family, cost)) is not None]
+    if not panels:
+        return None
+    width = len(panels) * (WIDTH + GAP) - GAP
+    legend = _legend(panels, width - PLOT.left, intervals=table.statistics is not None)
+    return (
+        environment()
+        .get_template("plot.svg.j2")
+        .render(
+            title=f"Quality against {COST_NAMES[cost][0]}",
+            about=" ".join(part.about for part in panels),
+            shapes=SHAPES,
+            panels=[(number * (WIDTH + GAP), part) for number, part in enumerate(panels)],
+            legend=legend,
+            below=HEIGHT + 28,
+            width=width,
+            height=HEIGHT + 26 + (1 + max(row for _, _, row, _ in legend)) * 20,
+            style=source("plot.css"),
+        )
+    )
+
+
+def _legend(panels: Sequence[Panel], width: float, *, intervals: bool) -> list[tuple[str, float, int, str]]:
+    """Return what the legend explains, where it stands (pixels from the left, line), and its words."""
+    entries = [(role, ROLE_NAMES[role]) for role in roles_in(panels)]
+    entries += [("frontier", "not beaten in both"), *([("whisker", "95 % interval")] if intervals else [])]
+    found, left, line = [], 0.0, 0
+    for kind, words in entries:
+        room = text_width(words, LABEL_SIZE) + 46
+        if left + room > width and left:
+            left, line = 0.0, line + 1
+        found.append((kind, left, line, words))
+        left += room
+    return found
+
+
+def roles_in(panels: Sequence[Panel]) -> list[str]:
+    """Return the roles that occur, in the order of the legend."""
+    there = {mark.point.role for part in panels for mark in part.marks}
+    return [role for role in ROLE_NAMES if role in there]
+
+
+def _segments(steps: Sequence[tuple[float, float]]) -> list[Box]:
+    """Return the lines of the frontier as thin boxes."""
+    boxes = []
+    for (x, y), (next_x, next_y) in zip(steps, [*steps[1:], (PLOT.right, steps[-1][1])] if steps else [], strict=True):
+        boxes.append(Box(x, y - 1, next_x, y + 1))
+        boxes.append(Box(next_x - 1, next_y, next_x + 1, y))
+    return boxes
+
+
+def _staircase(steps: Sequence[tuple[float, float]]) -> str:
+    """Return the frontier as path data: what one gets at most for a cost."""
+    if not steps:
+        return ""
+    number = environment().filters["number"]
+    (x, y), rest = steps[0], steps[1:]
+    turns = "".join(f"H{number(x)}V{number(y)}" for x, y in rest)
+    return f"M{number(x)} {number(y)}{turns}H{number(PLOT.right)}"
+
+
+def _about(found: Sequence[Point], front: frozenset[str], family: Family, cost: str) -> str:
+    """Describe a plot to those who do not see it."""
+    best = ", ".join(plain(point.name) for point in sorted(found, key=lambda point: point.x) if point.key in front)
+    return (
+        f"{FAMILY_NAMES[family]} scores of {len(found)} encoders against their {cost}."
+        f" Not beaten in both, cheapest first: {best}."
+    )

@@ -1,0 +1,168 @@
+"""Running a board: what is missing is trained and scored, then all is compared and written beside its TOML file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from xlbench.encoders.sources import find_encoder
+from xlbench.errors import XlbenchError
+from xlbench.leaderboard.board import RunEntry
+from xlbench.leaderboard.folder import named_records, write_folder
+from xlbench.leaderboard.published import check_published
+from xlbench.leaderboard.record import ITEMS, KIND
+from xlbench.leaderboard.rendering import write_pages
+from xlbench.leaderboard.rows import rows_of, sound_runs
+from xlbench.runs.accounting import account
+from xlbench.runs.request import Request
+from xlbench.runs.resolve import resolve
+from xlbench.runs.run import plan_of, run_encoder, run_seeds
+from xlbench.runs.wanted import run_name, title
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from xlbench.comparison.statistics import Statistics
+    from xlbench.corpora.sources import OpenCorpus
+    from xlbench.experiment import EncoderRef, Experiment
+    from xlbench.leaderboard.board import Board, BoardFile, Failure
+    from xlbench.plugins import Registry
+    from xlbench.runs.run import Made
+    from xlbench.settings import Settings
+
+# Of one encoder in two parts, the one that says more.
+PARTS = ("aligned", "assistant", "teacher", "encoder", "student")
+
+
+class _Run(NamedTuple):
+    """A ``[[run]]``, looked up: its row's name, an experiment per seed, and their corpora."""
+
+    name: str
+    experiments: tuple[Experiment, ...]
+    corpora: list[OpenCorpus]
+
+
+class _Scored(NamedTuple):
+    """An ``[[encoder]]``, looked up."""
+
+    name: str
+    encoder: EncoderRef
+
+
+def run_board(
+    board: BoardFile, registry: Registry, settings: Settings, say: Callable[[str], None] = lambda _: None
+) -> list[Path]:
+    """Run a board, write its records, statistics and failures, and render its pages.
+
+    Args:
+        board: The board.
+        registry: What plugins brought.
+        settings: Paths and switches.
+        say: Told what is made, what comes from the store, and what sharing saved.
+
+    Returns:
+        The pages.
+
+    Raises:
+        XlbenchError: Anything that the user can mend; what can be found before training is.
+    """
+    runs, encoders, beside = _look_up(board, registry, settings)
+    made: list[Made] = []
+    failures: list[Failure] = []
+    for run in runs:
+        results = run_seeds(run.experiments, run.corpora, registry, settings, say)
+        made += [_called(row, run.name) if row.record.role == "student" else row for row in results.made]
+        failures += [failure.model_copy(update={"row": run.name}) for failure in results.failures]
+    for name, encoder in encoders:
+        made.append(_called(run_encoder(encoder, beside, registry, settings, say), name))
+    made = _distinct(made)
+    if not made:
+        raise XlbenchError(
+            f"No run of board '{board.name}' ended well: {failures[0].message}", "Lower its learning rate."
+        )
+    say("computing intervals")
+    named = named_records([row.record for row in made])
+    statistics = _statistics(made, settings)
+    write_folder(board, list(named.values()), statistics, failures)
+    diverged = {(failure.row, failure.seed) for failure in failures}
+    ended = [it for run in runs for it in run.experiments if (run.name, it.seed) not in diverged]
+    if ended:
+        say(str(account(ended, registry, settings.home)))
+    return write_pages(board)
+
+
+def _look_up(board: BoardFile, registry: Registry, settings: Settings) -> tuple[list[_Run], list[_Scored], Experiment]:
+    """Find everything that a board names, so that an error comes before hours of training."""
+    found = [resolve(_request(board.board, entry), registry, settings) for entry in board.board.run]
+    students = [experiments[0].student.name for experiments, _ in found]
+    runs = []
+    for entry, (experiments, corpora) in zip(board.board.run, found, strict=True):
+        plan_of(experiments[0], registry)
+        student = experiments[0].student.name
+        short = student if students.count(student) == 1 else run_name(experiments[0])
+        runs.append(_Run(entry.name or short, experiments, corpora))
+    encoders = []
+    for scored in board.board.encoder:
+        encoder = find_encoder(scored.model, registry.encoders, settings)
+        encoders.append(_Scored(scored.name or title(encoder), encoder))
+    names = [*(run.name for run in runs), *(scored.name for scored in encoders)]
+    for name in names:
+        if names.count(name) > 1:
+            raise XlbenchError(
+                f"'{board.path}': two rows are called '{name}'.", 'Tell them apart: give one of them name = "...".'
+            )
+    beside = runs[0].experiments if runs else resolve(_request(board.board, RunEntry()), registry, settings)[0]
+    for published in board.board.published:
+        check_published(published.model, [task.task for task in beside[0].suite.tasks])
+    return runs, encoders, beside[0]
+
+
+def _request(board: Board, entry: RunEntry) -> Request:
+    return Request(
+        method=entry.method,
+        student=entry.student,
+        options=entry.options,
+        seeds=entry.seeds or board.seeds,
+        teacher=board.teacher,
+        assistant=board.assistant,
+        corpus=board.corpus,
+        languages=board.languages,
+        suite=board.suite,
+        budget=board.budget,
+        precision=board.precision,
+    )
+
+
+def _called(made: Made, name: str) -> Made:
+    return made._replace(record=made.record.model_copy(update={"name": name}))
+
+
+def _distinct(made: Sequence[Made]) -> list[Made]:
+    """Return every student and, of the other rows, each encoder once."""
+    given: dict[str, Made] = {}
+    for row in made:
+        record = row.record
+        known = given.get(record.source)
+        if record.role != "student" and (known is None or PARTS.index(record.role) < PARTS.index(known.record.role)):
+            given[record.source] = row
+    return [*given.values(), *(row for row in made if row.record.role == "student")]
+
+
+def _statistics(made: Sequence[Made], settings: Settings) -> Statistics:
+    """Return the statistics of rows from their items, which stay in the store."""
+    from xlbench.comparison.compute import compute_statistics
+    from xlbench.scoring.items import read_items
+
+    rows = rows_of(list(named_records([row.record for row in made]).values()))
+    keys = [(row.record, row.key) for row in made]
+    items = {
+        row.name: [
+            read_items(settings.home / KIND / key / ITEMS)
+            for run in sound_runs(row)
+            for record, key in keys
+            if record is run
+        ]
+        for row in rows
+    }
+    families = {task: scores.family for task, scores in rows[0].record.scores.tasks.items()}
+    return compute_statistics(items, families, quiet=settings.quiet)
