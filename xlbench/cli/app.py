@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from xlbench.settings import Settings
 
 COMMANDS = {
+    "compare": "What separates two runs, with intervals, and where they disagree.",
     "doctor": "What works on this machine, and what was chosen.",
-    "leaderboard": "A table of the records made so far.",
+    "leaderboard": "Ranked tables: boards declared as files, or the records made so far.",
     "list": "Methods, students, encoders, corpora, suites and budgets.",
+    "new-plugin": "A project with a method of your own, to start from.",
     "plugins": "Installed plugins, and the ones that are broken.",
     "run": "Distil a student, score it beside its teacher and assistant, and record it.",
     "score": "Score any encoder on a suite.",
@@ -37,7 +39,7 @@ class LazyGroup(click.Group):
         """Return a command; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"xlbench.cli.{cmd_name}_command").command
+        command = importlib.import_module(f"xlbench.cli.{cmd_name.replace('-', '_')}_command").command
         assert isinstance(command, click.Command)
         return command
 
@@ -96,8 +98,9 @@ def registry_of(context: click.Context) -> Registry:
     """Return what plugins brought; broken ones are told of on standard error, once."""
     from xlbench.plugins import load_registry
 
-    registry = load_registry(context.find_root().obj[1])
-    if registry.broken and context.info_name != "plugins":
+    told = context.info_name == "plugins"  # which tells of every broken one, however strict
+    registry = load_registry(context.find_root().obj[1], strict=False if told else None)
+    if registry.broken and not told:
         names = ", ".join(f"'{plugin.name}'" for plugin in registry.broken)
         click.echo(f"xlbench: broken plugin {names} left out; see `xlbench plugins`", err=True)
     return registry

@@ -27,6 +27,18 @@ def parse_assignments(values: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
+def parse_seeds(text: str) -> list[int]:
+    """Turn ``0,1,2`` into numbers.
+
+    Raises:
+        XlbenchError: One of them is none.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise XlbenchError(f"'--seeds {text}' is no list of numbers.", "Write --seeds 0,1,2.") from None
+
+
 def json_option(function: Callable[..., None]) -> Callable[..., None]:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="For a program to read.")(function)

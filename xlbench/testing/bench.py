@@ -1,0 +1,202 @@
+"""A place with toy encoders, a toy corpus and a suite of canaries, and methods run in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest import mock
+
+from xlbench.plugins import load_registry
+from xlbench.runs.request import make_request
+from xlbench.runs.resolve import resolve
+from xlbench.settings import Settings
+from xlbench.testing.guard import Watch, watch
+from xlbench.testing.toys import BUDGET, STUDENT, SUITE, save_toy_encoder, toy_pairs, write_toy_corpus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.corpora.prepare import PreparedCorpus
+    from xlbench.corpora.sources import OpenCorpus
+    from xlbench.distill.engine import Distilled
+    from xlbench.distill.plan import Plan
+    from xlbench.experiment import Experiment
+    from xlbench.kinds import Method
+    from xlbench.plugins import Registry
+
+CANARIES = Path(__file__).parent / "data" / "canaries.tsv"
+PAIRS = 192  # in the corpus, beside the planted canaries
+PROBE = [text for pair in toy_pairs(24, seed=7) for text in pair]
+"""Sentences that are encoded to look at an artifact."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A plan carried out.
+
+    Attributes:
+        plan: What was to be done.
+        distilled: What it left.
+        corpus: What it was trained on.
+        vectors: Of PROBE, by stage key, as the encoder gave them before it was saved; float32 [n, dimension].
+        notes: What the engine said.
+        seen: What it did that it must not.
+    """
+
+    plan: Plan
+    distilled: Distilled
+    corpus: PreparedCorpus
+    vectors: Mapping[str, np.ndarray]
+    notes: tuple[str, ...]
+    seen: Watch
+
+    @property
+    def artifact(self) -> Path:
+        """The SentenceTransformer directory of the result."""
+        return self.distilled.paths[self.plan.result]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where toys are, and which plugins beside the installed ones are used; can be sent to another process.
+
+    Attributes:
+        place: Directory with the encoders and the corpus.
+        plugins: Plugins as single files.
+        threads: Of torch.
+    """
+
+    place: Path
+    plugins: tuple[Path, ...] = ()
+    threads: int = 1
+
+    def method(self, name: str) -> Method:
+        """Return a method by name."""
+        return self.registry.methods[name]
+
+    @property
+    def registry(self) -> Registry:
+        """What plugins brought, and the toy suite and budget."""
+        registry = load_registry(self.plugins, strict=False)
+        budgets = {**registry.budgets, BUDGET.name: BUDGET}
+        return replace(registry, suites={**registry.suites, SUITE.name: SUITE}, budgets=budgets)
+
+    def settings(self, home: Path) -> Settings:
+        """Return settings for a store of its own."""
+        return Settings(home=home, offline=True, device="cpu", threads=self.threads, quiet=True, speed_rounds=0)
+
+    def experiment(self, method: str, changes: Mapping[str, object]) -> tuple[Experiment, list[OpenCorpus]]:
+        """Return the toy experiment of a method, with some settings of its request changed.
+
+        Args:
+            method: Its name.
+            changes: Settings of the request; those of ``student`` are changes of the toy student.
+
+        Raises:
+            XlbenchError: A value does not fit.
+        """
+        student = changes.get("student")
+        request: dict[str, object] = {
+            "method": method,
+            "assistant": str(self.place / "assistant"),
+            "corpus": (f"tsv:{self.place / 'corpus'}",),
+            "suite": SUITE.name,
+            "budget": BUDGET.name,
+            "precision": "float32",
+            **changes,
+            "student": STUDENT.model_copy(update=dict(student) if isinstance(student, Mapping) else {}),
+        }
+        experiments, corpora = resolve(make_request(request), self.registry, self.settings(self.place / "home"))
+        return experiments[0], corpora
+
+    def plan(self, experiment: Experiment) -> Plan:
+        """Return a method's plan of an experiment.
+
+        Raises:
+            XlbenchError: The method cannot do this experiment.
+        """
+        method = self.method(experiment.method)
+        return method.plan(experiment, method.options.model_validate(experiment.options))
+
+    def load_given(self, experiment: Experiment, source: str) -> SentenceTransformer:
+        """Load an encoder that was given, by its name in plans."""
+        from xlbench.encoders.sources import load_encoder
+
+        teacher = experiment.teachers[int(source.partition(":")[2] or 0)]
+        ref = experiment.assistant if source == "assistant" else teacher
+        return load_encoder(ref, self.registry.encoders, self.settings(self.place / "home"))
+
+    def run(
+        self,
+        method: str,
+        home: Path,
+        changes: Mapping[str, object] = {},
+        say: Callable[[str], None] = lambda _: None,
+    ) -> Ran:
+        """Carry out a method's plan with its store in ``home``, without a network.
+
+        Raises:
+            XlbenchError: The plan is not valid, or a stage cannot be made.
+        """
+        from xlbench.corpora.folding import text_key
+        from xlbench.corpora.prepare import prepare
+        from xlbench.distill.engine import run_plan
+        from xlbench.runs.process import prepare_process
+        from xlbench.scoring.tasks import evaluation_texts
+
+        settings = self.settings(home)
+        prepare_process(settings)
+        experiment, corpora = self.experiment(method, changes)
+        plan = self.plan(experiment)
+        # The harness's part: it alone reads the canaries, to keep them out.
+        corpus = prepare(
+            experiment.data, corpora, lambda: {text_key(text) for text in evaluation_texts(SUITE, settings)}, settings
+        )
+        notes: list[str] = []
+
+        def hear(note: str) -> None:
+            notes.append(note)
+            say(note)
+
+        # The corpus's own files hold the planted canaries too: pairs come from the workshop.
+        with watch(CANARIES, self.place / "corpus") as seen, vectors_at_saving() as vectors:
+            distilled = run_plan(
+                plan, experiment, lambda: corpus, lambda source: self.load_given(experiment, source), settings, hear
+            )
+        return Ran(plan, distilled, corpus, vectors, tuple(notes), seen)
+
+
+@contextmanager
+def vectors_at_saving() -> Iterator[dict[str, np.ndarray]]:
+    """Encode PROBE with every stage's encoder just before it is saved; gives the vectors by stage key."""
+    from xlbench.students import load
+
+    vectors: dict[str, np.ndarray] = {}
+    save = load.save_student
+
+    def keep(model: SentenceTransformer, path: Path) -> None:
+        vectors[path.parent.name.removeprefix("stages-")] = model.encode(PROBE)
+        save(model, path)
+
+    with mock.patch.object(load, "save_student", keep):
+        yield vectors
+
+
+def make_bench(place: Path, plugins: tuple[Path, ...] = ()) -> Bench:
+    """Write toy encoders and a toy corpus with canaries planted into an empty directory."""
+    import torch
+
+    # Weights large enough for sentences to differ: the students are hardly trained.
+    save_toy_encoder(place / "assistant", scale=1.0)
+    save_toy_encoder(place / "teacher", seed=1, scale=1.0)
+    write_toy_corpus(place / "corpus", PAIRS)
+    planted = [line.rpartition("\t")[0] + "\n" for line in CANARIES.read_text("utf-8").splitlines()]
+    with (place / "corpus" / "en-de.tsv").open("a", encoding="utf-8") as stream:
+        stream.writelines(planted)
+    return Bench(place, plugins, torch.get_num_threads())

@@ -1,0 +1,178 @@
+"""A method on trial: everything that several assertions look at, made once and only if it is asked for."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pytest
+
+from xlbench.distill.engine import given_sources
+from xlbench.distill.plan import check_plan, stage_keys
+from xlbench.errors import XlbenchError
+from xlbench.store import read_entry
+from xlbench.testing.children import Moment, in_child, run_until
+from xlbench.testing.knobs import KNOBS, RENAMED, other_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from xlbench.distill.plan import Plan
+    from xlbench.experiment import Experiment
+    from xlbench.students.shape import Shape
+    from xlbench.testing.bench import Bench, Ran
+
+FIRST = "first"
+
+
+class Trial:
+    """A method on trial.
+
+    Attributes:
+        bench: Where.
+        name: Of the method.
+        home: Directory for its stores.
+    """
+
+    def __init__(self, bench: Bench, name: str, home: Path) -> None:
+        self.bench = bench
+        self.name = name
+        self.home = home
+        self.method = bench.method(name)
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The toy experiment, defaults filled in."""
+        return self.bench.experiment(self.name, {})[0]
+
+    def plan(self, experiment: Experiment) -> Plan:
+        """Return a new plan of an experiment."""
+        return self.bench.plan(experiment)
+
+    def keys(self, experiment: Experiment) -> dict[str, str]:
+        """Return the fingerprint of every source of an experiment's plan, and under ``""`` its result's."""
+        plan = self.plan(experiment)
+        keys = stage_keys(plan, given_sources(experiment), experiment.data.digest(), experiment.precision)
+        return {**keys, "": keys[plan.result]}
+
+    @cached_property
+    def outcome(self) -> Ran | Exception:
+        """The first run, or why there is none."""
+        try:
+            return self.bench.run(self.name, self.home / FIRST)
+        except Exception as error:  # noqa: BLE001 - one test reports it, the others say so
+            return error
+
+    @property
+    def ran(self) -> Ran:
+        """The first run; skips the test that asks where there is none."""
+        if isinstance(self.outcome, Exception):
+            pytest.skip("it does not run: see test_it_runs_without_a_network")
+        return self.outcome
+
+    @property
+    def trained(self) -> Ran:
+        """The first run; skips the test where the method makes no student."""
+        if not self.method.student:
+            pytest.skip(f"{self.name} makes no student")
+        if self.ran.plan.result not in self.ran.distilled.paths:
+            pytest.skip("its result is no stage: see test_the_plan_is_valid_and_always_the_same")
+        return self.ran
+
+    def again(self, where: str, changes: Mapping[str, object] | None = None) -> Ran:
+        """Run once more, in a store of its own, from another state of all random generators."""
+        import numpy as np
+        import torch
+
+        random.seed(where)
+        np.random.seed(len(where))
+        torch.manual_seed(len(where))
+        return self.bench.run(self.name, self.store(where), changes or {})
+
+    def store(self, name: str) -> Path:
+        """Return a new store that holds the prepared pairs of the first run, and nothing that a method made."""
+        assert self.ran.corpus.sentences
+        shutil.copytree(self.home / FIRST / "corpora", self.home / name / "corpora")
+        return self.home / name
+
+    def killed_and_resumed(self) -> tuple[dict[str, str], tuple[str, ...], list[str]]:
+        """Run in processes that are killed, then in one that is not.
+
+        Returns:
+            The keys of all sources, what the engine said in the last process, and the stages that were in the
+            store when it began.
+        """
+        home = self.store("killed")
+        for moment in self.moments():
+            assert in_child(run_until, self.bench, self.name, home, moment) is None, f"the kit could not kill {moment}"
+        keys = self.keys(self.experiment)
+        done = [stage.name for stage in self.ran.plan.stages if read_entry(home, "stages", keys[stage.name])]
+        result = in_child(run_until, self.bench, self.name, home, None)
+        assert result is not None, "the process that should finish died"
+        return *result, done
+
+    def moments(self) -> list[Moment]:
+        """Return when to kill: as the last stage begins, then at its last step, or as it is about to be saved."""
+        stages = self.ran.plan.stages
+        if not stages:
+            return []
+        last = stages[-1]
+        between = [Moment(stage=last.name)] if len(stages) > 1 else []
+        return [*between, Moment(step=last.training.steps) if last.training else Moment(saving=last.name)]
+
+    def same_key(self) -> dict[str, dict[str, object]]:
+        """Return the changes of a request that leave the result's fingerprint as it is, by what is changed."""
+        base = self.keys(self.experiment)[""]
+        changes: dict[str, dict[str, object]] = {
+            f"option {name}": {"options": {name: value}} for name, value in other_values(self.method.options)
+        }
+        unchanged = {}
+        for what, change in {**changes, **KNOBS}.items():
+            try:
+                key = self.keys(self.bench.experiment(self.name, change)[0])[""]
+            except XlbenchError:  # the method cannot do that, and says so
+                continue
+            if key == base:
+                unchanged[what] = change
+        return unchanged
+
+    def renamed(self) -> dict[str, str]:
+        """Return the result's fingerprint with each part of the experiment under another name."""
+        return {
+            part: self.keys(self.experiment.model_copy(update={part: other}))[""] for part, other in RENAMED.items()
+        }
+
+    def declared(self, experiment: Experiment, plan: Plan) -> dict[str, Shape]:
+        """Return the shape of every source, as the plan's edits declare it.
+
+        Raises:
+            XlbenchError: The plan is not valid.
+        """
+        from xlbench.encoders.encode import dimension
+        from xlbench.students.surgery import shape_in
+
+        given = {name: self.bench.load_given(experiment, name) for name in given_sources(experiment)}
+        widths = {name: dimension(model) for name, model in given.items()}
+        return check_plan(plan, {name: shape_in(model, widths[name]) for name, model in given.items()}, widths)
+
+
+def keys_of(bench: Bench, name: str) -> dict[str, str]:
+    """Return the fingerprints of the sources of a method's plan; for another process."""
+    trial = Trial(bench, name, bench.place)
+    return trial.keys(trial.experiment)
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    """Return the bytes of every file of a directory."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
+    }
+
+
+def differing(one: Path, other: Path) -> list[str]:
+    """Return the names of files that are not the same in two directories."""
+    first, second = files(one), files(other)
+    return sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
