@@ -89,8 +89,10 @@ def test_a_student_shows_its_size() -> None:
         (["--plugin", "/nowhere.py", "list"], ["/nowhere.py", "there is no file"]),
         (["show", "method", "multistagee"], ["Did you mean multistage"]),
         (["score", "no-such-encoder"], ["Unknown encoder 'no-such-encoder'"]),
-        (["leaderboard", "--suite", "papr"], ["Did you mean paper"]),
-        (["leaderboard"], ["There are no records yet"]),
+        (["leaderboard", "show", "--suite", "papr"], ["Did you mean paper"]),
+        (["leaderboard", "show"], ["There are no records yet"]),
+        (["leaderboard", "run", "exampel"], ["no board 'exampel'", "Did you mean example"]),
+        (["leaderboard", "check", "nowhere.toml"], ["no board 'nowhere.toml'"]),
     ],
 )
 def test_bad_input_is_answered_in_two_lines(words: list[str], answers: list[str], tmp_path: Path) -> None:
@@ -158,12 +160,12 @@ def test_a_missing_extra_is_answered_with_the_pip_line(tmp_path: Path) -> None:
 
 def test_typed_settings_go_before_the_file_and_are_printed_as_a_file(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
-    config.write_text('method = "single-stage"\nseed = 3\n[options]\nbatch_size = 16\nlearning_rate = 1e-3\n')
-    # A seed of 0 is the default, but it was typed: it counts.
-    done = xlbench("run", "--config", str(config), "--seed", "0", "-o", "batch_size=32", "--print-config")
+    config.write_text('method = "single-stage"\nseeds = [3]\n[options]\nbatch_size = 16\nlearning_rate = 1e-3\n')
+    # Seed 0 is the default, but it was typed: it counts.
+    done = xlbench("run", "--config", str(config), "--seeds", "0", "-o", "batch_size=32", "--print-config")
     printed = tomllib.loads(done.stdout)
     assert printed["method"] == "single-stage"
-    assert printed["seed"] == 0
+    assert printed["seeds"] == [0]
     assert printed["options"] == {"batch_size": "32", "learning_rate": 1e-3}
     config.write_text(done.stdout)
     assert xlbench("run", "--config", str(config), "--print-config").stdout == done.stdout
@@ -171,8 +173,8 @@ def test_typed_settings_go_before_the_file_and_are_printed_as_a_file(tmp_path: P
 
 def test_a_key_that_is_no_setting_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
-    config.write_text("sed = 3\n")
-    complains(xlbench("run", "--config", str(config)), "'sed'", "Did you mean seed")
+    config.write_text("seed = 3\n")
+    complains(xlbench("run", "--config", str(config)), "'seed'", "Did you mean seeds")
 
 
 def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path) -> None:
@@ -191,7 +193,7 @@ def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path
     assert (tmp_path / "student" / "model.safetensors").is_file()
     complains(xlbench("-q", *words, "--save", str(tmp_path / "student"), home=tmp_path / "home"), "is there already")
     assert "all 4 records come from the store" in second.stderr
-    board = xlbench("--plugin", PLUGIN, "leaderboard", "--suite", "toy", home=tmp_path / "home")
+    board = xlbench("--plugin", PLUGIN, "leaderboard", "show", "--suite", "toy", home=tmp_path / "home")
     assert board.stdout == first.stdout
     listed = json.loads(xlbench("store", "list", "--json", home=tmp_path / "home").stdout)
     assert [row["what"] for row in listed if row["kind"] == "stages"] == [
@@ -206,7 +208,9 @@ def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path
     words = ["-q", "--plugin", PLUGIN, "--threads", "1", "score", path, "--suite", "toy", "--json"]
     scored = xlbench(*words, home=tmp_path / "home")
     assert scored.returncode == 0, scored.stderr
-    records = xlbench("--plugin", PLUGIN, "leaderboard", "--suite", "toy", "--json", home=tmp_path / "home").stdout
+    records = xlbench(
+        "--plugin", PLUGIN, "leaderboard", "show", "--suite", "toy", "--json", home=tmp_path / "home"
+    ).stdout
     assert json.loads(scored.stdout)["tasks"] == json.loads(records)[-1]["scores"]["tasks"]
     assert "Nothing was deleted" in xlbench("store", "prune", home=tmp_path / "home").stdout
     xlbench("store", "prune", "--yes", home=tmp_path / "home")

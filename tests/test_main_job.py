@@ -20,7 +20,7 @@ pytestmark = pytest.mark.starter
 def test_multistage_halves_the_real_assistant(tmp_path: Path) -> None:
     registry = load_registry((Path(__file__).parent / "toy_plugin.py",))
     settings = Settings(home=tmp_path, quiet=True, device="cpu", speed_rounds=0)
-    rows = run(Request(suite="toy", budget="smoke", precision="float32"), registry, settings)
+    rows = run(Request(suite="toy", budget="smoke", precision="float32"), registry, settings).records
     names = ["multilingual-e5-small, centred", "multilingual-e5-small", "multilingual-e5-small, aligned", "minilm-half"]
     assert [row.name for row in rows] == names
     sizes = [row.footprint.parameters for row in rows]

@@ -16,6 +16,7 @@ import pytest
 from toys import save_toy_encoder, write_toy_corpus
 
 from xlbench import XlbenchError
+from xlbench.leaderboard.rows import rows_of
 from xlbench.leaderboard.table import markdown
 from xlbench.plugins import load_registry
 from xlbench.runs.request import Request, make_request
@@ -65,13 +66,13 @@ def request(place: Path, **changes: object) -> Request:
 
 def go(home: Path, wanted: Request) -> tuple[list[Record], list[str]]:
     notes: list[str] = []
-    rows = run(
+    results = run(
         wanted,
         load_registry((PLUGIN,)),
         Settings(home=home, quiet=True, device="cpu", speed_rounds=0),
         notes.append,
     )
-    return rows, notes
+    return results.records, notes
 
 
 def stages(notes: list[str], word: str) -> set[str]:
@@ -101,7 +102,7 @@ def test_a_run_gives_teacher_assistant_and_student_and_the_second_takes_all_from
 def test_speed_is_measured_against_the_assistant_in_the_same_process(toy_place: Path, home: Path) -> None:
     settings = Settings(home=home, quiet=True, device="cpu", speed_rounds=1)
     wanted = request(toy_place, method="reference", options={"encoder": "assistant"})
-    (row,) = run(wanted, load_registry((PLUGIN,)), settings)
+    (row,) = run(wanted, load_registry((PLUGIN,)), settings).records
     assert row.speed is not None
     assert row.speed.model.throughput.median > 0
     assert row.speed.sentences > 100
@@ -135,7 +136,7 @@ def test_ablations_train_only_what_differs_and_say_so(toy_place: Path, home: Pat
 
 def test_another_seed_shares_the_assistant(toy_place: Path, home: Path) -> None:
     go(home, request(toy_place))
-    _, notes = go(home, request(toy_place, seed=1))
+    _, notes = go(home, request(toy_place, seeds=(1,)))
     assert stages(notes, "from the store") == {"teacher-centred", "aligned"}
 
 
@@ -225,7 +226,7 @@ def test_records_of_different_suites_never_share_a_table(toy_place: Path, home: 
     rows, _ = go(home, request(toy_place, method="reference"))
     other = rows[0].model_copy(update={"scores": rows[0].scores.model_copy(update={"suite": "paper"})})
     with pytest.raises(XlbenchError, match="cannot share a table: suites 'toy' and 'paper'"):
-        markdown([rows[0], other])
+        markdown(rows_of([rows[0], other]))
 
 
 def command(place: Path, home: Path) -> list[str]:

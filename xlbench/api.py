@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from xlbench.corpora.files import open_parquet, open_tsv
 from xlbench.corpora.hub import open_hub
 from xlbench.corpora.starter import open_starter
@@ -13,7 +16,6 @@ from xlbench.distill.recipes import (
     StageOptions,
     aligned,
     bottleneck,
-    bottleneck_edit,
     centred,
     contrastive,
     english,
@@ -22,13 +24,22 @@ from xlbench.distill.recipes import (
     similarities,
     teacher_names,
     training,
+    word_edits,
 )
+from xlbench.distill.static import TokenVectors
+from xlbench.distill.trim import TrimVocabulary
 from xlbench.encoders.starter import starter_encoders
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, Experiment, StudentSpec, Suite, TaskRef
 from xlbench.fingerprint import Frozen
 from xlbench.hookspecs import hookimpl
 from xlbench.kinds import Corpus, CorpusSource, EncoderSource, Method, Options, Pair
+from xlbench.students.shape import Shape
+
+if TYPE_CHECKING:
+    from xlbench.distill.workshop import Workshop
+    from xlbench.encoders.encode import encode
+    from xlbench.students.surgery import stock_encoder, student_in
 
 __all__ = [
     "AlignOptions",
@@ -50,19 +61,23 @@ __all__ = [
     "PairVectors",
     "Plan",
     "PullToTarget",
+    "Shape",
     "Stage",
     "StageOptions",
     "StudentSpec",
     "Suite",
     "Target",
     "TaskRef",
+    "TokenVectors",
     "Training",
+    "TrimVocabulary",
+    "Workshop",
     "XlbenchError",
     "aligned",
     "bottleneck",
-    "bottleneck_edit",
     "centred",
     "contrastive",
+    "encode",
     "english",
     "hookimpl",
     "loop_edit",
@@ -73,6 +88,23 @@ __all__ = [
     "recurrent",
     "similarities",
     "starter_encoders",
+    "stock_encoder",
+    "student_in",
     "teacher_names",
     "training",
+    "word_edits",
 ]
+
+# What edits are written with; imported when asked for, as it brings torch, and listings must not wait for that.
+_LATER = {
+    "Workshop": "xlbench.distill.workshop",
+    "encode": "xlbench.encoders.encode",
+    "stock_encoder": "xlbench.students.surgery",
+    "student_in": "xlbench.students.surgery",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(_LATER[name]), name)

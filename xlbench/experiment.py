@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, field_validator
 
 from xlbench.fingerprint import Frozen, Json, fingerprint
 
 Family = Literal["sts", "bitext"]
 Precision = Literal["float32", "bfloat16"]
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("a seed is there twice")
+    return tuple(sorted(seeds))
+
+
+Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)]
+"""Of everything random: an axis along which an experiment is repeated, not a setting to tune. Ascending."""
 
 
 class StudentSpec(Frozen):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Options(BaseModel):
     """Base of a method's options: every field described and bounded, unknown ones refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from xlbench.api import (
     Plan,
     aligned,
     bottleneck,
-    bottleneck_edit,
     centred,
     contrastive,
     hookimpl,
     loop_edit,
     recurrent,
     teacher_names,
+    word_edits,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def plan(experiment: Experiment, options: Options) -> Plan:
         fitted.append(bottleneck(experiment, options, "aligned", options.bottleneck_share * pairs))
     start = "bottleneck" if fitted else "aligned"
     # Where no stage 2 is wanted, the bottleneck is cut where the layers are.
-    edits = () if fitted else bottleneck_edit(experiment, options)
+    edits = () if fitted else word_edits(experiment, options)
     edits += (loop_edit(experiment, options),)
     fitted.append(recurrent(experiment, options, start, "aligned", options.recurrent_share * pairs, edits=edits))
     left = pairs - sum(stage.training.pairs for stage in fitted if stage.training)

@@ -9,12 +9,12 @@ from xlbench.api import (
     Options,
     Plan,
     StageOptions,
-    bottleneck_edit,
     centred,
     contrastive,
     hookimpl,
     loop_edit,
     teacher_names,
+    word_edits,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def plan(experiment: Experiment, options: Options) -> Plan:
     """Cut the student from the untrained assistant and give it all its pairs with the loss of stage 1."""
     assert isinstance(options, StageOptions)
-    edits = (*bottleneck_edit(experiment, options), loop_edit(experiment, options))
+    edits = (*word_edits(experiment, options), loop_edit(experiment, options))
     student = contrastive(
         experiment,
         options,

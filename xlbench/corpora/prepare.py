@@ -66,7 +66,7 @@ def prepare(
     corpora = sorted(corpora, key=lambda corpus: (corpus.ref.digest, corpus.ref.reference.partition("?")[2]))
     languages = tuple(sorted(data.languages))
     _check_languages(languages, corpora)
-    key = fingerprint({"data": data.digest(), "version": VERSION})
+    key = corpus_key(data)
 
     def build(directory: Path) -> dict[str, Json]:
         scratch = directory / "scratch"
@@ -89,6 +89,11 @@ def prepare(
 
     entry = get_or_build(settings.home, KIND, key, build, waiting=waiting)
     return _named(load_prepared(entry.path, key), corpora)
+
+
+def corpus_key(data: Data) -> str:
+    """Return the key of the prepared pairs in the store, which is also their digest."""
+    return fingerprint({"data": data.digest(), "version": VERSION})
 
 
 def _check_languages(languages: Sequence[str], corpora: Sequence[OpenCorpus]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
@@ -95,6 +96,12 @@ class Centre(Frozen):
 
     def reshape(self, shape: Shape) -> Shape:
         """Return the same shape."""
+        shape.require_transformer("centred")
+        if shape.repeats > 1 or shape.head or shape.dimension:
+            raise XlbenchError(
+                "Only the output of layers that run once, and of nothing after them, can be centred.",
+                "Centre the assistant before looping it, or leave centring out (-o centre=false).",
+            )
         return shape
 
     def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:

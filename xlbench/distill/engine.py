@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from xlbench.corpora.prepare import PreparedCorpus
-    from xlbench.distill.plan import Plan, Stage
+    from xlbench.distill.plan import Edit, Plan, Stage
     from xlbench.experiment import Experiment
     from xlbench.fingerprint import Json
     from xlbench.settings import Settings
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xlbench.students.shape import Shape
 
 MODEL = "model"  # where in a stage's entry the SentenceTransformer directory is
+FACTS = "xlbench.json"  # beside the weights: the artifact's shape and traits, which it keeps wherever it goes
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class _Run:
     def check(self) -> None:
         """Validate the whole plan on the shapes of the encoders that it starts from."""
         from xlbench.encoders.encode import dimension
-        from xlbench.students.surgery import shape_of, stock_encoder
+        from xlbench.students.shape import TRANSFORMERS
+        from xlbench.students.surgery import shape_in
 
         shapes: dict[str, Shape] = {}
         widths: dict[str, int] = {}
@@ -109,12 +111,11 @@ class _Run:
             if twin == name:
                 model = self.load_given(name)
                 widths[name] = dimension(model)
-                with suppress(XlbenchError):  # it can still teach
-                    shapes[name] = shape_of(stock_encoder(model))
+                shapes[name] = shape_in(model, widths[name])
             else:
                 widths[name] = widths[twin]
-                shapes.update({name: shapes[twin]} if twin in shapes else {})
-        if "assistant" in shapes and self.plan.stages:
+                shapes[name] = shapes[twin]
+        if shapes["assistant"].architecture in TRANSFORMERS and self.plan.stages:
             shapes["assistant"].cut(self.experiment.student)
         check_plan(self.plan, shapes, widths)
         self.workshop()  # the data must suffice too, before anything trains
@@ -124,6 +125,14 @@ class _Run:
         if not self.prepared:
             self.prepared.append(self.corpus())
         return Workshop(self.prepared[0], self.settings, self.experiment.precision, self.keys, self.load)
+
+    def workshop_of(self, stage: Stage) -> Workshop:
+        """Return what one stage works with: its artifact has the traits of what it starts from."""
+        workshop = self.workshop()
+        start = self.plan.stage(stage.start)
+        if start is not None:
+            workshop.traits.update(_traits(self.ensure(start).path / MODEL))
+        return workshop
 
     def load(self, source: str) -> SentenceTransformer:
         """Load a source of the plan."""
@@ -146,7 +155,7 @@ class _Run:
             self.settings.home,
             "stages",
             key,
-            lambda directory: _make(stage, self.workshop(), directory, self.say),
+            lambda directory: _make(stage, self.workshop_of(stage), directory, self.say),
             waiting=lambda: self.say(f"stage {stage.name}: another process is making it; waiting"),
         )
         seconds = entry.manifest.seconds
@@ -158,13 +167,22 @@ class _Run:
 def _make(stage: Stage, workshop: Workshop, directory: Path, say: Callable[[str], None]) -> dict[str, Json]:
     from xlbench.distill.cost import peak_memory
     from xlbench.distill.trainer import train
+    from xlbench.encoders.anatomy import saved_directory
+    from xlbench.encoders.encode import dimension
     from xlbench.students.load import save_student
+    from xlbench.students.surgery import shape_in
 
     say(f"stage {stage.name}: making it")
     # Cut on the CPU, where it is exact and the same everywhere; the Trainer moves it to the device.
     model = workshop.load(stage.start).to("cpu")
+    given = saved_directory(model)
+    if not workshop.traits and given is not None:  # an artifact of xlbench may be an assistant
+        workshop.traits.update(_traits(given))
+    shape = shape_in(model, dimension(model))
     for edit in stage.edits:
-        model = edit.apply(model, workshop)
+        declared = edit.reshape(shape)
+        model = _edited(stage, edit, model, workshop)
+        shape = _checked(stage, edit, declared, model)
     looks: list[dict[str, float]] = []
     pairs = 0
     if stage.training is not None:
@@ -172,14 +190,61 @@ def _make(stage: Stage, workshop: Workshop, directory: Path, say: Callable[[str]
         scratch.mkdir(parents=True, exist_ok=True)
         looks = train(model, stage, workshop, scratch)
         pairs = stage.training.steps * stage.training.batch_size
+    shutil.rmtree(directory / MODEL, ignore_errors=True)  # what a killed process left
     save_student(model, directory / MODEL)
+    facts = {"shape": shape.model_dump(mode="json"), "traits": workshop.traits}
+    (directory / MODEL / FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False), "utf-8")
     (directory / "stage.json").write_text(json.dumps(stage.describe(), indent=1, ensure_ascii=False))
     return {
         "stage": stage.name,
         "pairs": pairs,
         "looks": looks,
         "peak_memory": peak_memory(),
+        **facts,
     }
+
+
+def _traits(directory: Path) -> dict[str, Json]:
+    """Return the traits of an artifact by its directory; none of an encoder that xlbench did not make."""
+    try:
+        traits = json.loads((directory / FACTS).read_text("utf-8"))["traits"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return traits if isinstance(traits, dict) else {}
+
+
+def _edited(stage: Stage, edit: Edit, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
+
+    edited = edit.apply(model, workshop)
+    if not isinstance(edited, SentenceTransformer):
+        raise XlbenchError(
+            f"Stage '{stage.name}': {type(edit).__name__}.apply returned {type(edited).__name__}.",
+            "It must return a SentenceTransformer, the one it was given or another.",
+        )
+    return edited.to("cpu")
+
+
+def _checked(stage: Stage, edit: Edit, declared: Shape, model: SentenceTransformer) -> Shape:
+    """Return the shape of an edited encoder, which must be the one that its edit declared.
+
+    Raises:
+        XlbenchError: It is another one, or its parameters are not those that the shape stands for.
+    """
+    from xlbench.encoders.encode import dimension
+    from xlbench.students.surgery import shape_in
+
+    made = shape_in(model, dimension(model))
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    if not declared.admits(made):
+        names = [name for name in type(made).model_fields if getattr(made, name) != getattr(declared, name)]
+        differing = ", ".join(f"{name} {getattr(made, name)} and not {getattr(declared, name)}" for name in names)
+        problem = f"{type(edit).__name__} left another encoder than its reshape declares: {differing}."
+    elif made.parameters != counted:
+        problem = f"{type(edit).__name__} left {counted:,} parameters, its shape has {made.parameters:,}."
+    else:
+        return made
+    raise XlbenchError(f"Stage '{stage.name}': {problem}", "Mend reshape or apply of that edit.")
 
 
 def _outcome(name: str, entry: Entry) -> StageOutcome:
@@ -191,5 +256,7 @@ def _outcome(name: str, entry: Entry) -> StageOutcome:
             "reused": entry.reused,
             "seconds": entry.manifest.seconds,
             **{field: facts[field] for field in ("peak_memory", "pairs", "looks")},
+            # Stages of earlier versions have none.
+            **{field: facts[field] for field in ("shape", "traits") if field in facts},
         }
     )

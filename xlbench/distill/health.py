@@ -21,6 +21,10 @@ DIVERGED = 3.0
 """Dev loss, as a multiple of the one before training, at which a run is given up."""
 
 
+class UnhealthyError(XlbenchError):
+    """Training that can no longer end well: of one seed, perhaps, while others do."""
+
+
 class Look(Frozen):
     """One look at the dev pairs during training."""
 
@@ -76,20 +80,20 @@ def check_health(stage: str, look: Look, before: Look, target_spread: float) -> 
         target_spread: Mean cosine of unrelated target vectors.
 
     Raises:
-        XlbenchError: The loss is no number, has grown past hope, or all sentences have become alike.
+        UnhealthyError: The loss is no number, has grown past hope, or all sentences have become alike.
     """
     lower = "Lower the learning rate (-o learning_rate=...) or raise the batch size."
     if not math.isfinite(look.loss):
-        raise XlbenchError(f"Stage '{stage}' has a loss of {look.loss} at step {look.step}.", lower)
+        raise UnhealthyError(f"Stage '{stage}' has a loss of {look.loss} at step {look.step}.", lower)
     if look.loss > DIVERGED * max(before.loss, 1e-3):
-        raise XlbenchError(
+        raise UnhealthyError(
             f"Stage '{stage}' diverged: dev loss {look.loss:.4f} at step {look.step}, {before.loss:.4f} before.",
             lower,
         )
     # A student fresh from surgery may start out collapsed; one that ends so is marked by its scores.
     fell = before.spread <= COLLAPSED < look.spread
     if fell and look.spread > target_spread + COLLAPSE_MARGIN:
-        raise XlbenchError(
+        raise UnhealthyError(
             f"Stage '{stage}' collapsed: unrelated sentences have a mean cosine of {look.spread:.3f}"
             f" at step {look.step} (their targets: {target_spread:.3f}).",
             lower,

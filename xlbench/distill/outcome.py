@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from xlbench.fingerprint import Frozen
+from pydantic import Field
+
+from xlbench.fingerprint import Frozen, Json
+from xlbench.students.shape import Shape
 
 
 class StageOutcome(Frozen):
@@ -16,6 +19,10 @@ class StageOutcome(Frozen):
         peak_memory: Largest resident size of the process that made it, in bytes.
         pairs: Pairs seen.
         looks: Dev loss and accuracy along the way.
+        shape: What it left, as its edits declared it and the engine checked it; None of stages made before
+            shapes were kept.
+        traits: What a reader of boards must know of it, e.g. the ``languages`` that a trimmed vocabulary kept;
+            handed on from the stage that it starts from.
     """
 
     name: str
@@ -25,3 +32,5 @@ class StageOutcome(Frozen):
     peak_memory: int
     pairs: int
     looks: tuple[dict[str, float], ...] = ()
+    shape: Shape | None = None
+    traits: dict[str, Json] = Field(default_factory=dict)

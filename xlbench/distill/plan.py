@@ -30,7 +30,7 @@ class Edit(Protocol):
     """A change to an encoder that is not gradient training: cutting, centring, trimming, averaging ...
 
     Frozen, typed data. It is checked on shapes before anything runs, applied inside a stage, and so cached and
-    resumed like training.
+    resumed like training. What it leaves may have another tokenizer, another size, or be no transformer.
     """
 
     def sources(self) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ class Edit(Protocol):
         ...
 
     def reshape(self, shape: Shape) -> Shape:
-        """Return the shape after the edit.
+        """Return the shape after the edit; the engine refuses an encoder that has another one in the end.
 
         Raises:
             XlbenchError: The edit does not fit an encoder of this shape.
@@ -46,7 +46,7 @@ class Edit(Protocol):
         ...
 
     def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
-        """Return the edited encoder; may change ``model`` itself."""
+        """Return the edited encoder; may change ``model`` itself, which is on the CPU."""
         ...
 
 
@@ -154,7 +154,7 @@ class Plan:
         return next((stage for stage in self.stages if stage.name == name), None)
 
 
-def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int]) -> None:
+def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int]) -> dict[str, Shape]:
     """Validate a whole plan before anything runs.
 
     Args:
@@ -162,9 +162,12 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
         shapes: Shapes of the encoders that are there from the start, as far as stages may be cut from them.
         widths: How wide the vectors of every encoder are that is there from the start.
 
+    Returns:
+        The shape of every source: as given, or as its stage's edits declare it.
+
     Raises:
-        XlbenchError: A name is unknown or doubled, shapes do not chain, or a target has another width than
-            the student that is pulled to it.
+        XlbenchError: A name is unknown or doubled, shapes do not chain, a stage trains what cannot be trained,
+            or a target has another width than the student that is pulled to it.
     """
     known = dict(shapes)
     wide = dict(widths)
@@ -188,25 +191,37 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
                 shape = edit.reshape(shape)
             except XlbenchError as error:
                 raise XlbenchError(f"Stage '{stage.name}': {error.problem}", error.remedy) from None
-        _check_widths(stage, shape.hidden, wide)
+        _check_training(stage, shape, known, wide)
         known[stage.name] = shape
-        wide[stage.name] = shape.hidden
+        wide[stage.name] = shape.width
     for shown in (plan.result, plan.teacher, plan.assistant):
         if shown not in wide:
             raise XlbenchError(
                 f"The plan shows '{shown}', which none of its stages makes.",
                 f"It can show: {', '.join(wide)}.",
             )
+    return known
 
 
-def _check_widths(stage: Stage, width: int, wide: Mapping[str, int]) -> None:
-    for term in stage.training.terms if stage.training else ():
+def _check_training(stage: Stage, shape: Shape, known: Mapping[str, Shape], wide: Mapping[str, int]) -> None:
+    if stage.training is None:
+        return
+    try:
+        shape.require_transformer("trained")
+        for target in (target for term in stage.training.terms for target in term.targets()):
+            if target.level == "embeddings" and target.source in known:
+                known[target.source].require_transformer("read at their embedding layer")
+    except XlbenchError as error:
+        raise XlbenchError(f"Stage '{stage.name}': {error.problem}", "Leave its training out.") from None
+    width = shape.hidden if stage.training.level == "embeddings" else shape.width
+    for term in stage.training.terms:
         if not isinstance(term, PullToTarget):
             continue
         source = term.target.source
-        if wide[source] != width:
+        theirs = known[source].hidden if term.target.level == "embeddings" and source in known else wide[source]
+        if theirs != width:
             raise XlbenchError(
-                f"Stage '{stage.name}' pulls vectors of width {width} to '{source}', whose width is {wide[source]}.",
+                f"Stage '{stage.name}' pulls vectors of width {width} to '{source}', whose width is {theirs}.",
                 "Choose a teacher as wide as the assistant (--teacher assistant always is).",
             )
 

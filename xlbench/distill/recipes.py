@@ -9,6 +9,7 @@ from pydantic import Field
 from xlbench.distill.edits import Bottleneck, Centre, Loop
 from xlbench.distill.objectives import MatchSimilarities, Objective, PullToTarget, Target
 from xlbench.distill.plan import Edit, Stage, Trainable, Training
+from xlbench.distill.trim import TrimVocabulary
 from xlbench.kinds import Options
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class StageOptions(Options):
     )
     layer_choice: Literal["spaced", "first", "last"] = Field(
         default="spaced", description="Which of the assistant's layers a student keeps."
+    )
+    trim: bool = Field(
+        default=False, description="Drop the tokens that the corpus never uses: other languages are given up."
     )
 
 
@@ -127,12 +131,14 @@ def aligned(experiment: Experiment, options: AlignOptions) -> Stage:
     return Stage("aligned", start, (), taught)
 
 
-def bottleneck_edit(experiment: Experiment, options: StageOptions) -> tuple[Edit, ...]:
-    """Return the cut of the word table that the student spec asks for, if any."""
+def word_edits(experiment: Experiment, options: StageOptions) -> tuple[Edit, ...]:
+    """Return what is done to the word table: trimmed if wanted, cut if the student spec asks for a bottleneck."""
+    trimmed: tuple[Edit, ...] = (TrimVocabulary(),) if options.trim else ()
     width = experiment.student.bottleneck
     if width is None:
-        return ()
+        return trimmed
     return (
+        *trimmed,
         Bottleneck(
             width=width,
             start=options.bottleneck_start,
@@ -154,7 +160,7 @@ def bottleneck(experiment: Experiment, options: StageOptions, start: str, pairs:
     fitted = training(
         experiment, options, (PullToTarget(target=own),), pairs, level="embeddings", trainable="embeddings"
     )
-    return Stage("bottleneck", start, bottleneck_edit(experiment, options), fitted)
+    return Stage("bottleneck", start, word_edits(experiment, options), fitted)
 
 
 def recurrent(

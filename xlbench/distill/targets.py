@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xlbench.settings import Settings
 
 FORMAT = 1
+KIND = "targets"  # in the store
 CHUNK = 8192  # sentences between two looks at the progress file: what a kill can cost
 
 
@@ -75,23 +76,29 @@ def target_table(
     wanted = np.arange(len(corpus.sentences))
     if target.side == "english":
         wanted = np.union1d(corpus.english_ids(), np.asarray(corpus.dev_pairs[:, 0]))
+    entry_key = target_key(target, key, corpus.digest, precision, max_tokens)
+
+    def build(directory: Path) -> dict[str, Json]:
+        return _encode_all(directory, load(), corpus, wanted, target, precision, max_tokens, settings)
+
+    entry = get_or_build(settings.home, KIND, entry_key, build)
+    row_of = np.full(len(corpus.sentences), -1, dtype=np.int64)
+    row_of[wanted] = np.arange(len(wanted))
+    return TargetTable(np.load(entry.path / "vectors.npy", mmap_mode="r"), row_of)
+
+
+def target_key(target: Target, encoder: str, corpus: str, precision: str, max_tokens: int) -> str:
+    """Return the key of a target's entry in the store; encoder and corpus by their fingerprints."""
     facts: Json = {
         "format": FORMAT,
-        "encoder": key,
-        "corpus": corpus.digest,
+        "encoder": encoder,
+        "corpus": corpus,
         "level": target.level,
         "sentences": "all" if target.side == "own" else "english",
         "precision": precision,
         "tokens": max_tokens,
     }
-
-    def build(directory: Path) -> dict[str, Json]:
-        return _encode_all(directory, load(), corpus, wanted, target, precision, max_tokens, settings)
-
-    entry = get_or_build(settings.home, "targets", fingerprint(facts), build)
-    row_of = np.full(len(corpus.sentences), -1, dtype=np.int64)
-    row_of[wanted] = np.arange(len(wanted))
-    return TargetTable(np.load(entry.path / "vectors.npy", mmap_mode="r"), row_of)
+    return fingerprint(facts)
 
 
 def _encode_all(

@@ -59,17 +59,7 @@ def measure_footprint(model: SentenceTransformer, path: Path | None) -> Footprin
             "The encoder does not say how wide its sentence embeddings are.",
             "Its last module needs a get_embedding_dimension method.",
         )
-    parts = _parts(model)
-    known: dict[str, int] = {}
-    if parts is not None:
-        embedding, encoder, layers = parts
-        known = {
-            "embedding_parameters": count(embedding),
-            "encoder_parameters": count(encoder),
-            "executed_parameters": sum(count(layer) for layer in layers),
-            "stored_layers": len(set(layers)),
-            "executed_layers": len(layers),
-        }
+    known = _known_parts(model)
     if path is not None:
         known["weight_bytes"] = directory_size(path, WEIGHT_SUFFIXES)
         known["directory_bytes"] = directory_size(path)
@@ -90,15 +80,26 @@ def directory_size(path: Path, suffixes: frozenset[str] | None = None) -> int:
     )
 
 
-def _parts(model: SentenceTransformer) -> tuple[nn.Module, nn.Module, list[nn.Module]] | None:
-    """Return the embedding layer, the encoder and its layers as they run; nothing for other architectures."""
+def _known_parts(model: SentenceTransformer) -> dict[str, int]:
+    """Return what is known of the embedding layer and of the layers; nothing for other architectures."""
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from torch.nn import ModuleList
+
+    first = next(iter(model.children()), None)
+    if isinstance(first, StaticEmbedding):  # a table and nothing else
+        none = dict.fromkeys(("encoder_parameters", "executed_parameters", "stored_layers", "executed_layers"), 0)
+        return {"embedding_parameters": count(first), **none}
     try:
         transformer = transformer_of(model)
     except XlbenchError:
-        return None
-    from torch.nn import ModuleList
-
+        return {}
     # Iterated, not children(): `layer` may hold the same module several times, as a recurrent student does.
     layers = transformer.get_submodule("encoder.layer")
     assert isinstance(layers, ModuleList)
-    return transformer.get_submodule("embeddings"), transformer.get_submodule("encoder"), list(layers)
+    return {
+        "embedding_parameters": count(transformer.get_submodule("embeddings")),
+        "encoder_parameters": count(transformer.get_submodule("encoder")),
+        "executed_parameters": sum(count(layer) for layer in layers),
+        "stored_layers": len(set(layers)),
+        "executed_layers": len(list(layers)),
+    }

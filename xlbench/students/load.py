@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from sentence_transformers import SentenceTransformer
 
+PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+
 
 def save_student(model: SentenceTransformer, path: Path) -> None:
     """Write the model, its tokenizer and its pipeline to a directory; weights as safetensors.
@@ -19,11 +21,20 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
     Args:
         model: A student or any other SentenceTransformer.
         path: A directory that is made; inside a store entry, which is renamed into place when whole.
+
+    Raises:
+        XlbenchError: A module of it writes its weights as a pickle.
     """
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
+    pickled = [file for file in sorted(path.rglob("*")) if file.suffix in PICKLES]
+    if pickled:
+        raise XlbenchError(
+            f"A module of the encoder writes '{pickled[0].name}', a pickle, which may run code when loaded.",
+            "Its save method must write safetensors.",
+        )
 
 
 def load_student(path: Path) -> SentenceTransformer:

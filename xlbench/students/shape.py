@@ -1,7 +1,8 @@
 """The shape of an encoder and the parameters it has, counted without making it.
 
 The counts are the published ones: every stored tensor of the checkpoint, the pooler (which mean pooling never
-reads) included.
+reads) included. A plan's stages are checked on shapes before anything runs, and what a stage made is compared
+with the shape that its edits declared.
 """
 
 from __future__ import annotations
@@ -16,26 +17,44 @@ from xlbench.fingerprint import Frozen
 if TYPE_CHECKING:
     from xlbench.experiment import StudentSpec
 
-Architecture = Literal["bert", "xlm-roberta"]
+Architecture = Literal["bert", "xlm-roberta", "static", "other"]
+TRANSFORMERS = ("bert", "xlm-roberta")  # what xlbench can cut and train
 
 
 class Shape(Frozen):
-    """What decides the size and cost of an encoder."""
+    """What decides the size and cost of an encoder.
+
+    A ``static`` encoder is a table of vocabulary x hidden and nothing else; of an ``other`` one only its width
+    and its parameters (all of them in ``head``) are known.
+    """
 
     architecture: Architecture
-    vocabulary: int = Field(ge=1)
+    vocabulary: int = Field(ge=0, description="Rows of the word table; of an 'other' encoder, tokens if known.")
     hidden: int = Field(ge=1)
-    intermediate: int = Field(ge=1)
-    positions: int = Field(ge=1)
-    types: int = Field(ge=1)
-    layers: int = Field(ge=1, description="Stored layers K.")
+    intermediate: int = Field(default=0, ge=0)
+    positions: int = Field(default=0, ge=0)
+    types: int = Field(default=0, ge=0)
+    layers: int = Field(default=0, ge=0, description="Stored layers K.")
     repeats: int = Field(default=1, ge=1, description="Times R that they run.")
     bottleneck: int | None = Field(default=None, ge=1)
     pooler: bool = True
+    dimension: int | None = Field(default=None, ge=1, description="Width of its vectors, where it is not hidden.")
+    head: int = Field(default=0, ge=0, description="Parameters of what follows the encoder, e.g. a dense map.")
+    trimmed: bool = Field(
+        default=False,
+        description="The corpus decides how many of the vocabulary's rows stay: sizes are the largest possible.",
+    )
+
+    @property
+    def width(self) -> int:
+        """How wide its vectors are."""
+        return self.dimension or self.hidden
 
     @property
     def embedding_parameters(self) -> int:
-        """Word table (V x H, or V x B and B x H), positions, types, LayerNorm."""
+        """Word table (V x H, or V x B and B x H), positions, types, LayerNorm; of a static encoder its table."""
+        if self.architecture not in TRANSFORMERS:
+            return self.vocabulary * self.hidden if self.architecture == "static" else 0
         width = self.bottleneck
         words = self.vocabulary * self.hidden
         if width is not None:
@@ -52,13 +71,73 @@ class Shape(Frozen):
     @property
     def parameters(self) -> int:
         """All stored parameters, the pooler included where there is one."""
-        pooler = self.hidden * self.hidden + self.hidden if self.pooler else 0
-        return self.embedding_parameters + self.encoder_parameters + pooler
+        pooler = self.hidden * self.hidden + self.hidden if self.pooler and self.architecture in TRANSFORMERS else 0
+        return self.embedding_parameters + self.encoder_parameters + pooler + self.head
 
     @property
     def executed_layers(self) -> int:
         """Layers that a sentence passes through: K * R."""
         return self.layers * self.repeats
+
+    def require_transformer(self, what: str) -> None:
+        """Refuse what can only be done to a BERT or an XLM-R.
+
+        Args:
+            what: Ends 'only BERT and XLM-R encoders can be'.
+
+        Raises:
+            XlbenchError: The encoder is another one.
+        """
+        if self.architecture not in TRANSFORMERS:
+            raise XlbenchError(
+                f"Only BERT and XLM-R encoders can be {what}, and this one is no such encoder.",
+                "It can teach as it is (-o centre=false), but nothing can be cut from it.",
+            )
+
+    def admits(self, made: Shape) -> bool:
+        """Return whether an encoder of shape ``made`` is what this shape declares.
+
+        Equal, but where the corpus decides the vocabulary: there it may be any smaller one.
+        """
+        vocabulary = made.vocabulary if self.trimmed and made.vocabulary <= self.vocabulary else self.vocabulary
+        return self.model_copy(update={"vocabulary": vocabulary, "trimmed": made.trimmed}) == made
+
+    def with_trimmed_vocabulary(self) -> Shape:
+        """Return the shape with a vocabulary that the corpus decides, this one's at most.
+
+        Raises:
+            XlbenchError: The encoder has no word table.
+        """
+        self.require_transformer("trimmed")
+        return self.model_copy(update={"trimmed": True})
+
+    def as_static(self, width: int | None = None) -> Shape:
+        """Return the shape of a static encoder with a vector of ``width`` for each token.
+
+        Args:
+            width: None for the width of this encoder's vectors.
+
+        Raises:
+            XlbenchError: It has no tokens or is static already, or the vectors would be wider than its own.
+        """
+        if self.architecture == "static" or not self.vocabulary:
+            raise XlbenchError(
+                "Token vectors cannot be taken from an encoder that is static or has no tokenizer.",
+                "Start from a transformer.",
+            )
+        if width is not None and width > self.width:
+            raise XlbenchError(
+                f"Token vectors of width {width} cannot come from an encoder whose vectors have width {self.width}.",
+                f"Choose a width of at most {self.width}.",
+            )
+        return Shape(
+            architecture="static",
+            vocabulary=self.vocabulary,
+            hidden=width or self.width,
+            pooler=False,
+            # A table may have rows that no token of its tokenizer needs; they are left out.
+            trimmed=True,
+        )
 
     def with_bottleneck(self, width: int) -> Shape:
         """Return the shape with a bottleneck of ``width`` under the word table.
@@ -66,6 +145,7 @@ class Shape(Frozen):
         Raises:
             XlbenchError: The bottleneck is not narrower than the encoder, or there is one already.
         """
+        self.require_transformer("given a bottleneck")
         if self.bottleneck is not None:
             raise XlbenchError(
                 f"The word table has a bottleneck of {self.bottleneck} already; a second one of {width} cannot be cut.",
@@ -84,6 +164,7 @@ class Shape(Frozen):
         Raises:
             XlbenchError: There are not that many layers.
         """
+        self.require_transformer("cut to fewer layers")
         if self.repeats > 1:
             raise XlbenchError("The layers are looped already.", "Start from an encoder whose layers run once.")
         if layers > self.layers:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch.nn import LayerNorm
 from transformers import BertModel, XLMRobertaModel
 
@@ -64,6 +65,33 @@ def shape_of(model: BertModel | XLMRobertaModel) -> Shape:
         repeats=getattr(config, "repeats", 1),
         bottleneck=getattr(config, "bottleneck", None),
         pooler=model.pooler is not None,
+    )
+
+
+def shape_in(model: SentenceTransformer, width: int) -> Shape:
+    """Return the shape of a whole SentenceTransformer: its encoder's, and what follows it.
+
+    Args:
+        model: Any; of one that is neither BERT, XLM-R nor static only the size as a whole is known.
+        width: How wide its vectors are.
+    """
+    first, *rest = model.children()
+    inner = getattr(first, "auto_model", None)
+    if isinstance(inner, BertModel | XLMRobertaModel):
+        shape = shape_of(inner)
+    elif isinstance(first, StaticEmbedding):
+        rows, columns = first.embedding.weight.shape
+        shape = Shape(architecture="static", vocabulary=rows, hidden=columns, pooler=False)
+    else:
+        # Read from the tokenizer, as there is no table that is known to be the word table.
+        tokens = getattr(getattr(first, "tokenizer", None), "vocab_size", 0)
+        shape = Shape(architecture="other", vocabulary=tokens, hidden=width, pooler=False)
+        rest = [model]
+    return shape.model_copy(
+        update={
+            "head": sum(parameter.numel() for part in rest for parameter in part.parameters()),
+            "dimension": width if width != shape.hidden else None,
+        }
     )
 
 

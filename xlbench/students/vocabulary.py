@@ -25,7 +25,8 @@ def word_table(model: BertModel | XLMRobertaModel) -> nn.Embedding:
     return table
 
 
-def _set_table(model: BertModel | XLMRobertaModel, table: nn.Embedding) -> None:
+def set_word_table(model: BertModel | XLMRobertaModel, table: nn.Embedding) -> None:
+    """Exchange the table that token ids index; its width stays."""
     words = model.embeddings.word_embeddings
     if isinstance(words, BottleneckEmbedding):
         words.table = table
@@ -48,7 +49,7 @@ def shrink_table(model: BertModel | XLMRobertaModel, used: np.ndarray) -> torch.
     small = nn.Embedding(len(used), old.embedding_dim, padding_idx=old.padding_idx)
     with torch.no_grad():
         small.weight.copy_(old.weight[rows])
-    _set_table(model, small)
+    set_word_table(model, small)
     return old.weight.detach()
 
 
@@ -59,4 +60,4 @@ def restore_table(model: BertModel | XLMRobertaModel, full: torch.Tensor, used: 
     with torch.no_grad():
         table.weight.copy_(full)
         table.weight[torch.as_tensor(used, dtype=torch.long)] = small.weight.detach().cpu()
-    _set_table(model, table)
+    set_word_table(model, table)
