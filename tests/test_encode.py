@@ -9,16 +9,16 @@ import torch
 from fixtures_encoders import DIMENSION, WORDS, toy_encoder
 
 from xlbench.encoders import encode as encode_module
-from xlbench.encoders import runtime
 from xlbench.encoders.anatomy import mean_pool, transformer_of
 from xlbench.encoders.encode import batches, dimension, encode, pad
 from xlbench.errors import XlbenchError
-from xlbench.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sentence_transformers import SentenceTransformer
+
+    from xlbench.experiment import Precision
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,14 @@ def test_equals_sentence_transformers_in_float32(model: SentenceTransformer, mon
     np.testing.assert_allclose(vectors, model.encode(texts), atol=1e-6)
 
 
-def test_bfloat16_stays_near_float32(model: SentenceTransformer) -> None:
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_two_bytes_stay_near_float32(model: SentenceTransformer, precision: Precision) -> None:
     texts = sentences(50)
-    rough = encode(model, texts, precision="bfloat16")
+    rough = encode(model, texts, precision=precision)
     assert rough.dtype == np.float32
     exact = encode(model, texts)
     cosines = (rough * exact).sum(1)
-    assert not np.array_equal(rough, exact)  # it did compute in bfloat16
+    assert not np.array_equal(rough, exact)  # it did compute in it
     assert cosines.min() > 1 - 1e-3
 
 
@@ -185,38 +186,3 @@ def test_mean_pool_ignores_padding() -> None:
     # (1 + 3) / 2, (2 + 6) / 2; nothing kept gives zeros.
     assert mean_pool(hidden.to(torch.bfloat16), mask).tolist() == [[2.0, 4.0], [0.0, 0.0]]
     assert mean_pool(hidden.to(torch.bfloat16), mask).dtype == torch.float32
-
-
-def test_devices(tmp_path: Path) -> None:
-    assert runtime.choose_device(Settings(home=tmp_path, device="cpu")) == "cpu"
-    with pytest.raises(XlbenchError, match="The device 'nonsense' cannot be used"):
-        runtime.choose_device(Settings(home=tmp_path, device="nonsense"))
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "precision"),
-    [
-        ({"avx512_bf16": True}, "bfloat16"),
-        ({"amx_bf16": True, "avx512_bf16": False}, "bfloat16"),
-        ({"avx512_bf16": False, "avx512_f": True}, "float32"),
-        ({}, "float32"),
-    ],
-)
-def test_precision_follows_the_instruction_set(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: str
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert runtime.choose_precision("cpu") == precision
-    assert "bfloat16" in runtime.explain_precision("cpu").reason
-    assert runtime.choose_precision("mps") == "float32"
-
-
-def test_threads(tmp_path: Path) -> None:
-    before = torch.get_num_threads()
-    try:
-        runtime.apply_threads(Settings(home=tmp_path, threads=before + 1))
-        assert torch.get_num_threads() == before + 1
-        runtime.apply_threads(Settings(home=tmp_path))
-        assert torch.get_num_threads() == before + 1
-    finally:
-        torch.set_num_threads(before)

@@ -9,6 +9,7 @@ from xlbench.corpora.files import open_parquet, open_tsv
 from xlbench.corpora.hub import open_hub
 from xlbench.corpora.starter import open_starter
 from xlbench.distill.edits import Bottleneck, Centre, Loop
+from xlbench.distill.live import Layer, LayerStates, LiveObjective, MatchHidden, MatchRelations
 from xlbench.distill.objectives import MatchSimilarities, Objective, PairVectors, PullToTarget, Target
 from xlbench.distill.plan import Edit, Plan, Stage, Training
 from xlbench.distill.recipes import (
@@ -21,6 +22,7 @@ from xlbench.distill.recipes import (
     english,
     loop_edit,
     recurrent,
+    relations,
     similarities,
     teacher_names,
     training,
@@ -52,7 +54,12 @@ __all__ = [
     "EncoderSource",
     "Experiment",
     "Frozen",
+    "Layer",
+    "LayerStates",
+    "LiveObjective",
     "Loop",
+    "MatchHidden",
+    "MatchRelations",
     "MatchSimilarities",
     "Method",
     "Objective",
@@ -86,6 +93,7 @@ __all__ = [
     "open_starter",
     "open_tsv",
     "recurrent",
+    "relations",
     "similarities",
     "starter_encoders",
     "stock_encoder",

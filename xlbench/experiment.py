@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, field_validator
 from xlbench.fingerprint import Frozen, Json, fingerprint
 
 Family = Literal["sts", "bitext"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ class Settings(Frozen):
     data_root: Path | None = Field(default=None, description="Local copies of hub datasets and models.")
     offline: bool = Field(default=False, description="Never ask the hub, whatever the name.")
     device: str | None = Field(default=None, description="torch device; None chooses by what is there.")
+    compile_training: bool | None = Field(default=None, description="None chooses by what is there.")
     threads: int | None = Field(default=None, ge=1, description="Threads for torch; None leaves its default.")
     quiet: bool = Field(default=False, description="No progress bars.")
     speed_rounds: int = Field(
@@ -42,6 +43,7 @@ def read_settings(
     *,
     offline: bool = False,
     device: str | None = None,
+    compile_training: bool | None = None,
     threads: int | None = None,
     quiet: bool = False,
 ) -> Settings:
@@ -66,6 +68,7 @@ def read_settings(
         data_root=data_root.expanduser().absolute() if data_root else None,
         offline=offline,
         device=device,
+        compile_training=compile_training,
         threads=threads,
         quiet=quiet,
     )

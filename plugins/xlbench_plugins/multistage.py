@@ -33,6 +33,11 @@ class MultistageOptions(AlignOptions):
 
     bottleneck_share: float = Field(default=0.1, ge=0, le=1, description="Of the student's pairs, for stage 2.")
     recurrent_share: float = Field(default=0.4, ge=0, le=1, description="Of the student's pairs, for stage 3.")
+    recurrent_hidden: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight in stage 3 of the last hidden states' mean squared difference, token by token.",
+    )
     matrix_weight: float = Field(default=10.0, ge=0, description="Weight of the similarity-matrix term.")
     teacher_share: float = Field(
         default=0.35, gt=0, lt=1, description="What further teachers count for in the similarity matrix."
@@ -50,7 +55,16 @@ def plan(experiment: Experiment, options: Options) -> Plan:
     # Where no stage 2 is wanted, the bottleneck is cut where the layers are.
     edits = () if fitted else word_edits(experiment, options)
     edits += (loop_edit(experiment, options),)
-    fitted.append(recurrent(experiment, options, start, "aligned", options.recurrent_share * pairs, edits=edits))
+    looped = recurrent(
+        experiment,
+        options,
+        start,
+        "aligned",
+        options.recurrent_share * pairs,
+        edits=edits,
+        hidden_weight=options.recurrent_hidden,
+    )
+    fitted.append(looped)
     left = pairs - sum(stage.training.pairs for stage in fitted if stage.training)
     last = contrastive(
         experiment,

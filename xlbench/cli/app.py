@@ -66,7 +66,8 @@ class LazyGroup(click.Group):
     "--data-root", type=click.Path(path_type=Path), help="Local copies of hub data and models [XLBENCH_DATA]."
 )
 @click.option("--offline", is_flag=True, help="Never ask the hub [HF_HUB_OFFLINE].")
-@click.option("--device", help="torch device; chosen by what is there if not given.")
+@click.option("--device", help="cpu, cuda or mps; chosen by what is there if not given.")
+@click.option("--compile/--no-compile", "compiled", default=None, help="Compile training; chosen likewise.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads for torch.")
 @click.option("--plugin", "plugin_files", type=click.Path(path_type=Path), multiple=True, help="A plugin as one file.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bars and no notes.")
@@ -77,6 +78,7 @@ def app(
     data_root: Path | None,
     offline: bool,
     device: str | None,
+    compiled: bool | None,
     threads: int | None,
     plugin_files: tuple[Path, ...],
     quiet: bool,
@@ -84,7 +86,9 @@ def app(
     """Make cross-lingual sentence encoders small without making them worse, and prove it."""
     from xlbench.settings import read_settings
 
-    settings = read_settings(home, data_root, offline=offline, device=device, threads=threads, quiet=quiet)
+    settings = read_settings(
+        home, data_root, offline=offline, device=device, compile_training=compiled, threads=threads, quiet=quiet
+    )
     context.obj = (settings, plugin_files)
 
 

@@ -11,6 +11,8 @@ from xlbench.errors import XlbenchError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")  # spelt out here: help must not wait for pydantic
+
 
 def parse_assignments(values: tuple[str, ...]) -> dict[str, str]:
     """Turn ``key=value`` into a mapping; pydantic makes numbers and truth values of the strings.
@@ -42,6 +44,19 @@ def parse_seeds(text: str) -> list[int]:
 def json_option(function: Callable[..., None]) -> Callable[..., None]:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="For a program to read.")(function)
+
+
+def precision_option(function: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--precision``, which torch calls dtype."""
+    return click.option(
+        "--precision",
+        "--dtype",
+        "precision",
+        type=click.Choice(PRECISIONS),
+        default="auto",
+        show_default=True,
+        help="What encoders compute in; auto: what the device is good at.",
+    )(function)
 
 
 def print_json(value: object) -> None:

@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from xlbench.cli.app import registry_of, settings_of
-from xlbench.cli.options import json_option, parse_assignments, parse_seeds, print_json
+from xlbench.cli.options import json_option, parse_assignments, parse_seeds, precision_option, print_json
 from xlbench.errors import XlbenchError
 
 
@@ -27,7 +27,7 @@ from xlbench.errors import XlbenchError
 @click.option("--assistant-pairs", type=click.IntRange(min=0), help="Overrides the budget's.")
 @click.option("--student-pairs", type=click.IntRange(min=1), help="Overrides the budget's.")
 @click.option("--seeds", metavar="0,1,2", help="Of everything random: the student is trained once with each [0].")
-@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), help="What is computed in [auto].")
+@precision_option
 @click.option(
     "-o",
     "options",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from xlbench.cli.app import registry_of, settings_of
-from xlbench.cli.options import json_option, print_json
+from xlbench.cli.options import json_option, precision_option, print_json
+
+if TYPE_CHECKING:
+    from xlbench.experiment import Precision
 
 
 @click.command("score")
 @click.argument("model")
 @click.option("--suite", default="starter", show_default=True, help="What is scored.")
-@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
+@precision_option
 @click.option("--items", type=click.Path(path_type=Path), help="Also write item-level scores to this Parquet file.")
 @json_option
 @click.pass_context
@@ -22,7 +25,7 @@ def command(
     context: click.Context,
     model: str,
     suite: str,
-    precision: Literal["auto", "float32", "bfloat16"],
+    precision: Precision | Literal["auto"],
     items: Path | None,
     as_json: bool,
 ) -> None:

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
+from xlbench.distill.live import LiveObjective
 from xlbench.distill.objectives import Level, Objective, PullToTarget
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen, Json, fingerprint, meaning
+from xlbench.students.shape import TRANSFORMERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sentence_transformers import SentenceTransformer
 
+    from xlbench.distill.live import Layer
     from xlbench.distill.workshop import Workshop
     from xlbench.students.shape import Shape
 
@@ -73,14 +76,19 @@ class Training(Frozen):
     @classmethod
     def _are_objectives(cls, objectives: tuple[BaseModel, ...]) -> tuple[BaseModel, ...]:
         for objective in objectives:
-            if not isinstance(objective, Objective):
-                raise ValueError(f"{type(objective).__name__} has no targets() and loss()")
+            if isinstance(objective, Objective) == isinstance(objective, LiveObjective):
+                raise ValueError(f"{type(objective).__name__} has no loss() with either targets() or layers()")
         return objectives
 
     @property
     def terms(self) -> tuple[Objective, ...]:
-        """The objectives, as such."""
+        """The objectives on vectors of sentences, as such."""
         return tuple(objective for objective in self.objectives if isinstance(objective, Objective))
+
+    @property
+    def live_terms(self) -> tuple[LiveObjective, ...]:
+        """The objectives on the states of every token, as such."""
+        return tuple(objective for objective in self.objectives if isinstance(objective, LiveObjective))
 
     @property
     def steps(self) -> int:
@@ -105,9 +113,12 @@ class Stage:
     training: Training | None = None
 
     def sources(self) -> tuple[str, ...]:
-        """Return everything that it reads, each once: its start, its edits' sources, its targets'."""
-        targets = [target.source for term in self.training.terms for target in term.targets()] if self.training else []
-        read = [self.start, *(source for edit in self.edits for source in edit.sources()), *targets]
+        """Return everything that it reads, each once: its start, its edits' sources, its targets', its layers'."""
+        read = [self.start, *(source for edit in self.edits for source in edit.sources())]
+        if self.training is not None:
+            read += [target.source for term in self.training.terms for target in term.targets()]
+            layers = (layer for term in self.training.live_terms for layer in term.layers())
+            read += [layer.source for layer in layers if layer.source is not None]
         return tuple(dict.fromkeys(read))
 
     def describe(self) -> dict[str, Json]:
@@ -174,12 +185,7 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
     for stage in plan.stages:
         if stage.name in wide:
             raise XlbenchError(f"Two sources of the plan are called '{stage.name}'.", "Rename one of the stages.")
-        for source in stage.sources():
-            if source not in wide:
-                raise XlbenchError(
-                    f"Stage '{stage.name}' reads '{source}', which no earlier stage makes.",
-                    f"It can read: {', '.join(wide)}.",
-                )
+        _check_sources(stage, wide)
         if stage.start not in known:
             raise XlbenchError(
                 f"Stage '{stage.name}' starts from '{stage.start}', which is no BERT or XLM-R encoder.",
@@ -203,6 +209,15 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
     return known
 
 
+def _check_sources(stage: Stage, known: Collection[str]) -> None:
+    for source in stage.sources():
+        if source not in known:
+            raise XlbenchError(
+                f"Stage '{stage.name}' reads '{source}', which no earlier stage makes.",
+                f"It can read: {', '.join(known)}.",
+            )
+
+
 def _check_training(stage: Stage, shape: Shape, known: Mapping[str, Shape], wide: Mapping[str, int]) -> None:
     if stage.training is None:
         return
@@ -224,6 +239,36 @@ def _check_training(stage: Stage, shape: Shape, known: Mapping[str, Shape], wide
                 f"Stage '{stage.name}' pulls vectors of width {width} to '{source}', whose width is {theirs}.",
                 "Choose a teacher as wide as the assistant (--teacher assistant always is).",
             )
+    try:
+        _check_live(stage.training, shape, known)
+    except XlbenchError as error:
+        raise XlbenchError(f"Stage '{stage.name}': {error.problem}", error.remedy) from None
+
+
+def _check_live(training: Training, shape: Shape, known: Mapping[str, Shape]) -> None:
+    for term in training.live_terms:
+        shapes: dict[Layer, Shape] = {}
+        for layer in term.layers():
+            name = "the student" if layer.source is None else f"'{layer.source}'"
+            theirs = shape if layer.source is None else known.get(layer.source)
+            if theirs is None or theirs.architecture not in TRANSFORMERS:
+                raise XlbenchError(f"{name} is no BERT or XLM-R, so its layers cannot be read.", "Leave that term out.")
+            if training.level == "embeddings":
+                raise XlbenchError("It trains without encoder layers, so none can be read.", "Leave that term out.")
+            if not 1 <= abs(layer.number) <= theirs.executed_layers:
+                raise XlbenchError(
+                    f"Layer {layer.number} of {name} cannot be read, it runs {theirs.executed_layers}.",
+                    "Layers count from 1 at the bottom, or from -1 at the top.",
+                )
+            # A trimmed vocabulary cuts the corpus's sentences as the whole one does.
+            if theirs.vocabulary != shape.vocabulary and not (theirs.trimmed or shape.trimmed):
+                raise XlbenchError(
+                    f"{name} has a vocabulary of {theirs.vocabulary:,}, the student one of {shape.vocabulary:,}:"
+                    " they cannot be compared token by token.",
+                    "Choose a source with the student's tokenizer, e.g. the assistant.",
+                )
+            shapes[layer] = theirs
+        term.check(shapes)
 
 
 def stage_keys(plan: Plan, given: Mapping[str, str], data: str, precision: str) -> dict[str, str]:
@@ -234,9 +279,13 @@ def stage_keys(plan: Plan, given: Mapping[str, str], data: str, precision: str) 
         given: Fingerprints of the encoders that are there from the start.
         data: Digest of the prepared corpus.
         precision: What the stages compute in.
+
+    Raises:
+        XlbenchError: A stage reads what neither is given nor comes before it.
     """
     keys = dict(given)
     for stage in plan.stages:
+        _check_sources(stage, keys)
         facts: Json = {
             "engine": ENGINE_VERSION,
             "stage": stage.describe(),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xlbench.distill.edits import Bottleneck, Centre, Loop
+from xlbench.distill.live import LiveObjective, MatchHidden, MatchRelations
 from xlbench.distill.objectives import MatchSimilarities, Objective, PullToTarget, Target
 from xlbench.distill.plan import Edit, Stage, Trainable, Training
 from xlbench.distill.trim import TrimVocabulary
@@ -84,7 +85,7 @@ def similarities(teachers: list[str], weight: float, share: float) -> MatchSimil
 def training(
     experiment: Experiment,
     options: StageOptions,
-    objectives: tuple[Objective, ...],
+    objectives: tuple[Objective | LiveObjective, ...],
     pairs: float,
     *,
     level: Literal["sentence", "embeddings"] = "sentence",
@@ -171,11 +172,32 @@ def recurrent(
     pairs: float,
     *,
     edits: tuple[Edit, ...],
+    hidden_weight: float = 0.0,
 ) -> Stage:
-    """Stage 3: keep and loop layers; pull each side to the assistant's own vector of it."""
-    own = Target(source=assistant, side="own")
-    fitted = training(experiment, options, (PullToTarget(target=own),), pairs)
-    return Stage("recurrent", start, edits, fitted)
+    """Stage 3: keep and loop layers; pull each side to the assistant's own vector of it.
+
+    With a ``hidden_weight`` the last hidden states are matched too, token by token, the assistant run beside.
+    """
+    objectives: tuple[Objective | LiveObjective, ...] = (PullToTarget(target=Target(source=assistant, side="own")),)
+    if hidden_weight > 0:
+        objectives += (MatchHidden(source=assistant, weight=hidden_weight),)
+    return Stage("recurrent", start, edits, training(experiment, options, objectives, pairs))
+
+
+def relations(
+    experiment: Experiment,
+    options: StageOptions,
+    start: str,
+    source: str,
+    pairs: float,
+    *,
+    edits: tuple[Edit, ...],
+    layer: int = -1,
+    heads: int | None = None,
+) -> Stage:
+    """Relation distillation: the last layer that the student runs against a layer of ``source``, run beside it."""
+    taught = MatchRelations(source=source, layer=layer, heads=heads)
+    return Stage("relations", start, edits, training(experiment, options, (taught,), pairs))
 
 
 def contrastive(

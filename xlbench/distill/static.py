@@ -81,7 +81,7 @@ class TokenVectors(Frozen):
         import torch
 
         from xlbench.encoders.encode import dimension
-        from xlbench.encoders.runtime import choose_device
+        from xlbench.encoders.runtime import choose_device, computing_in
         from xlbench.progress import progress
 
         model.to(choose_device(workshop.settings)).eval()
@@ -93,7 +93,7 @@ class TokenVectors(Frozen):
             for low in range(0, size, BATCH):
                 high = min(low + BATCH, size)
                 ids = torch.tensor([[*before, token, *after] for token in range(low, high)], device=model.device)
-                with torch.autocast(model.device.type, torch.bfloat16, enabled=workshop.precision == "bfloat16"):
+                with computing_in(workshop.precision, model.device):
                     vectors[low:high] = self._pass(model, ids).float().cpu().numpy()
                 advance(high - low)
         return vectors

@@ -8,6 +8,8 @@ whose additions (columns of text, tokenising collators, losses that own the mode
 from __future__ import annotations
 
 import math
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,11 +20,13 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part, pair_lengths
+from xlbench.distill.capture import LiveTerms, live_terms
 from xlbench.distill.health import Look, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors
 from xlbench.encoders.anatomy import embedding_output, mean_pool, quick_attention, transformer_of
 from xlbench.encoders.loading import quiet_transformers
-from xlbench.encoders.runtime import choose_device
+from xlbench.encoders.products import training_products
+from xlbench.encoders.runtime import COMPILER, choose_device, explain_compile, half_dtype
 from xlbench.progress import Advance, progress
 from xlbench.store import write_atomically
 from xlbench.students.surgery import stock_encoder
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sentence_transformers import SentenceTransformer
-    from transformers import TrainerControl, TrainerState
+    from transformers import PreTrainedModel, TrainerControl, TrainerState
 
     from xlbench.distill.objectives import Target
     from xlbench.distill.plan import Stage, Training
@@ -42,7 +46,7 @@ if TYPE_CHECKING:
 COMPLETE = "complete"  # a checkpoint without this file was being written when the process died
 BEFORE = "before.json"  # the look before training, which a resumed run can no longer take
 DEV_BATCH = 64
-PART_TOKENS = 1024  # on a CPU: activations of a layer stay in its cache
+PART_TOKENS = 2048  # on a CPU: of 512 to 4096 the fastest, by a few per cent
 
 
 class Student(nn.Module):
@@ -108,6 +112,7 @@ class StageTrainer(Trainer):
         collator: Collator,
         dev: Collator,
         dev_languages: np.ndarray,
+        live: LiveTerms,
     ) -> None:
         super().__init__(
             model=student,
@@ -120,6 +125,7 @@ class StageTrainer(Trainer):
         self.collator = collator
         self.dev = dev
         self.dev_languages = dev_languages
+        self.live = live
         self.before: Look | None = None
         self.remove_callback(PrinterCallback)
 
@@ -141,35 +147,38 @@ class StageTrainer(Trainer):
         """Return the sum of the stage's objectives over a batch."""
         batch = cast("Batch", inputs)  # the Trainer knows of dictionaries only
         vectors = model(batch["parts"], batch["places"]).float()
-        loss = self.total_loss(_halves(vectors), [_halves(target) for target in batch["targets"]])
+        live = self.live.losses(batch["parts"])
+        loss = self.total_loss(_halves(vectors), [_halves(target) for target in batch["targets"]], live)
         if not torch.isfinite(loss):
             look = Look(step=self.state.global_step, loss=math.nan, accuracy=0, spread=0)
             check_health(self.stage.name, look, look, 0)
         return loss
 
-    def total_loss(self, student: PairVectors, wanted: list[PairVectors]) -> torch.Tensor:
-        """Return the sum of the stage's terms."""
+    def total_loss(self, student: PairVectors, wanted: list[PairVectors], live: list[torch.Tensor]) -> torch.Tensor:
+        """Return the sum of the stage's terms: those on vectors, and the values of those on the states of tokens."""
         training = self.stage.training
         assert training is not None
         targets = dict(zip(self.collator.targets, wanted, strict=True))
-        return torch.stack([term.loss(student, targets) for term in training.terms]).sum()
+        return torch.stack([*(term.loss(student, targets) for term in training.terms), *live]).sum()
 
     @torch.inference_mode()
-    def look(self) -> tuple[Look, float]:
-        """Encode the dev pairs and return how it goes, and the spread of the first target's vectors."""
+    def look(self) -> tuple[Look, float | None]:
+        """Encode the dev pairs and return how it goes, and the spread of the first target's vectors, if any."""
         model = self.model
         assert model is not None
         model.eval()
-        got, wanted = [], []
+        got, wanted, live = [], [], []
         count = len(self.dev.pairs)
         for start in range(0, count, DEV_BATCH):
             batch = cast("Batch", self._prepare_inputs(dict(self.dev(range(start, min(start + DEV_BATCH, count))))))
             with self.compute_loss_context_manager():
                 vectors = model(batch["parts"], batch["places"])
+            live.append([value.cpu() for value in self.live.losses(batch["parts"])])
             got.append(_halves(vectors.float().cpu()))
             wanted.append([_halves(target.cpu()) for target in batch["targets"]])
         model.train()
-        losses = [float(self.total_loss(*both)) * len(both[0].english) for both in zip(got, wanted, strict=True)]
+        batches = zip(got, wanted, live, strict=True)
+        losses = [float(self.total_loss(*batch)) * len(batch[0].english) for batch in batches]
         english = torch.cat([half.english for half in got])
         other = torch.cat([half.other for half in got])
         look = Look(
@@ -178,13 +187,15 @@ class StageTrainer(Trainer):
             accuracy=bitext_accuracy(english, other, self.dev_languages),
             spread=mean_cosine(english),
         )
-        return look, mean_cosine(torch.cat([targets[0].english for targets in wanted]))
+        first = [targets[0].english for targets in wanted if targets]
+        return look, mean_cosine(torch.cat(first)) if first else None
 
     def evaluate(self, *_args: object, **_kwargs: object) -> dict[str, float]:
         """Look at the dev pairs; called by the Trainer at every evaluation step."""
         look, target_spread = self.look()
         assert self.before is not None
-        check_health(self.stage.name, look, self.before, target_spread)
+        # With relations alone there are no vectors to compare with but those that it began with.
+        check_health(self.stage.name, look, self.before, self.before.spread if target_spread is None else target_spread)
         metrics = {f"eval_{name}": value for name, value in look.model_dump(exclude={"step"}).items()}
         metrics["eval_choice"] = look.choice
         self.log(dict(metrics))
@@ -227,7 +238,7 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
         What each look at the dev pairs found, the first before training.
 
     Raises:
-        XlbenchError: Training diverged or collapsed.
+        XlbenchError: Training diverged or collapsed, or a live source cuts sentences into other tokens.
     """
     training = stage.training
     assert training is not None
@@ -246,35 +257,31 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     full = shrink_table(transformer, used)
 
     device = choose_device(workshop.settings)
-    part_tokens = PART_TOKENS if device == "cpu" else None  # an accelerator wants large products
+    # An accelerator wants large products, and a compiled graph is of a fixed number of parts.
+    part_tokens = PART_TOKENS if device == "cpu" and not _compiled(training, workshop) else None
 
     def collator(pairs: np.ndarray) -> Collator:
         return Collator(pairs, tokens, position_of, padding, targets, part_tokens)
 
     dev_order = np.argsort(pair_lengths(corpus.dev_pairs, tokens), kind="stable")  # little padding in a look
     student = Student(model, training)
-    trainer = StageTrainer(
-        student=student,
-        arguments=_arguments(training, workshop, scratch),
-        stage=stage,
-        batches=LengthBuckets(pair_lengths(corpus.pairs, tokens), training.batch_size, training.steps, training.seed),
-        collator=collator(corpus.pairs),
-        dev=collator(corpus.dev_pairs[dev_order]),
-        dev_languages=corpus.dev_languages[dev_order],
-    )
-    resume = _last_complete(scratch)
-    if resume is None:
-        trainer.before, _ = trainer.look()
-        write_atomically(scratch / BEFORE, trainer.before.model_dump_json())
-    else:
-        trainer.before = Look.model_validate_json((scratch / BEFORE).read_text("utf-8"))
-    done = int(resume.name.rpartition("-")[2]) if resume else 0
-    with progress(f"stage {stage.name}", training.steps, quiet=workshop.settings.quiet, done=done) as advance:
-        trainer.add_callback(_Watch(advance))
-        with quiet_transformers(), quick_attention(transformer, trainer.args.device):
-            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    with live_terms(stage, model, workshop, tokens, used, device) as live:
+        trainer = StageTrainer(
+            student=student,
+            arguments=_arguments(training, workshop, scratch),
+            stage=stage,
+            batches=LengthBuckets(
+                pair_lengths(corpus.pairs, tokens), training.batch_size, training.steps, training.seed
+            ),
+            collator=collator(corpus.pairs),
+            dev=collator(corpus.dev_pairs[dev_order]),
+            dev_languages=corpus.dev_languages[dev_order],
+            live=live,
+        )
+        _carry_out(trainer, transformer, workshop, scratch)
     restore_table(transformer, full, used)
     model.to("cpu").eval()
+    assert trainer.before is not None
     history = [
         {
             "step": row["step"],
@@ -288,6 +295,24 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     return [trainer.before.model_dump(), *history]
 
 
+def _carry_out(trainer: StageTrainer, transformer: PreTrainedModel, workshop: Workshop, scratch: Path) -> None:
+    """Train, from the last checkpoint if there is one."""
+    resume = _last_complete(scratch)
+    if resume is None:
+        trainer.before, _ = trainer.look()
+        write_atomically(scratch / BEFORE, trainer.before.model_dump_json())
+    else:
+        trainer.before = Look.model_validate_json((scratch / BEFORE).read_text("utf-8"))
+    done = int(resume.name.rpartition("-")[2]) if resume else 0
+    name, steps = trainer.stage.name, trainer.args.max_steps
+    with progress(f"stage {name}", steps, quiet=workshop.settings.quiet, done=done) as advance:
+        trainer.add_callback(_Watch(advance))
+        dtype = half_dtype(workshop.precision) or torch.float32
+        products = nullcontext() if trainer.args.torch_compile else training_products(transformer, dtype)
+        with quiet_transformers(), quick_attention(transformer, trainer.args.device), products:
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+
+
 def _last_complete(scratch: Path) -> Path | None:
     """Return the newest checkpoint that was written whole; a half-written one is passed over."""
     if not (scratch / BEFORE).is_file():
@@ -296,32 +321,48 @@ def _last_complete(scratch: Path) -> Path | None:
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
+def _compiled(training: Training, workshop: Workshop) -> bool:
+    if training.live_terms:  # their hooks keep what layers compute, which is no part of a graph
+        return False
+    return explain_compile(choose_device(workshop.settings), workshop.precision, workshop.settings).value
+
+
 def _arguments(training: Training, workshop: Workshop, scratch: Path) -> TrainingArguments:
     device = choose_device(workshop.settings)
     every = max(1, math.ceil(training.steps / training.evaluations))
-    return TrainingArguments(
-        output_dir=str(scratch),
-        max_steps=training.steps,
-        per_device_train_batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
-        weight_decay=training.weight_decay,
-        warmup_steps=round(training.warmup * training.steps),
-        lr_scheduler_type="linear",
-        max_grad_norm=training.clip,
-        optim="adamw_torch_fused",
-        bf16=workshop.precision == "bfloat16",
-        use_cpu=device == "cpu",
-        seed=training.seed,
-        eval_strategy="steps",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_choice",
-        greater_is_better=False,
-        logging_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=device != "cpu",
-    )
+    compiled = _compiled(training, workshop)
+    if compiled:  # Accelerate's only door: lengths differ from batch to batch, and one graph should serve them all
+        os.environ.setdefault("ACCELERATE_DYNAMO_USE_DYNAMIC", "true")
+    with quiet_transformers():  # it remarks on older hardware
+        arguments = TrainingArguments(
+            output_dir=str(scratch),
+            max_steps=training.steps,
+            per_device_train_batch_size=training.batch_size,
+            learning_rate=training.learning_rate,
+            weight_decay=training.weight_decay,
+            warmup_steps=round(training.warmup * training.steps),
+            lr_scheduler_type="linear",
+            max_grad_norm=training.clip,
+            optim="adamw_torch_fused",
+            bf16=workshop.precision == "bfloat16",
+            fp16=workshop.precision == "float16",  # with scaled gradients
+            torch_compile=compiled,
+            torch_compile_backend=COMPILER if compiled else None,  # a name alone would turn it on
+            use_cpu=device == "cpu",
+            seed=training.seed,
+            eval_strategy="steps",
+            eval_steps=every,
+            save_strategy="steps",
+            save_steps=every,
+            save_total_limit=2,
+            load_best_model_at_end=True,
+            metric_for_best_model="eval_choice",
+            greater_is_better=False,
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            dataloader_pin_memory=device != "cpu",
+        )
+    # Of several GPUs one: DataParallel, which the Trainer would take, cuts through a batch's parts.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments

@@ -30,7 +30,7 @@ def packed_products(transformer: nn.Module) -> Iterator[None]:
     try:
         if is_available():
             for module in transformer.modules():
-                if type(module) is nn.Linear and module.weight.device.type == "cpu" and "forward" not in vars(module):
+                if type(module) is nn.Linear and _can_be_packed(module.weight) and "forward" not in vars(module):
                     module.__dict__["forward"] = _packed(module)  # found before the class's own
                     packed.append(module)
         yield
@@ -43,6 +43,10 @@ def is_available() -> bool:
     """Return whether this torch has the operators, which are not part of its public interface."""
     wanted = ("_reorder_linear_weight", "_linear_pointwise")
     return bool(torch._C._has_mkldnn) and all(hasattr(torch.ops.mkldnn, name) for name in wanted)
+
+
+def _can_be_packed(weight: torch.Tensor) -> bool:
+    return weight.device.type == "cpu" and weight.dtype != torch.float16  # which few CPUs have instructions for
 
 
 def _packed(module: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -1,67 +1,123 @@
-"""Where and how encoders run on this machine: device, threads, precision."""
+"""Where and how encoders run on this machine: device, threads, precision, attention, compiling, memory.
+
+Everything is chosen by what is there, can be overridden, and is told with its reason by ``xlbench doctor``. Only the
+precision changes what an experiment means, so only the precision is part of it.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
-from typing import TYPE_CHECKING, NamedTuple
+import shutil
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
+    import torch
+
     from xlbench.experiment import Precision
     from xlbench.settings import Settings
 
+Attention: TypeAlias = Literal["eager", "sdpa"]
+T = TypeVar("T")
 
-class PrecisionChoice(NamedTuple):
-    """A precision and, for ``xlbench doctor``, why it was chosen."""
+DEVICES = ("cpu", "cuda", "mps")
+COMPILER = "inductor"  # torch.compile's backend
+TENSOR_CORES = (7, 0)  # compute capability of the first GPUs with fast float16 (Volta), and of what Triton compiles for
 
-    precision: Precision
+
+class Choice(NamedTuple, Generic[T]):
+    """What was chosen and, for ``xlbench doctor``, why."""
+
+    value: T
     reason: str
 
 
 def choose_device(settings: Settings) -> str:
-    """Return the torch device to run on: what the settings say, else CUDA, else Apple's MPS, else the CPU.
+    """Return the torch device to run on: 'cpu', 'cuda' or 'mps'; what the settings say, else the fastest there is.
+
+    Raises:
+        XlbenchError: The settings name a device that is not there.
+    """
+    return explain_device(settings).value
+
+
+def explain_device(settings: Settings) -> Choice[str]:
+    """Return the device, with the reason.
 
     Raises:
         XlbenchError: The settings name a device that is not there.
     """
     import torch
 
-    if settings.device is None:
+    device = settings.device
+    if device is None:
         if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
+            return Choice("cuda", torch.cuda.get_device_name("cuda"))
+        if torch.backends.mps.is_available():
+            return Choice("mps", "Apple GPU")
+        return Choice("cpu", "torch finds no GPU that it can use")
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and number:  # transformers' Trainer takes the first one that it sees, whatever it is told
+        raise XlbenchError(
+            f"The device '{device}' cannot be used: a GPU is not chosen by its number here.",
+            f"Set CUDA_VISIBLE_DEVICES={number} and give --device cuda.",
+        )
     try:
-        torch.empty(0, device=settings.device)
+        if device not in DEVICES:
+            raise RuntimeError("no such device")
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         cause = str(error).strip().splitlines()[0]
         raise XlbenchError(
-            f"The device '{settings.device}' cannot be used: {cause}",
+            f"The device '{device}' cannot be used: {cause}",
             "Give --device cpu, cuda or mps, or leave it out.",
         ) from error
-    return settings.device
+    return Choice(device, "as given")
 
 
-def choose_precision(device: str) -> Precision:
-    """Return 'bfloat16' where the device computes in it natively, else 'float32'."""
-    return explain_precision(device).precision
+def choose_precision(device: str, wanted: Precision | Literal["auto"] = "auto") -> Precision:
+    """Return what to compute in: what is wanted, or with 'auto' what the device is good at.
+
+    Raises:
+        XlbenchError: float16 is wanted, and not on CUDA.
+    """
+    return explain_precision(device, wanted).value
 
 
-def explain_precision(device: str) -> PrecisionChoice:
-    """Return the precision for a device, with the reason."""
+def explain_precision(device: str, wanted: Precision | Literal["auto"] = "auto") -> Choice[Precision]:
+    """Return the precision for a device, with the reason.
+
+    Raises:
+        XlbenchError: float16 is wanted, and not on CUDA.
+    """
+    if wanted == "float16" and device != "cuda":
+        raise XlbenchError(
+            f"float16 does not train on '{device}': only on CUDA are its gradients kept from vanishing.",
+            "Give --precision bfloat16 or float32, or leave it out.",
+        )
+    if wanted != "auto":
+        return Choice(wanted, "as given")
+    if device == "cuda":
+        return _precision_of_gpu()
+    if device != "cpu":
+        return Choice("float32", f"bfloat16 is untested on '{device}'")
+    if native := sorted(_native_bfloat16()):
+        return Choice("bfloat16", f"this CPU computes in it ({', '.join(native)})")
+    return Choice("float32", "this CPU has no bfloat16 instructions; emulating them is slower")
+
+
+def _precision_of_gpu() -> Choice[Precision]:
     import torch
 
-    kind = device.partition(":")[0]
-    if kind == "cuda":
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return PrecisionChoice("bfloat16", "this GPU computes in bfloat16")
-        return PrecisionChoice("float32", "this GPU does not compute in bfloat16")
-    if kind != "cpu":
-        return PrecisionChoice("float32", f"bfloat16 is untested on '{kind}'")
-    if native := sorted(_native_bfloat16()):
-        return PrecisionChoice("bfloat16", f"this CPU computes in bfloat16 ({', '.join(native)})")
-    return PrecisionChoice("float32", "this CPU has no bfloat16 instructions; emulating them is slower than float32")
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return Choice("bfloat16", "this GPU computes in it")
+    if torch.cuda.get_device_capability() >= TENSOR_CORES:
+        return Choice("float16", "this GPU computes in it, not in bfloat16; gradients are scaled meanwhile")
+    return Choice("float32", "this GPU is not fast in bfloat16 or float16")
 
 
 def _native_bfloat16() -> set[str]:
@@ -74,6 +130,94 @@ def _native_bfloat16() -> set[str]:
     except AttributeError:  # older torch answers one by one only, under names that are not public
         found = {name: getattr(torch.cpu, probe, bool)() for name, probe in probes.items()}
     return {name for name in probes if found.get(name)}
+
+
+def half_dtype(precision: Precision) -> torch.dtype | None:
+    """Return the dtype of two bytes that a precision computes in; None for float32."""
+    import torch
+
+    return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+
+
+def computing_in(precision: Precision, device: torch.device) -> torch.autocast:
+    """Return a context in which matrix products are in a precision and what is delicate stays in float32."""
+    import torch
+
+    half = half_dtype(precision)
+    return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
+
+
+def explain_attention(device: str) -> Choice[Attention]:
+    """Return how attention is computed, in transformers' words, with the reason."""
+    if device == "cpu":
+        return Choice("eager", "plain products; on sentences torch's fused ones take 1.4 to 1.7 times as long on a CPU")
+    return Choice("sdpa", "torch's fused attention, in the kernel that fits this GPU")
+
+
+def explain_packing(device: str) -> Choice[bool]:
+    """Return whether encoding uses packed products, with the reason."""
+    from xlbench.encoders.packing import is_available
+
+    if device != "cpu":
+        return Choice(False, "they are for CPUs")
+    if is_available():
+        return Choice(True, "oneDNN reads weights laid out beforehand: 1.15 times as fast")
+    return Choice(False, "this torch lacks oneDNN's operators")
+
+
+def explain_compile(device: str, precision: Precision, settings: Settings) -> Choice[bool]:
+    """Return whether training is compiled, with the reason.
+
+    Raises:
+        XlbenchError: It was asked for and cannot be.
+    """
+    if settings.compile_training is False:
+        return Choice(False, "as given")
+    obstacle = _compile_obstacle(device, precision)
+    if settings.compile_training and obstacle:
+        raise XlbenchError(f"Training cannot be compiled: {obstacle[0]}.", obstacle[1])
+    if settings.compile_training:
+        return Choice(True, "as given")
+    if device == "cpu":  # measured on two cores with batches of changing lengths
+        return Choice(False, "on a CPU 90 to 120 s of compiling buy 1.02 times the speed")
+    if device != "cuda":
+        return Choice(False, f"untested on '{device}'")
+    return Choice(False, obstacle[0]) if obstacle else Choice(True, "Triton makes kernels for this GPU")
+
+
+def _compile_obstacle(device: str, precision: Precision) -> tuple[str, str] | None:
+    """Return what keeps training from being compiled and the remedy."""
+    without = "or leave --compile out"
+    if device == "cuda":
+        import torch
+
+        if precision == "float32":
+            # Accelerate allows TF32 then, which is another precision under the same name.
+            return "on CUDA it would make float32 less exact", f"Give --precision bfloat16, {without}."
+        if torch.cuda.get_device_capability() < TENSOR_CORES:
+            return "Triton makes no kernels for a GPU this old", "Leave --compile out."
+        if find_spec("triton") is None:
+            return "there is no Triton here", f"Run `pip install triton`, {without}."
+        if not _found("CC", "gcc", "clang", "cc"):
+            return "Triton finds no C compiler", f"Install gcc or name a compiler in CC, {without}."
+    if device == "cpu" and not _found("CXX", "g++", "clang++", "cl"):
+        return "there is no C++ compiler here", f"Install g++ or name a compiler in CXX, {without}."
+    return None
+
+
+def _found(variable: str, *names: str) -> bool:
+    named = os.environ.get(variable)
+    return any(shutil.which(name) for name in ([named] if named else names))
+
+
+def explain_threads(settings: Settings) -> Choice[int]:
+    """Return how many threads torch computes with, with the reason."""
+    import torch
+
+    if settings.threads is not None:
+        return Choice(settings.threads, "as given")
+    by = next((name for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)), None)
+    return Choice(torch.get_num_threads(), f"{by} says so" if by else "torch's default")
 
 
 def apply_threads(settings: Settings) -> None:

@@ -1,77 +1,158 @@
-"""What works on this machine, and what was chosen and why."""
+"""What works on this machine, what was chosen and why, and what to do about the rest."""
 
 from __future__ import annotations
 
 import shutil
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
+    from xlbench.experiment import Precision
     from xlbench.plugins import Registry
     from xlbench.settings import Settings
 
-LIBRARIES = ("torch", "transformers", "sentence-transformers", "mteb", "datasets", "numpy")
+LIBRARIES = ("transformers", "accelerate", "sentence-transformers", "mteb", "datasets", "numpy")
+NEEDED = 5e9  # bytes on the store's disk
 
 
 class Finding(NamedTuple):
-    """One line: what was looked at, whether it is well (None: neither), and what was found."""
+    """One line: what was looked at, whether it is well (None: neither), what was found, and what to do if not."""
 
     topic: str
     good: bool | None
     text: str
+    remedy: str = ""
 
 
-def examine(registry: Registry, settings: Settings) -> list[Finding]:
-    """Look at everything that a run needs."""
-    findings = [_library(name) for name in LIBRARIES]
-    findings += _runtime(settings)
+def examine(registry: Registry, settings: Settings, precision: Precision | Literal["auto"] = "auto") -> list[Finding]:
+    """Look at everything that a run needs.
+
+    Args:
+        registry: What plugins brought.
+        settings: What was given, e.g. a device; the rest is chosen by what is there.
+        precision: What is wanted.
+    """
+    findings = _libraries()
+    if findings[0].good:
+        findings += _runtime(settings, precision)
     findings += [_encoder(name, registry, settings) for name in sorted(registry.encoders)]
-    findings.append(_data_root(settings))
-    findings.append(_hub(settings))
-    findings.append(_disk(settings))
-    findings += [Finding(f"plugin {it.name}", False, it.cause) for it in registry.broken]
-    return findings
+    findings += [_data_root(settings), _hub(settings), _disk(settings)]
+    broken = [Finding("plugin", False, f"{it.name}: {it.cause}", "See `xlbench plugins`.") for it in registry.broken]
+    return findings + broken
 
 
-def _library(name: str) -> Finding:
+def _libraries() -> list[Finding]:
+    found = {name: _version(name) for name in ("torch", *LIBRARIES)}
+    torch = found.pop("torch")
+    there = ", ".join(f"{name} {it}" for name, it in found.items() if it)
+    return [
+        Finding("torch", True, torch) if torch else _missing("torch"),
+        Finding("libraries", True, there),
+        *(_missing(name) for name, it in found.items() if not it),
+    ]
+
+
+def _version(name: str) -> str | None:
     try:
-        return Finding(name, True, version(name))
+        return version(name)
     except PackageNotFoundError:
-        return Finding(name, False, f"not installed: pip install {name}")
+        return None
 
 
-def _runtime(settings: Settings) -> list[Finding]:
-    from xlbench.encoders.runtime import choose_device, explain_precision
+def _missing(name: str) -> Finding:
+    return Finding(name, False, "not installed", f"Run `pip install {name}`.")
+
+
+def _complaint(topic: str, error: XlbenchError) -> Finding:
+    return Finding(topic, False, error.problem, error.remedy)
+
+
+def _runtime(settings: Settings, wanted: Precision | Literal["auto"]) -> list[Finding]:
+    from xlbench.encoders import runtime
 
     try:
-        device = choose_device(settings)
+        device = runtime.explain_device(settings)
     except XlbenchError as error:
-        return [Finding("device", False, str(error))]
+        return [_complaint("device", error)]
+    kind = device.value
+    attention, packing = runtime.explain_attention(kind), runtime.explain_packing(kind)
+    return [
+        _device(device),
+        _threads(settings),
+        *_computing(kind, settings, wanted),
+        Finding("attention", True, f"{attention.value}: {attention.reason}"),
+        Finding("products", True, f"{'packed' if packing.value else 'plain'}: {packing.reason}"),
+        _memory(),
+    ]
+
+
+def _device(device: tuple[str, str]) -> Finding:
     import torch
 
-    precision, reason = explain_precision(device)
-    return [
-        Finding("device", True, device),
-        Finding("precision", True, f"{precision}: {reason}"),
-        Finding("threads", True, f"{settings.threads or torch.get_num_threads()}"),
-    ]
+    kind, reason = device
+    if kind == "cpu" and torch.version.cuda is None and shutil.which("nvidia-smi"):
+        return Finding(
+            "device",
+            None,
+            f"cpu: {reason}; there is an NVIDIA driver, and this torch is built without CUDA",
+            "To use the GPU, install the torch that https://pytorch.org/get-started/locally names.",
+        )
+    return Finding("device", True, f"{kind}: {reason}")
+
+
+def _threads(settings: Settings) -> Finding:
+    from xlbench.encoders.runtime import explain_threads
+    from xlbench.scoring.machine import usable_cores
+
+    threads, reason = explain_threads(settings)
+    cores = usable_cores()
+    text = f"{threads} on {cores} core{'s' if cores > 1 else ''}: {reason}"
+    if threads > cores:
+        return Finding("threads", None, text, f"More threads than cores are slow: give --threads {cores}.")
+    return Finding("threads", True, text)
+
+
+def _computing(device: str, settings: Settings, wanted: Precision | Literal["auto"]) -> list[Finding]:
+    from xlbench.encoders.runtime import explain_compile, explain_precision
+
+    try:
+        precision = explain_precision(device, wanted)
+    except XlbenchError as error:
+        return [_complaint("precision", error)]
+    findings = [Finding("precision", True, f"{precision.value}: {precision.reason}")]
+    try:
+        compiled = explain_compile(device, precision.value, settings)
+    except XlbenchError as error:
+        return [*findings, _complaint("compile", error)]
+    return [*findings, Finding("compile", True, f"{'on' if compiled.value else 'off'}: {compiled.reason}")]
+
+
+def _memory() -> Finding:
+    from xlbench.encoders.runtime import keep_memory
+
+    if keep_memory():
+        return Finding("memory", True, "kept: what a step frees, the C library keeps for the next one")
+    return Finding("memory", None, "given back: only glibc can be told to keep what a step frees for the next one")
 
 
 def _encoder(name: str, registry: Registry, settings: Settings) -> Finding:
     try:
         registry.encoders[name].fingerprint(settings)
     except XlbenchError as error:
-        return Finding(f"encoder {name}", False, " ".join(str(error).split()))
-    return Finding(f"encoder {name}", True, registry.encoders[name].summary)
+        return Finding("encoder", False, f"{name}: {error.problem}", error.remedy)
+    return Finding("encoder", True, f"{name}: {registry.encoders[name].summary}")
 
 
 def _data_root(settings: Settings) -> Finding:
     if settings.data_root is None:
-        return Finding("data root", None, "none: names mean the hub's (give --data-root or XLBENCH_DATA)")
+        return Finding("data root", None, "none: names mean the hub's (for local copies: --data-root DIRECTORY)")
     found = sorted(str(path.relative_to(settings.data_root)) for path in settings.data_root.glob("datasets/*/*"))
-    return Finding("data root", bool(found), f"{settings.data_root}: {', '.join(found) or 'no datasets/'}")
+    if not found:
+        remedy = "Put hub datasets into datasets/ORG/NAME there, as `hf download --local-dir` does."
+        return Finding("data root", False, f"{settings.data_root}: no datasets/ in it", remedy)
+    return Finding("data root", True, f"{settings.data_root}: {', '.join(found)}")
 
 
 def _hub(settings: Settings) -> Finding:
@@ -88,6 +169,7 @@ def _hub(settings: Settings) -> Finding:
             "hub",
             None,
             f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}); starter kit and data root work",
+            "Give --offline to spare every command the attempt.",
         )
     return Finding("hub", True, constants.ENDPOINT)
 
@@ -96,5 +178,9 @@ def _disk(settings: Settings) -> Finding:
     place = settings.home
     while not place.exists():
         place = place.parent
-    free = shutil.disk_usage(place).free / 1e9
-    return Finding("disk", free > 5, f"{free:.0f} GB free for the store in {settings.home} (a run takes 2 to 20)")
+    free = shutil.disk_usage(place).free
+    text = f"{free / 1e9:.0f} GB free for the store in {settings.home}"
+    if free < NEEDED:
+        remedy = "A run takes 2 to 20 GB: make room (`xlbench store prune`) or choose another place with --home."
+        return Finding("disk", False, text, remedy)
+    return Finding("disk", True, text)

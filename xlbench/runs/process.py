@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 
 def prepare_process(settings: Settings) -> None:
     """Set threads and memory, and teach transformers the students, so that one may be an encoder like any other."""
-    from xlbench.encoders.runtime import apply_threads, keep_memory
+    from xlbench.encoders.runtime import apply_threads, choose_device, explain_compile, keep_memory
     from xlbench.students.architecture import register
 
+    if settings.compile_training:
+        explain_compile(choose_device(settings), "bfloat16", settings)  # if it cannot be, say so before any work
     apply_threads(settings)
     keep_memory()
     register()

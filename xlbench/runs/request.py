@@ -39,7 +39,7 @@ class Request(Frozen):
     student_pairs: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
     seeds: Seeds = Field(default=(0,), description="Of everything random: the student is trained once with each.")
     precision: Precision | Literal["auto"] = Field(
-        default="auto", description="What encoders compute in; auto takes bfloat16 where the machine has it."
+        default="auto", description="What encoders compute in; auto: what the device is good at."
     )
     options: dict[str, Scalar] = Field(default_factory=dict, description="The method's options.")
 

@@ -129,8 +129,6 @@ def _languages(wanted: tuple[str, ...], corpora: Sequence[OpenCorpus]) -> tuple[
 
 
 def _precision(request: Request, settings: Settings) -> Precision:
-    if request.precision != "auto":
-        return request.precision
     from xlbench.encoders.runtime import choose_device, choose_precision
 
-    return choose_precision(choose_device(settings))
+    return choose_precision(choose_device(settings), request.precision)

@@ -25,7 +25,7 @@ def score_encoder(
     Args:
         name: A registered name, a directory or a hub id.
         suite: Name of the suite.
-        precision: 'float32', 'bfloat16', or 'auto' for what the machine is good at.
+        precision: What to compute in; 'auto' for what the device is good at.
         registry: What plugins brought.
         settings: Paths and switches.
 
@@ -35,6 +35,6 @@ def score_encoder(
     prepare_process(settings)
     tasks = look_up("suite", suite, registry.suites)
     reference = find_encoder(name, registry.encoders, settings)
-    computed = choose_precision(choose_device(settings)) if precision == "auto" else precision
+    computed = choose_precision(choose_device(settings), precision)
     model = load_encoder(reference, registry.encoders, settings)
     return score(model, tasks, settings, precision=computed, title=f"scoring {reference.name}")
