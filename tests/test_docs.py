@@ -1,50 +1,154 @@
-"""Documents: what is generated in them is what the code gives today.
+"""Documents: what is generated in them is what the code gives today, and their examples work.
 
-``XLBENCH_UPDATE_DOCS=1 pytest tests/test_docs.py`` writes it anew.
+``XLBENCH_UPDATE_DOCS=1 pytest tests/test_docs.py`` writes what is generated anew.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from docs_blocks import DOCS, MARKED, PAGES, ROOT, hook_names, names, renewed, variables
 
-from xlbench.leaderboard.record import records_in
+import xlbench
+from xlbench import api, hookspecs
+from xlbench.cli.app import COMMANDS
+from xlbench.leaderboard.board import read_board
+from xlbench.leaderboard.folder import Folder, read_folder
+from xlbench.leaderboard.rendering import differences
+from xlbench.leaderboard.rows import rows_of
 from xlbench.leaderboard.table import markdown
 
-ROOT = Path(__file__).parents[1]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BOARDS = sorted((ROOT / "leaderboards").glob("*.toml"))
+BRIEF = 8  # letters of a docstring that says nothing
 
 
-def test_the_table_of_the_readme_is_that_of_its_records() -> None:
-    readme = ROOT / "README.md"
-    text = readme.read_text("utf-8")
-    table = markdown(list(records_in(ROOT / "leaderboards" / "example")))
-    block = f"<!-- example -->\n{table}\n<!-- /example -->"
-    updated = re.sub(r"<!-- example -->.*<!-- /example -->", lambda _: block, text, flags=re.DOTALL)
+def page_id(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def named(path: Path, kind: str) -> list[str]:
+    """The arguments of a page's marks of one kind."""
+    marks = [match["what"].split() for match in MARKED.finditer(path.read_text("utf-8"))]
+    return [argument for first, *arguments in marks if first == kind for argument in arguments]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_id)
+def test_what_is_generated_in_a_page_is_what_the_code_gives(path: Path) -> None:
+    text = path.read_text("utf-8")
+    updated = renewed(text)
     if os.environ.get("XLBENCH_UPDATE_DOCS") == "1":
-        readme.write_text(updated, "utf-8")
+        path.write_text(updated, "utf-8")
     assert text == updated, "run XLBENCH_UPDATE_DOCS=1 pytest tests/test_docs.py"
 
 
-def test_the_readme_speaks_of_commands_that_exist() -> None:
-    from xlbench.cli.app import COMMANDS
+@pytest.mark.parametrize("path", PAGES, ids=page_id)
+def test_every_mark_of_a_page_has_its_end(path: Path) -> None:
+    text = path.read_text("utf-8")
+    opened = len(re.findall(r"^<!-- generated: ", text, re.MULTILINE))
+    assert opened == text.count("<!-- /generated -->") == len(MARKED.findall(text))
 
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert set(re.findall(r"`xlbench ([a-z]+)", text)) <= set(COMMANDS)
+
+def test_a_block_that_drifted_is_told_of() -> None:
+    page = "a\n<!-- generated: names Pair -->\nold\n<!-- /generated -->\nb"
+    assert renewed(page) == f"a\n<!-- generated: names Pair -->\n{names('Pair')}\n<!-- /generated -->\nb"
+
+
+def test_every_public_name_stands_in_the_reference_once() -> None:
+    page = DOCS / "reference" / "api.md"
+    top, both = named(page, "top_names"), {"XlbenchError", "hookimpl"}
+    assert sorted([*named(page, "names"), *both]) == sorted(api.__all__)
+    assert {*top, "__version__"} == set(xlbench.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(api.__all__))
+def test_every_public_name_and_its_methods_have_a_docstring(name: str) -> None:
+    thing = getattr(api, name)
+    assert len(thing.__doc__ or "") > BRIEF, name
+    # A dataclass and a NamedTuple without one get their signature for it.
+    assert not (thing.__doc__ or "").startswith(f"{name}("), name
+    members = vars(thing).items() if isinstance(thing, type) else ()
+    bare = [
+        key
+        for key, member in members
+        if not key.startswith("_")
+        and (isinstance(member, property) or type(member).__name__ == "function")
+        and len(member.__doc__ or "") <= BRIEF
+    ]
+    assert bare == []
+
+
+def test_the_reference_shows_no_private_module() -> None:
+    text = (DOCS / "reference" / "api.md").read_text("utf-8")
+    assert set(re.findall(r"xlbench\.[a-z_]+", text)) <= {"xlbench.api"}
+    assert not re.search(r" at 0x|<factory>|<class '", text)
+
+
+@pytest.mark.parametrize("name", hook_names())
+def test_every_hook_is_documented_and_tested(name: str) -> None:
+    hook = getattr(hookspecs, name)
+    assert hook.__annotations__["return"].startswith("Iterable["), name
+    assert len(hook.__doc__ or "") > BRIEF
+    page = (DOCS / "reference" / "hooks.md").read_text("utf-8")
+    assert f"## `{name}`" in page
+    assert f"def {name}() -> {hook.__annotations__['return']}" in page
+    # An example in the pages brings something by it, which test_docs_examples.py loads and uses.
+    written = [path for path in (DOCS / "examples").glob("*.py") if f"\ndef {name}(" in path.read_text("utf-8")]
+    assert written, f"no example implements {name}"
+
+
+def test_the_settings_page_has_every_variable_that_the_code_reads() -> None:
+    page = (DOCS / "reference" / "settings.md").read_text("utf-8")
+    assert set(re.findall(r"`(XLBENCH_[A-Z_]+)`", page)) == set(variables())
+
+
+def test_the_reference_has_every_command() -> None:
+    page = (DOCS / "reference" / "cli.md").read_text("utf-8")
+    assert set(re.findall(r"^## `xlbench ([a-z-]+)`$", page, re.MULTILINE)) == set(COMMANDS)
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    linked, left = {ROOT / "README.md"}, [ROOT / "README.md"]
+    while left:
+        page = left.pop()
+        text = page.read_text("utf-8")
+        targets = re.findall(r"\]\(([^)#:]+\.md)", text)
+        for block in re.findall(r"```\{toctree\}\n(.*?)```", text, re.DOTALL):
+            entries = [line for line in block.split("\n") if line and not line.startswith(":")]
+            targets += [entry.rpartition("<")[2].rstrip(">") + ".md" for entry in entries]
+        for target in targets:
+            there = (page.parent / target).resolve()
+            assert there.is_file(), f"{page.name} links to {target}, which is not there"
+            if there not in linked and there in PAGES:
+                linked.add(there)
+                left.append(there)
+    assert set(PAGES) == linked
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=[path.stem for path in BOARDS])
+def test_the_pages_of_every_board_are_what_its_records_give(path: Path) -> None:
+    assert differences(read_board(path)) == []
+
+
+def example() -> Folder:
+    return read_folder(read_board(ROOT / "leaderboards" / "example.toml"))
 
 
 def test_example_scores_are_called_an_example() -> None:
-    assert "not a benchmark" in markdown(list(records_in(ROOT / "leaderboards" / "example")))
+    assert "not a benchmark" in markdown(example().rows)
 
 
 @pytest.mark.parametrize("title", ["<script>alert(1)</script>", "a | b", "x" * 300, "two\nlines"])
 def test_a_hostile_title_breaks_no_table(title: str) -> None:
-    rows = list(records_in(ROOT / "leaderboards" / "example"))
-    hostile = rows[-1].model_copy(update={"name": title})
-    lines = markdown([*rows[:-1], hostile]).split("\n")
+    records = list(example().records)
+    hostile = [*records[1:], records[0].model_copy(update={"name": title})]
+    lines = markdown(rows_of(hostile)).split("\n")
     assert "<script>" not in "".join(lines)
-    cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines[: len(rows) + 2]]
+    cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines[: len(records) + 2]]
     assert len(set(cells)) == 1
     assert max(map(len, lines[:2])) < 400

@@ -317,7 +317,7 @@ def test_minilmv2_learns_relations_and_then_the_teachers_vectors(whole: Ran) -> 
 def test_an_uncut_student_has_the_relations_of_its_source_whatever_its_token_ids_are(bench: Bench, trim: bool) -> None:
     # Trimmed or not, the rows of the table that is trained on are other ones than the source's.
     # A rate of next to nothing, as Adam would take rounding errors for gradients.
-    options = {"trim": trim, "relation_share": 1.0, "relation_heads": 2, "learning_rate": 1e-9}
+    options: dict[str, object] = {"trim": trim, "relation_share": 1.0, "relation_heads": 2, "learning_rate": 1e-9}
     ran = go(bench, "minilmv2", options, student={"bottleneck": None, "layers": 4, "repeats": 1}, student_pairs=64)
     assert ran.plan.result == "relations"
     assert losses(ran, "relations")[0] == pytest.approx(0.0, abs=1e-6)

@@ -1,0 +1,29 @@
+"""Sphinx's settings. Pages hold what the code gives between marks (tests/test_docs.py), so nothing is imported."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+project = "xlbench"
+copyright = "the xlbench authors"  # noqa: A001 - Sphinx's name for it
+release = re.findall(r'__version__ = "(.+)"', (ROOT / "xlbench" / "_version.py").read_text("utf-8"))[0]
+version = release
+
+extensions = ["myst_parser"]
+exclude_patterns = ["examples"]
+myst_heading_anchors = 3
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"xlbench {release}"
+html_show_sourcelink = False
+html_theme_options = {
+    "show_prev_next": False,
+    "navbar_align": "left",
+    "secondary_sidebar_items": ["page-toc"],
+    "article_header_start": ["breadcrumbs"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}

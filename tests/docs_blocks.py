@@ -1,0 +1,267 @@
+"""What stands between marks in pages: ``<!-- generated: KIND ARGUMENTS -->`` ... ``<!-- /generated -->``."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import click
+from click.testing import CliRunner
+from docs_api import documented, signature
+from tabulate import tabulate
+
+import xlbench
+from xlbench import api, hookspecs
+from xlbench.cli.app import COMMANDS, app
+from xlbench.cli.describe import budget_line, option_rows
+from xlbench.leaderboard.board import Board, EncoderEntry, PublishedEntry, RunEntry, read_board
+from xlbench.leaderboard.folder import read_folder
+from xlbench.leaderboard.table import markdown
+from xlbench.plugin_template.render import rendered
+from xlbench.plugins import Registry, load_registry
+from xlbench.runs.request import Request
+from xlbench.scoring.declared import declared
+from xlbench.students.shape import MINILM, XLMR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from xlbench.experiment import Suite
+    from xlbench.fingerprint import Frozen
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+EXAMPLES = DOCS / "examples"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PLUGINS = sorted(path for path in EXAMPLES.glob("*.py") if "@hookimpl" in path.read_text("utf-8"))
+MARKED = re.compile(r"<!-- generated: (?P<what>.+?) -->\n.*?<!-- /generated -->", re.DOTALL)
+LANGUAGES = {".py": "python", ".toml": "toml", ".tsv": "text", ".yml": "yaml", ".md": "markdown"}
+MODELS: dict[str, type[Frozen]] = {
+    it.__name__: it for it in (Request, Board, RunEntry, EncoderEntry, PublishedEntry, api.StudentSpec)
+}
+
+
+def renewed(text: str) -> str:
+    """Return a page's text with everything between its marks as the code gives it today."""
+
+    def block(match: re.Match[str]) -> str:
+        kind, *arguments = match["what"].split()
+        return f"<!-- generated: {match['what']} -->\n{KINDS[kind](*arguments)}\n<!-- /generated -->"
+
+    return MARKED.sub(block, text)
+
+
+@contextmanager
+def built_ins() -> Iterator[Registry]:
+    """Leave out plugins that happen to be installed here."""
+    ours = [entry for entry in entry_points(group="xlbench") if entry.dist and entry.dist.name == "xlbench"]
+    load_registry.cache_clear()
+    with patch("xlbench.plugins.entry_points", lambda group: ours):
+        yield load_registry(strict=True)
+    load_registry.cache_clear()
+
+
+def fenced(language: str, text: str) -> str:
+    """Return a code block."""
+    return f"```{language}\n{text.rstrip()}\n```"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a table; bars in cells are letters."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return tabulate(cells, header, tablefmt="github", disable_numparse=True)
+
+
+def run(*words: str) -> str:
+    """Return what a command prints; on a terminal of 100 columns, in the project's directory, with no store."""
+    variables = {"XLBENCH_HOME": "no-store", "XLBENCH_DATA": None, "XLBENCH_STRICT": None}
+    there = Path.cwd()
+    os.chdir(ROOT)
+    try:
+        done = CliRunner(env=variables).invoke(
+            app, [*words], prog_name="xlbench", terminal_width=100, max_content_width=100
+        )
+    finally:
+        os.chdir(there)
+    if done.exit_code:
+        raise RuntimeError(f"xlbench {' '.join(words)}: {done.output}") from done.exception
+    return done.output
+
+
+def output(*words: str) -> str:
+    """Return a command and what it prints."""
+    with built_ins():
+        shown = run(*words)
+    return fenced("console", f"$ xlbench {' '.join(words)}\n{shown}")
+
+
+def helps() -> str:
+    """Return the help of every command and of those below it."""
+    parts = [fenced("text", run("--help"))]
+    for name in sorted(COMMANDS):
+        command = app.get_command(click.Context(app), name)
+        parts += [f"## `xlbench {name}`", fenced("text", run(name, "--help"))]
+        if isinstance(command, click.Group):
+            for below in command.list_commands(click.Context(command)):
+                parts += [f"### `xlbench {name} {below}`", fenced("text", run(name, below, "--help"))]
+    return "\n\n".join(parts)
+
+
+def file(name: str) -> str:
+    """Return one of the examples, whole."""
+    path = EXAMPLES / name
+    return fenced(LANGUAGES[path.suffix], path.read_text("utf-8"))
+
+
+def template(name: str, path: str) -> str:
+    """Return a file of what ``xlbench new-plugin NAME`` writes."""
+    return fenced(LANGUAGES[Path(path).suffix], rendered(name)[Path(path)])
+
+
+def templated(name: str) -> str:
+    """Return the paths of what ``xlbench new-plugin NAME`` writes."""
+    return fenced("text", "\n".join(sorted(f"{name}/{path.as_posix()}" for path in rendered(name))))
+
+
+def names(*chosen: str) -> str:
+    """Return the reference of public names."""
+    return "\n\n".join(documented(getattr(api, name), name) for name in chosen)
+
+
+def top_names(*chosen: str) -> str:
+    """Return the reference of names of the package itself."""
+    return "\n\n".join(documented(getattr(xlbench, name), name) for name in chosen)
+
+
+def hooks() -> str:
+    """Return signature and docstring of every hook."""
+    parts = []
+    for name in hook_names():
+        function = getattr(hookspecs, name)
+        parts += [f"## `{name}`", fenced("py", signature(function, name)), inspect.getdoc(function) or ""]
+    return "\n\n".join(parts)
+
+
+def hook_names() -> list[str]:
+    """Return the names of all hooks, in the order in which they are written."""
+    return [name for name in vars(hookspecs) if name.startswith("xlbench_")]
+
+
+def methods() -> str:
+    """Return every built-in method with its options."""
+    with built_ins() as registry:
+        return "\n\n".join(_method(name, method) for name, method in sorted(registry.methods.items()))
+
+
+def _method(name: str, method: api.Method) -> str:
+    rows = [
+        [f"`{row['name']}`", f"`{row['default']}`", row["type"], row["help"]] for row in option_rows(method.options)
+    ]
+    options = table(["Option", "Default", "Values", ""], rows) if rows else "No options."
+    reference = f"\n\nReference: {method.reference}." if method.reference else ""
+    return f"## `{name}`\n\n{method.summary[0].upper()}{method.summary[1:]}.{reference}\n\n{options}"
+
+
+def students() -> str:
+    """Return every built-in student spec, with its size when cut from either base."""
+    header = ["Name", "B", "K", "R", "H", "Stored, M", "Layers run", "Of the assistant"]
+    rows = []
+    with built_ins() as registry:
+        for name, spec in registry.students.items():
+            for base in (MINILM, XLMR):
+                if spec.hidden in {None, base.hidden}:
+                    shape = base.cut(spec)
+                    share = f"{100 * shape.parameters / base.parameters:.1f} %"
+                    sizes = [str(it or "all") for it in (spec.bottleneck, spec.layers, spec.repeats, spec.hidden)]
+                    rows.append(
+                        [f"`{name}`", *sizes, f"{shape.parameters / 1e6:.1f}", str(shape.executed_layers), share]
+                    )
+    return table(header, rows)
+
+
+def suites() -> str:
+    """Return every built-in suite with its tasks."""
+    with built_ins() as registry:
+        return "\n\n".join(_suite(suite) for suite in registry.suites.values())
+
+
+def _suite(suite: Suite) -> str:
+    rows = [[task.task, task.family, task.split, ", ".join(task.subsets)] for task in suite.tasks]
+    return f"### `{suite.name}`\n\n{suite.summary}.\n\n{table(['Task', 'Family', 'Split', 'Subsets'], rows)}"
+
+
+def budgets() -> str:
+    """Return every built-in budget."""
+    with built_ins() as registry:
+        return table(["Budget", ""], [[f"`{name}`", budget_line(it)] for name, it in registry.budgets.items()])
+
+
+def encoders() -> str:
+    """Return every built-in encoder."""
+    with built_ins() as registry:
+        rows = [[f"`{name}`", it.summary, it.notes] for name, it in registry.encoders.items()]
+    return table(["Encoder", "", "Notes"], rows)
+
+
+def corpora() -> str:
+    """Return every built-in corpus scheme."""
+    with built_ins() as registry:
+        rows = [[f"`{name}`", it.summary, f"`{it.example}`"] for name, it in registry.corpora.items()]
+    return table(["Scheme", "", "Example"], rows)
+
+
+def fields(model: str) -> str:
+    """Return the keys of a TOML file or table, with defaults and help."""
+    rows = [
+        [f"`{name}`", "required" if it.is_required() else f"`{_plain(it.default)}`", it.description or ""]
+        for name, it in MODELS[model].model_fields.items()
+    ]
+    return table(["Key", "Default", ""], rows)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_plain, value))}]"
+    return f'"{value}"' if isinstance(value, str) else str(value) if "Undefined" not in repr(value) else "{}"
+
+
+def datasets(suite: str) -> str:
+    """Return the hub datasets that a suite reads, and the commit that mteb pins."""
+    with built_ins() as registry:
+        tasks = {task.task: declared(task) for task in registry.suites[suite].tasks}
+    rows = [[task, f"`{said.path}`", f"`{said.revision}`"] for task, said in tasks.items()]
+    return table(["Task", "Dataset", "Commit that mteb pins"], rows)
+
+
+@cache
+def variables() -> dict[str, str]:
+    """Return the environment variables that the code reads, each with the module that says so."""
+    found = {}
+    for path in sorted((ROOT / "xlbench").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and re.fullmatch(r"XLBENCH_[A-Z_]+", str(node.value)):
+                found[str(node.value)] = path.relative_to(ROOT).as_posix()
+    return found
+
+
+def example() -> str:
+    """Return the table of the example board."""
+    folder = read_folder(read_board(ROOT / "leaderboards" / "example.toml"))
+    return markdown(folder.rows, folder.statistics)
+
+
+KINDS: dict[str, Callable[..., str]] = {
+    it.__name__: it
+    for it in (
+        output, helps, file, template, templated, names, top_names, hooks, methods, students, suites, budgets,
+        encoders, corpora, datasets, fields, example,
+    )
+}  # fmt: skip
