@@ -29,7 +29,6 @@ class MiniLMv2Options(api.AlignOptions):
     matrix_weight: float = Field(
         default=10.0, ge=0, description="Weight of the similarity-matrix term in the last stage."
     )
-    teacher_share: float = Field(default=0.35, gt=0, lt=1, description="What further teachers count for in that term.")
 
 
 def plan(experiment: api.Experiment, options: api.Options) -> api.Plan:

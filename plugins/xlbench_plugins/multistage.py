@@ -39,9 +39,6 @@ class MultistageOptions(AlignOptions):
         description="Weight in stage 3 of the last hidden states' mean squared difference, token by token.",
     )
     matrix_weight: float = Field(default=10.0, ge=0, description="Weight of the similarity-matrix term.")
-    teacher_share: float = Field(
-        default=0.35, gt=0, lt=1, description="What further teachers count for in the similarity matrix."
-    )
 
 
 def plan(experiment: Experiment, options: Options) -> Plan:

@@ -51,6 +51,17 @@ class AlignOptions(StageOptions):
         default=0, ge=0, description="Seed of stage 1: one assistant for all the seeds of a comparison."
     )
     assistant_words: bool = Field(default=False, description="Train the assistant's word table too in stage 1.")
+    assistant_matrix_weight: float = Field(
+        default=0.0, ge=0, description="Weight in stage 1 of the similarity-matrix term, which the paper has not there."
+    )
+    assistant_own_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight in stage 1 of the pull of each side to its own vector before it: protects what it knew.",
+    )
+    teacher_share: float = Field(
+        default=0.35, gt=0, lt=1, description="What further teachers count for in the similarity matrix."
+    )
 
 
 def centred(experiment: Experiment, options: StageOptions) -> tuple[Stage, ...]:
@@ -120,10 +131,17 @@ def aligned(experiment: Experiment, options: AlignOptions) -> Stage:
     start = teacher if experiment.self_taught() else "assistant"
     if experiment.budget.assistant_pairs == 0:
         return Stage("aligned", start)
+    objectives: tuple[Objective, ...] = (PullToTarget(target=english(teacher)),)
+    if options.assistant_matrix_weight > 0:
+        teachers = teacher_names(experiment, options)
+        objectives += (similarities(teachers, options.assistant_matrix_weight, options.teacher_share),)
+    if options.assistant_own_weight > 0:
+        own = Target(source=start, side="own")
+        objectives += (PullToTarget(target=own, weight=options.assistant_own_weight),)
     taught = training(
         experiment,
         options,
-        (PullToTarget(target=english(teacher)),),
+        objectives,
         experiment.budget.assistant_pairs,
         trainable="all" if options.assistant_words else "all-but-words",
         learning_rate=options.assistant_learning_rate,
