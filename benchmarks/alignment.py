@@ -1,0 +1,137 @@
+"""How to align an assistant (stage 1): decided on dev data, never on a test set.
+
+A trial is a line of teachers and options of the method ``multistage``, of which only stage 1 is run. Its result is
+scored on the dev splits of STSb, per language and across languages (English first sentence, translated second
+sentence), beside what the trainer saw on pairs held out of the corpus. The stages stay in the store: a run with the
+same corpora, budget and options takes them from there.
+
+    python -m benchmarks.alignment --data-root ROOT [--corpus tsv:NAME ...] [--pairs 16000] TRIAL ...
+
+with, for example, these trials:
+
+    'assistant'
+    'assistant assistant_learning_rate=1e-4 assistant_matrix_weight=10'
+    'assistant,all-minilm-l6-v2 assistant_matrix_weight=10 teacher_share=0.35'
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from datasets import disable_progress_bars, load_dataset
+from scipy.stats import spearmanr
+
+from xlbench.corpora.folding import text_key
+from xlbench.corpora.prepare import prepare
+from xlbench.distill.engine import run_plan
+from xlbench.distill.plan import Plan
+from xlbench.encoders.encode import encode
+from xlbench.encoders.sources import load_encoder
+from xlbench.plugins import load_registry
+from xlbench.runs.process import prepare_process
+from xlbench.runs.request import make_request
+from xlbench.runs.resolve import resolve
+from xlbench.runs.run import plan_of
+from xlbench.scoring.tasks import evaluation_texts
+from xlbench.settings import Settings, read_settings
+from xlbench.students.load import load_student
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.experiment import Precision
+    from xlbench.plugins import Registry
+
+CORPORA = ("multi30k", "wmt_newstest", "anki_tatoeba", "europarl_v7_sample", "stsb_mt_train", "xnli_devtest")
+STSB = ("de", "es", "fr", "it", "nl")  # what STSb's dev split has of the seven languages
+
+
+def dev_scores(model: SentenceTransformer, settings: Settings, precision: Precision, count: int) -> dict[str, float]:
+    """Return Spearman x 100 on the first rows of STSb dev: English, the others' mean, and across from English."""
+    root = settings.local("datasets", "mteb/stsb_multi_mt")
+    assert root is not None
+    sides = {}
+    for language in ("en", *STSB):
+        rows = load_dataset(str(root), name=language, split=f"dev[:{count}]")
+        gold = np.asarray(rows["similarity_score"])
+        sides[language] = [encode(model, list(rows[f"sentence{n}"]), precision=precision) for n in (1, 2)]
+
+    def score(first: np.ndarray, second: np.ndarray) -> float:
+        return 100 * float(spearmanr(gold, (first * second).sum(1))[0])
+
+    return {
+        "en": score(*sides["en"]),
+        "others": float(np.mean([score(*sides[language]) for language in STSB])),
+        "across": float(np.mean([score(sides["en"][0], sides[language][1]) for language in STSB])),
+    }
+
+
+def run_trial(trial: str, arguments: argparse.Namespace, registry: Registry, settings: Settings) -> None:
+    """Align as a trial says and print its dev figures."""
+    teachers, *options = trial.split()
+    request = make_request(
+        {
+            "teacher": tuple(teachers.split(",")),
+            "corpus": tuple(arguments.corpus),
+            "languages": tuple(arguments.languages),
+            "suite": arguments.suite,
+            "budget": arguments.budget,
+            "assistant_pairs": arguments.pairs,
+            "options": dict(option.split("=") for option in options),
+        }
+    )
+    (experiment,), corpora = resolve(request, registry, settings)
+    given = {"assistant": experiment.assistant}
+    given |= {"teacher" if not n else f"teacher:{n}": teacher for n, teacher in enumerate(experiment.teachers)}
+    whole = plan_of(experiment, registry)
+    names = [stage.name for stage in whole.stages]
+    plan = Plan(whole.stages[: names.index("aligned") + 1], "aligned", assistant="aligned")
+
+    def excluded() -> set[int]:
+        return {text_key(text) for text in evaluation_texts(experiment.suite, settings)}
+
+    made = run_plan(
+        plan,
+        experiment,
+        partial(prepare, experiment.data, corpora, excluded, settings),
+        lambda name: load_encoder(given[name], registry.encoders, settings),
+        settings,
+        lambda _: None,
+    )
+    for name in (plan.stages[0].name, "aligned"):
+        found = dev_scores(load_student(made.paths[name]), settings, experiment.precision, arguments.rows)
+        figures = "   ".join(f"{part} {value:5.2f}" for part, value in found.items())
+        print(f"{trial} | {name:16} STSb dev: {figures}", flush=True)
+    looks = [
+        f"{look['step']:.0f}: {look['loss']:.4f}, {100 * look['accuracy']:.1f} %" for look in made.stages[-1].looks
+    ]
+    print(f"{trial} | held-out pairs: {'; '.join(looks)}; {made.stages[-1].seconds:.0f} s", flush=True)
+
+
+def main() -> None:
+    """Run the trials one after the other."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("trials", nargs="+")
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--corpus", nargs="+", default=[f"tsv:{name}" for name in CORPORA])
+    parser.add_argument("--languages", nargs="+", default=list(STSB))
+    parser.add_argument("--suite", default="paper", help="Whose sentences are kept out of the corpus.")
+    parser.add_argument("--budget", default="minutes")
+    parser.add_argument("--pairs", type=int, default=16_000)
+    parser.add_argument("--rows", type=int, default=1500)
+    arguments = parser.parse_args()
+    settings = read_settings(arguments.home, arguments.data_root)
+    prepare_process(settings)
+    disable_progress_bars()
+    registry = load_registry()
+    for trial in arguments.trials:
+        run_trial(trial, arguments, registry, settings)
+
+
+if __name__ == "__main__":
+    main()
