@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,3 +80,30 @@ def test_nothing_stays(model: nn.Sequential) -> None:
     with pytest.raises(KeyboardInterrupt), training_products(model, torch.bfloat16):
         raise KeyboardInterrupt
     assert [name for module in model.modules() for name in vars(module) if name == "forward"] == []
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_training_is_that_of_autocast(model: nn.Sequential, fused: bool) -> None:
+    # The fused optimiser leaves a tensor's version as it is: a cast kept by version alone would never be renewed.
+    values = torch.linspace(-1, 1, 6 * 16).view(6, 16)
+
+    def trained() -> list[float]:
+        student = copy.deepcopy(model)
+        optimiser = torch.optim.AdamW(student.parameters(), lr=0.02, fused=fused)
+        losses = []
+        with training_products(student, torch.bfloat16) if ours else nullcontext():
+            for _ in range(12):
+                with torch.autocast("cpu", torch.bfloat16):
+                    loss = (student(values).float() - 1).square().mean()
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                losses.append(float(loss.detach()))
+        return losses
+
+    ours = False
+    expected = trained()
+    ours = True
+    found = trained()
+    assert expected[-1] < expected[0] / 2
+    assert found == pytest.approx(expected, rel=0.05)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from xlbench.encoders.packing import is_available
 
@@ -28,31 +29,46 @@ def training_products(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
         dtype: What the products are computed in.
     """
     changed: list[nn.Linear] = []
+    steps = _Steps()
+    # A fused optimiser changes weights without raising the version that tensors carry.
+    hook = register_optimizer_step_post_hook(steps.count)
     try:
         if is_available():
             for module in model.modules():
                 if type(module) is nn.Linear and module.weight.device.type == "cpu" and "forward" not in vars(module):
-                    module.__dict__["forward"] = _Forward(module, dtype)  # found before the class's own
+                    module.__dict__["forward"] = _Forward(module, dtype, steps)  # found before the class's own
                     changed.append(module)
         yield
     finally:
+        hook.remove()
         for module in changed:
             del module.__dict__["forward"]
+
+
+class _Steps:
+    """How often any optimiser has stepped."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def count(self, *_: object) -> None:
+        self.number += 1
 
 
 class _Forward:
     """The forward pass of a linear map; keeps its weight and bias in the dtype of the products until they change."""
 
-    def __init__(self, module: nn.Linear, dtype: torch.dtype) -> None:
+    def __init__(self, module: nn.Linear, dtype: torch.dtype, steps: _Steps) -> None:
         self.module = module
         self.dtype = dtype
+        self.steps = steps
         self.versions: tuple[int, ...] = ()
         self.cast: tuple[torch.Tensor, torch.Tensor | None]
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         weight, bias = self.module.weight, self.module.bias
         tensors = [weight] if bias is None else [weight, bias]
-        versions = tuple(number for tensor in tensors for number in (tensor._version, tensor.data_ptr()))
+        versions = (self.steps.number, *(n for tensor in tensors for n in (tensor._version, tensor.data_ptr())))
         if versions != self.versions:
             self.versions = versions
             self.cast = (weight.detach().to(self.dtype), None if bias is None else bias.detach().to(self.dtype))
