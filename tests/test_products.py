@@ -99,6 +99,8 @@ def test_training_is_that_of_autocast(model: nn.Sequential, fused: bool) -> None
                 loss.backward()
                 optimiser.step()
                 losses.append(float(loss.detach()))
+                with torch.inference_mode():  # a look at dev pairs
+                    student(values)
         return losses
 
     ours = False

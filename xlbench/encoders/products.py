@@ -68,7 +68,9 @@ class _Forward:
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         weight, bias = self.module.weight, self.module.bias
         tensors = [weight] if bias is None else [weight, bias]
-        versions = (self.steps.number, *(n for tensor in tensors for n in (tensor._version, tensor.data_ptr())))
+        # What was cast in inference mode cannot be saved for a backward pass.
+        state = (self.steps.number, int(torch.is_inference_mode_enabled()))
+        versions = (*state, *(number for tensor in tensors for number in (tensor._version, tensor.data_ptr())))
         if versions != self.versions:
             self.versions = versions
             self.cast = (weight.detach().to(self.dtype), None if bias is None else bias.detach().to(self.dtype))
