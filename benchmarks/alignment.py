@@ -17,57 +17,29 @@ with, for example, these trials:
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from datasets import disable_progress_bars, load_dataset
-from scipy.stats import spearmanr
+from datasets import disable_progress_bars
 
-from xlbench.corpora.folding import text_key
-from xlbench.corpora.prepare import prepare
+from benchmarks.dev_scores import dev_scores
 from xlbench.distill.engine import run_plan
 from xlbench.distill.plan import Plan
-from xlbench.encoders.encode import encode
-from xlbench.encoders.sources import load_encoder
 from xlbench.plugins import load_registry
 from xlbench.runs.process import prepare_process
 from xlbench.runs.request import make_request
 from xlbench.runs.resolve import resolve
 from xlbench.runs.run import plan_of
-from xlbench.scoring.tasks import evaluation_texts
-from xlbench.settings import Settings, read_settings
+from xlbench.runs.session import Session
+from xlbench.settings import read_settings
 from xlbench.students.load import load_student
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-    from xlbench.experiment import Precision
     from xlbench.plugins import Registry
+    from xlbench.settings import Settings
 
 CORPORA = ("multi30k", "wmt_newstest", "anki_tatoeba", "europarl_v7_sample", "stsb_mt_train", "xnli_devtest")
 STSB = ("de", "es", "fr", "it", "nl")  # what STSb's dev split has of the seven languages
-
-
-def dev_scores(model: SentenceTransformer, settings: Settings, precision: Precision, count: int) -> dict[str, float]:
-    """Return Spearman x 100 on the first rows of STSb dev: English, the others' mean, and across from English."""
-    root = settings.local("datasets", "mteb/stsb_multi_mt")
-    assert root is not None
-    sides = {}
-    for language in ("en", *STSB):
-        rows = load_dataset(str(root), name=language, split=f"dev[:{count}]")
-        gold = np.asarray(rows["similarity_score"])
-        sides[language] = [encode(model, list(rows[f"sentence{n}"]), precision=precision) for n in (1, 2)]
-
-    def score(first: np.ndarray, second: np.ndarray) -> float:
-        return 100 * float(spearmanr(gold, (first * second).sum(1))[0])
-
-    return {
-        "en": score(*sides["en"]),
-        "others": float(np.mean([score(*sides[language]) for language in STSB])),
-        "across": float(np.mean([score(sides["en"][0], sides[language][1]) for language in STSB])),
-    }
 
 
 def run_trial(trial: str, arguments: argparse.Namespace, registry: Registry, settings: Settings) -> None:
@@ -85,25 +57,13 @@ def run_trial(trial: str, arguments: argparse.Namespace, registry: Registry, set
         }
     )
     (experiment,), corpora = resolve(request, registry, settings)
-    given = {"assistant": experiment.assistant}
-    given |= {"teacher" if not n else f"teacher:{n}": teacher for n, teacher in enumerate(experiment.teachers)}
+    session = Session(experiment, corpora, registry, settings)
     whole = plan_of(experiment, registry)
     names = [stage.name for stage in whole.stages]
     plan = Plan(whole.stages[: names.index("aligned") + 1], "aligned", assistant="aligned")
-
-    def excluded() -> set[int]:
-        return {text_key(text) for text in evaluation_texts(experiment.suite, settings)}
-
-    made = run_plan(
-        plan,
-        experiment,
-        partial(prepare, experiment.data, corpora, excluded, settings),
-        lambda name: load_encoder(given[name], registry.encoders, settings),
-        settings,
-        lambda _: None,
-    )
+    made = run_plan(plan, experiment, session.corpus, session.load_given, settings, lambda _: None)
     for name in (plan.stages[0].name, "aligned"):
-        found = dev_scores(load_student(made.paths[name]), settings, experiment.precision, arguments.rows)
+        found = dev_scores(load_student(made.paths[name]), settings, experiment.precision, STSB, arguments.rows)
         figures = "   ".join(f"{part} {value:5.2f}" for part, value in found.items())
         print(f"{trial} | {name:16} STSb dev: {figures}", flush=True)
     looks = [

@@ -4,7 +4,7 @@ Three assistants are aligned with the same pairs (stage 1): to the assistant's o
 all-MiniLM-L6-v2's, and to the first with both mixed in the similarity matrix. Each is scored on the dev split of
 STSb, per language and across languages (English first sentence, translated second sentence).
 
-    python benchmarks/teacher_choice.py --data-root ROOT [--pairs 6400] [--rows 1500] [--languages de es fr it nl]
+    python -m benchmarks.teacher_choice --data-root ROOT [--pairs 6400] [--rows 1500] [--languages de es fr it nl]
 """
 
 from __future__ import annotations
@@ -14,25 +14,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from datasets import disable_progress_bars, load_dataset
-from scipy.stats import spearmanr
+from datasets import disable_progress_bars
 
+from benchmarks.dev_scores import dev_scores
 from xlbench.api import AlignOptions, MatchSimilarities, Plan, PullToTarget, Stage, centred, english, training
 from xlbench.corpora.prepare import prepare
 from xlbench.distill.engine import run_plan
-from xlbench.encoders.encode import encode
 from xlbench.encoders.sources import load_encoder
 from xlbench.plugins import load_registry
 from xlbench.runs.request import Request
 from xlbench.runs.resolve import resolve
-from xlbench.settings import Settings, read_settings
+from xlbench.settings import read_settings
 from xlbench.students.load import load_student
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from xlbench.experiment import Experiment, Precision
+    from xlbench.experiment import Experiment
 
 CORPORA = ("multi30k", "wmt_newstest", "anki_tatoeba", "europarl_v7_sample", "stsb_mt_train", "xnli_devtest")
 CHOICES = ("own", "minilm", "mixed")
@@ -49,24 +47,6 @@ def plan(experiment: Experiment, choice: str, pairs: int) -> Plan:
     objectives = (pull, MatchSimilarities(mix=tuple(mix), weight=10.0))
     taught = training(experiment, options, objectives, pairs, trainable="all-but-words", learning_rate=1e-4)
     return Plan((*centred(experiment, options), Stage("aligned", teacher, (), taught)), "aligned", assistant="aligned")
-
-
-def dev_scores(
-    model: SentenceTransformer, settings: Settings, precision: Precision, languages: list[str], count: int
-) -> dict[str, float]:
-    """Return Spearman x 100 on the first rows of STSb dev: per language, and across from English."""
-    root = settings.local("datasets", "mteb/stsb_multi_mt")
-    assert root is not None
-    sides = {}
-    for language in ("en", *languages):
-        rows = load_dataset(str(root), name=language, split=f"dev[:{count}]")
-        gold = np.asarray(rows["similarity_score"])
-        sides[language] = [encode(model, list(rows[f"sentence{n}"]), precision=precision) for n in (1, 2)]
-    scores = {name: 100 * float(spearmanr(gold, (one * two).sum(1))[0]) for name, (one, two) in sides.items()}
-    for language in languages:
-        across = (sides["en"][0] * sides[language][1]).sum(1)
-        scores[f"en-{language}"] = 100 * float(spearmanr(gold, across)[0])
-    return scores
 
 
 def main() -> None:
@@ -98,9 +78,8 @@ def main() -> None:
 
     def show(title: str, model: SentenceTransformer) -> None:
         scores = dev_scores(model, settings, experiment.precision, languages, arguments.rows)
-        own = np.mean([scores[language] for language in languages])
-        across = np.mean([scores[f"en-{language}"] for language in languages])
-        print(f"{title:28} en {scores['en']:5.1f}   other languages {own:5.1f}   across {across:5.1f}", flush=True)
+        en, own, across = scores["en"], scores["others"], scores["across"]
+        print(f"{title:28} en {en:5.1f}   other languages {own:5.1f}   across {across:5.1f}", flush=True)
 
     show("all-minilm-l6-v2, untrained", load("teacher:1"))
     show("assistant, untrained", load("assistant"))

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from toys import save_toy_encoder
 
 from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part
 from xlbench.distill.objectives import PullToTarget, Target
 from xlbench.distill.plan import Training
 from xlbench.distill.trainer import Student
+from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from toys import save_toy_encoder, write_toy_corpus
+
+from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 PLUGIN = str(Path(__file__).parent / "toy_plugin.py")
 

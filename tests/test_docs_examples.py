@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 from docs_blocks import EXAMPLES, MARKED, PAGES, PLUGINS, ROOT, built_ins
-from toys import save_toy_encoder, write_toy_corpus
 
 from xlbench.cli.app import COMMANDS, app
 from xlbench.distill.engine import given_sources
@@ -26,6 +25,7 @@ from xlbench.plugins import Registry, check_plugins, load_registry
 from xlbench.runs.request import make_request, read_toml
 from xlbench.settings import Settings
 from xlbench.testing.bench import Bench
+from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from toy_corpora import data_of
-from toys import save_toy_encoder, write_toy_corpus
 
 from xlbench.api import Bottleneck, Centre, Target
 from xlbench.corpora.prepare import prepare
@@ -17,6 +16,7 @@ from xlbench.plugins import load_registry
 from xlbench.settings import Settings
 from xlbench.students.load import load_student
 from xlbench.students.surgery import stock_encoder
+from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
-from toys import save_toy_encoder, write_toy_corpus
 
 from xlbench import XlbenchError
 from xlbench.api import Plan, PullToTarget, Stage, Target, TokenVectors, Training, TrimVocabulary
@@ -22,6 +21,7 @@ from xlbench.settings import Settings
 from xlbench.students.load import load_student, save_student
 from xlbench.students.shape import MINILM
 from xlbench.students.surgery import stock_encoder
+from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 if TYPE_CHECKING:
     from xlbench.leaderboard.record import Record

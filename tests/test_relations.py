@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
-from toys import save_toy_encoder
 
 from xlbench import XlbenchError
 from xlbench.api import Layer, LayerStates, Loop, MatchHidden, MatchRelations, Plan, Stage, Training, TrimVocabulary
@@ -22,6 +21,7 @@ from xlbench.distill.plan import check_plan, stage_keys
 from xlbench.students.shape import MINILM, XLMR
 from xlbench.students.surgery import cut_bottleneck, keep_layers, stock_encoder, student_in
 from xlbench.testing.bench import Bench, Ran, make_bench
+from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
     from xlbench.corpora.tokens import TokenTable

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from toys import save_toy_encoder, write_toy_corpus
 
 from xlbench import XlbenchError
 from xlbench.leaderboard.rows import rows_of
@@ -22,6 +21,7 @@ from xlbench.plugins import load_registry
 from xlbench.runs.request import Request, make_request
 from xlbench.runs.run import run
 from xlbench.settings import Settings
+from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 if TYPE_CHECKING:
     from xlbench.leaderboard.record import Record

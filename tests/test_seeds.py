@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 from toy_board import collapsed, student
-from toys import save_toy_encoder, write_toy_corpus
 
 from xlbench import XlbenchError
 from xlbench.cli.app import app
@@ -25,6 +24,7 @@ from xlbench.plugins import load_registry
 from xlbench.runs.request import Request, make_request
 from xlbench.runs.run import run
 from xlbench.settings import Settings
+from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable

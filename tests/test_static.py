@@ -9,7 +9,6 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers
 from toy_corpora import data_of
-from toys import save_toy_encoder, write_toy_corpus
 
 from xlbench import XlbenchError
 from xlbench.api import TokenVectors, encode
@@ -21,6 +20,7 @@ from xlbench.settings import Settings
 from xlbench.students.load import load_student
 from xlbench.students.shape import MINILM
 from xlbench.students.static import reduce, sif_weights, static_encoder, zipf_probabilities
+from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 LETTERS = "cat"  # ids 6, 4, 23 of the toy tokenizer, all in its corpus
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from toys import save_toy_encoder
 
 from xlbench import XlbenchError
 from xlbench.encoders.anatomy import transformer_of
@@ -24,6 +23,7 @@ from xlbench.students.surgery import (
     shift_output,
 )
 from xlbench.students.vocabulary import restore_table, shrink_table, word_table
+from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from toys import save_toy_encoder
 from transformers import PreTrainedTokenizerFast
 
 from xlbench import XlbenchError
@@ -17,7 +16,7 @@ from xlbench.students.load import load_student
 from xlbench.students.pieces import kept_tokens, pieces_before_unknown
 from xlbench.students.surgery import cut_bottleneck, stock_encoder, student_in
 from xlbench.students.trimming import keep_rows, trim_tokenizer
-from xlbench.testing.toys import toy_pairs
+from xlbench.testing.toys import save_toy_encoder, toy_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path

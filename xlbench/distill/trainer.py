@@ -257,8 +257,9 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     full = shrink_table(transformer, used)
 
     device = choose_device(workshop.settings)
+    arguments = _arguments(training, workshop, scratch)
     # An accelerator wants large products, and a compiled graph is of a fixed number of parts.
-    part_tokens = PART_TOKENS if device == "cpu" and not _compiled(training, workshop) else None
+    part_tokens = PART_TOKENS if device == "cpu" and not arguments.torch_compile else None
 
     def collator(pairs: np.ndarray) -> Collator:
         return Collator(pairs, tokens, position_of, padding, targets, part_tokens)
@@ -268,7 +269,7 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     with live_terms(stage, model, workshop, tokens, used, device) as live:
         trainer = StageTrainer(
             student=student,
-            arguments=_arguments(training, workshop, scratch),
+            arguments=arguments,
             stage=stage,
             batches=LengthBuckets(
                 pair_lengths(corpus.pairs, tokens), training.batch_size, training.steps, training.seed

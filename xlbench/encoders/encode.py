@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
+    from transformers import PreTrainedModel
 
     from xlbench.experiment import Precision
     from xlbench.progress import Advance
@@ -117,36 +118,41 @@ def ready(model: SentenceTransformer, precision: Precision) -> Iterator[None]:
     autocast over float32 weights. The embedding layer, most of the weights and hardly any of the work, stays in
     float32.
     """
-    training = model.training
-    model.eval()
-    try:
-        transformer = transformer_of(model)
-    except XlbenchError:  # another architecture: as it is
+    with ExitStack() as undo:
+        undo.callback(model.train, model.training)
+        model.eval()
         try:
-            yield
-        finally:
-            model.train(training)
-        return
-    half = half_dtype(precision)
+            transformer = transformer_of(model)
+        except XlbenchError:  # another architecture: as it is
+            transformer = None
+        if transformer is not None:
+            if half := half_dtype(precision):
+                undo.enter_context(_layers_in(transformer, half))
+            undo.enter_context(quick_attention(transformer, model.device))
+            undo.enter_context(packed_products(transformer))
+        yield
+
+
+@contextmanager
+def _layers_in(transformer: PreTrainedModel, dtype: torch.dtype) -> Iterator[None]:
+    """Hold the float32 weights behind the embedding layer in another dtype, if they are not in it already."""
     embeddings = transformer.get_submodule("embeddings")
     looked_up = {id(parameter) for parameter in embeddings.parameters()}
     before = [
         (parameter, parameter.data)
         for parameter in transformer.parameters()
-        if half and parameter.dtype == torch.float32 and id(parameter) not in looked_up
+        if parameter.dtype == torch.float32 and id(parameter) not in looked_up
     ]
-    hook = embeddings.register_forward_hook(partial(_cast, half)) if half and before else None
+    hook = embeddings.register_forward_hook(partial(_cast, dtype)) if before else None
     try:
         for parameter, data in before:
-            parameter.data = data.to(half)
-        with quick_attention(transformer, model.device), packed_products(transformer):
-            yield
+            parameter.data = data.to(dtype)
+        yield
     finally:
         for parameter, data in before:
             parameter.data = data
         if hook is not None:
             hook.remove()
-        model.train(training)
 
 
 def _cast(dtype: torch.dtype, module: nn.Module, given: object, embedded: torch.Tensor) -> torch.Tensor:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import nn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+Forward: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 
 ROWS = 4096  # tokens that the layout is chosen for: a batch of :func:`xlbench.encoders.encode.encode`
 
@@ -26,16 +28,32 @@ def packed_products(transformer: nn.Module) -> Iterator[None]:
     Args:
         transformer: Its weights must stay as they are meanwhile.
     """
-    packed: list[nn.Linear] = []
+    with exchanged_products(transformer, _packed):
+        yield
+
+
+@contextmanager
+def exchanged_products(model: nn.Module, forward_of: Callable[[nn.Linear], Forward | None]) -> Iterator[None]:
+    """Give the linear maps of a model on a CPU another forward pass; undone on leaving.
+
+    Nothing is changed where torch lacks oneDNN's operators; a map whose forward pass was exchanged already keeps it.
+
+    Args:
+        model: Whose linear maps.
+        forward_of: Returns the forward pass of a map; None leaves that map as it is.
+    """
+    changed: list[nn.Linear] = []
     try:
         if is_available():
-            for module in transformer.modules():
-                if type(module) is nn.Linear and _can_be_packed(module.weight) and "forward" not in vars(module):
-                    module.__dict__["forward"] = _packed(module)  # found before the class's own
-                    packed.append(module)
+            for module in model.modules():
+                if type(module) is nn.Linear and module.weight.device.type == "cpu" and "forward" not in vars(module):
+                    forward = forward_of(module)
+                    if forward is not None:
+                        module.__dict__["forward"] = forward  # found before the class's own
+                        changed.append(module)
         yield
     finally:
-        for module in packed:
+        for module in changed:
             del module.__dict__["forward"]
 
 
@@ -45,11 +63,9 @@ def is_available() -> bool:
     return bool(torch._C._has_mkldnn) and all(hasattr(torch.ops.mkldnn, name) for name in wanted)
 
 
-def _can_be_packed(weight: torch.Tensor) -> bool:
-    return weight.device.type == "cpu" and weight.dtype != torch.float16  # which few CPUs have instructions for
-
-
-def _packed(module: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
+def _packed(module: nn.Linear) -> Forward | None:
+    if module.weight.dtype == torch.float16:  # which few CPUs have instructions for
+        return None
     with torch.no_grad():
         weight = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), ROWS)
     bias = None if module.bias is None else module.bias.detach()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from xlbench.encoders.packing import is_available
+from xlbench.encoders.packing import exchanged_products
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,21 +28,14 @@ def training_products(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
         model: What is trained.
         dtype: What the products are computed in.
     """
-    changed: list[nn.Linear] = []
     steps = _Steps()
     # A fused optimiser changes weights without raising the version that tensors carry.
     hook = register_optimizer_step_post_hook(steps.count)
     try:
-        if is_available():
-            for module in model.modules():
-                if type(module) is nn.Linear and module.weight.device.type == "cpu" and "forward" not in vars(module):
-                    module.__dict__["forward"] = _Forward(module, dtype, steps)  # found before the class's own
-                    changed.append(module)
-        yield
+        with exchanged_products(model, lambda linear: _Forward(linear, dtype, steps)):
+            yield
     finally:
         hook.remove()
-        for module in changed:
-            del module.__dict__["forward"]
 
 
 class _Steps:

@@ -50,20 +50,17 @@ class Folder:
 
     Attributes:
         records: In the order of their files' names.
-        statistics: Of their rows.
+        rows: The records, those that differ in nothing but the seed taken together.
+        statistics: Of the rows.
         failures: Runs that the board asks for and that left no record.
         stale: Why the statistics are not those of these records or this board; None when they are.
     """
 
     records: tuple[Record, ...]
+    rows: tuple[Row, ...]
     statistics: Statistics
     failures: tuple[Failure, ...]
     stale: str | None
-
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        """The records, those that differ in nothing but the seed taken together."""
-        return rows_of(self.records)
 
 
 def folder_path(board: BoardFile) -> Path:
@@ -137,7 +134,8 @@ def read_folder(board: BoardFile) -> Folder:
     if not records or not (path / STATISTICS).is_file():
         missing = "records" if not records else "statistics"
         raise XlbenchError(f"Board '{board.name}' has no {missing} in '{path}'.", remedy)
-    check_comparable(rows_of(records))
+    rows = rows_of(records)
+    check_comparable(rows)
     stale = None
     try:
         stored = Stored.model_validate_json((path / STATISTICS).read_text("utf-8"))
@@ -151,9 +149,9 @@ def read_folder(board: BoardFile) -> Folder:
         stale = f"'{board.path}' asks for other rows than '{path}' holds"
     elif stored.records != _digest(path / RECORDS):
         stale = f"the records in '{path}' are not those that its statistics were computed for"
-    if {row.name for row in rows_of(records)} != set(stored.statistics.rows):
+    if {row.name for row in rows} != set(stored.statistics.rows):
         raise XlbenchError(f"The statistics in '{path}' are of other rows than its records.", remedy)
-    return Folder(records, stored.statistics, failures, stale)
+    return Folder(records, rows, stored.statistics, failures, stale)
 
 
 def _digest(path: Path) -> str:

@@ -9,10 +9,10 @@ from xlbench.errors import XlbenchError
 from xlbench.leaderboard.board import RunEntry
 from xlbench.leaderboard.folder import named_records, write_folder
 from xlbench.leaderboard.published import check_published
-from xlbench.leaderboard.record import ITEMS, KIND
 from xlbench.leaderboard.rendering import write_pages
 from xlbench.leaderboard.rows import rows_of, sound_runs
 from xlbench.runs.accounting import account
+from xlbench.runs.find import items_of
 from xlbench.runs.request import Request
 from xlbench.runs.resolve import resolve
 from xlbench.runs.run import plan_of, run_encoder, run_seeds
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from xlbench.corpora.sources import OpenCorpus
     from xlbench.experiment import EncoderRef, Experiment
     from xlbench.leaderboard.board import Board, BoardFile, Failure
+    from xlbench.leaderboard.rows import Row
     from xlbench.plugins import Registry
-    from xlbench.runs.run import Made
+    from xlbench.runs.find import Made
     from xlbench.settings import Settings
 
 # Of one encoder in two parts, the one that says more.
@@ -82,7 +83,7 @@ def run_board(
         )
     say("computing intervals")
     named = named_records([row.record for row in made])
-    statistics = _statistics(made, settings)
+    statistics = _statistics(made, rows_of(list(named.values())), settings)
     write_folder(board, list(named.values()), statistics, failures)
     diverged = {(failure.row, failure.seed) for failure in failures}
     ended = [it for run in runs for it in run.experiments if (run.name, it.seed) not in diverged]
@@ -148,21 +149,11 @@ def _distinct(made: Sequence[Made]) -> list[Made]:
     return [*given.values(), *(row for row in made if row.record.role == "student")]
 
 
-def _statistics(made: Sequence[Made], settings: Settings) -> Statistics:
+def _statistics(made: Sequence[Made], rows: Sequence[Row], settings: Settings) -> Statistics:
     """Return the statistics of rows from their items, which stay in the store."""
     from xlbench.comparison.compute import compute_statistics
-    from xlbench.scoring.items import read_items
 
-    rows = rows_of(list(named_records([row.record for row in made]).values()))
-    keys = [(row.record, row.key) for row in made]
-    items = {
-        row.name: [
-            read_items(settings.home / KIND / key / ITEMS)
-            for run in sound_runs(row)
-            for record, key in keys
-            if record is run
-        ]
-        for row in rows
-    }
+    made_of = {id(it.record): it for it in made}
+    items = {row.name: [items_of(made_of[id(run)], settings) for run in sound_runs(row)] for row in rows}
     families = {task: scores.family for task, scores in rows[0].record.scores.tasks.items()}
     return compute_statistics(items, families, quiet=settings.quiet)

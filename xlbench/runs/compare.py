@@ -12,7 +12,7 @@ from xlbench.errors import XlbenchError
 from xlbench.experiment import Family
 from xlbench.fingerprint import Frozen
 from xlbench.leaderboard.rows import differing_scores
-from xlbench.runs.find import Found, describe, find_run, items_of
+from xlbench.runs.find import Made, describe, find_run, items_of
 from xlbench.scoring.identity import data_identity
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def compare(first: str, second: str, registry: Registry, settings: Settings, *, 
     )
 
 
-def _side(run: Found) -> Side:
+def _side(run: Made) -> Side:
     return Side(name=run.record.name, fingerprint=run.key, description=describe(run.record))
 
 

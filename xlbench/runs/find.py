@@ -19,14 +19,19 @@ SHORTEST = 4  # digits of a fingerprint that may stand for it
 LISTED = 4  # runs that an ambiguous name lists
 
 
-class Found(NamedTuple):
-    """A record and the key of its entry in the store, which also holds its items."""
+class Made(NamedTuple):
+    """A row that a run gave.
+
+    Attributes:
+        record: Its record.
+        key: Of the record's entry in the store, which also holds the items.
+    """
 
     record: Record
     key: str
 
 
-def find_run(reference: str, settings: Settings) -> Found:
+def find_run(reference: str, settings: Settings) -> Made:
     """Return a recorded run.
 
     Args:
@@ -64,7 +69,7 @@ def find_run(reference: str, settings: Settings) -> Found:
     return found[0]
 
 
-def items_of(run: Found, settings: Settings) -> Items:
+def items_of(run: Made, settings: Settings) -> Items:
     """Return the item-level scores of a run.
 
     Raises:
@@ -82,10 +87,10 @@ def describe(record: Record) -> str:
     return f"{experiment.method}, budget {experiment.budget.name}, seed {experiment.seed}, {made}"
 
 
-def _kept(settings: Settings) -> list[Found]:
+def _kept(settings: Settings) -> list[Made]:
     """Return all runs of the store, oldest first."""
     paths = (settings.home / KIND).glob(f"*/{FILE}")
-    runs = [Found(read_record(path), path.parent.name) for path in paths]
+    runs = [Made(read_record(path), path.parent.name) for path in paths]
     return sorted(runs, key=lambda run: (run.record.provenance.made, run.key))
 
 

@@ -3,53 +3,33 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench._version import __version__
-from xlbench.corpora.folding import text_key
-from xlbench.corpora.prepare import prepare
 from xlbench.distill.engine import Distilled, given_sources, run_plan
 from xlbench.distill.health import UnhealthyError
 from xlbench.distill.plan import Plan, stage_keys
-from xlbench.encoders.sources import load_encoder
 from xlbench.leaderboard.board import Failure
 from xlbench.leaderboard.record import FILE, ITEMS, KIND, Provenance, Record, read_record
+from xlbench.runs.find import Made
 from xlbench.runs.process import prepare_process
 from xlbench.runs.provenance import git_revision
 from xlbench.runs.request import validated
 from xlbench.runs.resolve import resolve
+from xlbench.runs.session import Session
 from xlbench.runs.wanted import Row, make_row, run_name, title, wanted_rows
-from xlbench.scoring.tasks import evaluation_texts
 from xlbench.store import get_or_build, read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sentence_transformers import SentenceTransformer
-
-    from xlbench.corpora.prepare import PreparedCorpus
     from xlbench.corpora.sources import OpenCorpus
     from xlbench.experiment import EncoderRef, Experiment
     from xlbench.fingerprint import Json
     from xlbench.plugins import Registry
     from xlbench.runs.request import Request
     from xlbench.settings import Settings
-
-SPEED_SAMPLE = 192  # sentences
-
-
-class Made(NamedTuple):
-    """A row that a run gave.
-
-    Attributes:
-        record: Its record.
-        key: Of the record's entry in the store, which also holds the items.
-    """
-
-    record: Record
-    key: str
 
 
 class Results(NamedTuple):
@@ -137,7 +117,7 @@ def run_experiment(
         say(f"all {len(rows)} records come from the store")
         return stored
     prepare_process(settings)
-    session = _Session(experiment, corpora, registry, settings)
+    session = Session(experiment, corpora, registry, settings)
     distilled = run_plan(plan, experiment, session.corpus, session.load_given, settings, say)
     return [_record(row, plan, distilled, session, say) for row in rows]
 
@@ -162,7 +142,7 @@ def run_encoder(
     if stored := _stored(row, settings):
         return stored
     prepare_process(settings)
-    session = _Session(experiment, (), registry, settings)
+    session = Session(experiment, (), registry, settings)
     return _record(row, Plan((), "teacher"), Distilled({}, given_sources(experiment), ()), session, say)
 
 
@@ -181,43 +161,7 @@ def plan_of(experiment: Experiment, registry: Registry) -> Plan:
     return method.plan(experiment, validated(method.options, dict(experiment.options), "option"))
 
 
-class _Session:
-    """What a run loads at most once."""
-
-    def __init__(
-        self, experiment: Experiment, corpora: Sequence[OpenCorpus], registry: Registry, settings: Settings
-    ) -> None:
-        self.experiment = experiment
-        self.registry = registry
-        self.settings = settings
-        self.corpora = corpora
-        self.corpus = cache(self._corpus)
-        self.sample = cache(self._sample)
-        self.baseline = cache(partial(self.load_given, "assistant"))
-
-    def _corpus(self) -> PreparedCorpus:
-        def excluded() -> set[int]:
-            return {text_key(text) for text in evaluation_texts(self.experiment.suite, self.settings)}
-
-        return prepare(self.experiment.data, self.corpora, excluded, self.settings)
-
-    def _sample(self) -> list[str]:
-        """Return sentences of the suite, of mixed length, spread evenly over it."""
-        texts = sorted(set(evaluation_texts(self.experiment.suite, self.settings)))
-        return texts[:: max(1, len(texts) // SPEED_SAMPLE)][:SPEED_SAMPLE]
-
-    def load_given(self, source: str) -> SentenceTransformer:
-        """Load an encoder that was given, anew: who asks may change it."""
-        return load_encoder(self.reference(source), self.registry.encoders, self.settings)
-
-    def reference(self, source: str) -> EncoderRef:
-        """Return which encoder a source of the plan is."""
-        if source == "assistant":
-            return self.experiment.assistant
-        return self.experiment.teachers[int(source.partition(":")[2] or 0)]
-
-
-def _record(row: Row, plan: Plan, distilled: Distilled, session: _Session, say: Callable[[str], None]) -> Made:
+def _record(row: Row, plan: Plan, distilled: Distilled, session: Session, say: Callable[[str], None]) -> Made:
     def build(directory: Path) -> dict[str, Json]:
         say(f"scoring {row.name}")
         record = _score(row, plan, distilled, session, directory)
@@ -228,7 +172,7 @@ def _record(row: Row, plan: Plan, distilled: Distilled, session: _Session, say: 
     return Made(read_record(entry.path / FILE), row.key)
 
 
-def _score(row: Row, plan: Plan, distilled: Distilled, session: _Session, directory: Path) -> Record:
+def _score(row: Row, plan: Plan, distilled: Distilled, session: Session, directory: Path) -> Record:
     from xlbench.encoders.anatomy import saved_directory
     from xlbench.encoders.runtime import choose_device
     from xlbench.scoring.footprint import measure_footprint

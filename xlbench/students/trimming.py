@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import nn
 
 from xlbench.errors import XlbenchError
 from xlbench.students.pieces import Vocabulary
@@ -99,10 +98,7 @@ def keep_rows(model: BertModel | XLMRobertaModel, old: NDArray[np.int64]) -> Non
         )
     new = {number: place for place, number in enumerate(old.tolist())}
     padding = None if table.padding_idx is None else new.get(table.padding_idx)
-    small = nn.Embedding(len(old), table.embedding_dim, padding_idx=padding, dtype=table.weight.dtype)
-    with torch.no_grad():
-        small.weight.copy_(table.weight[torch.as_tensor(old)])
-    set_word_table(model, small)
+    set_word_table(model, table.weight[torch.as_tensor(old)], padding)
     model.config.vocab_size = len(old)
     for name in ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id"):
         number = getattr(model.config, name, None)

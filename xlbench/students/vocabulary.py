@@ -25,8 +25,17 @@ def word_table(model: BertModel | XLMRobertaModel) -> nn.Embedding:
     return table
 
 
-def set_word_table(model: BertModel | XLMRobertaModel, table: nn.Embedding) -> None:
-    """Exchange the table that token ids index; its width stays."""
+def set_word_table(model: BertModel | XLMRobertaModel, rows: torch.Tensor, padding: int | None) -> None:
+    """Exchange the table that token ids index; its width stays.
+
+    Args:
+        model: Changed in place.
+        rows: Float [tokens, width], of which the table takes possession.
+        padding: The row whose gradient stays zero, if any.
+    """
+    table: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+        rows.detach(), freeze=False, padding_idx=padding
+    )
     words = model.embeddings.word_embeddings
     if isinstance(words, BottleneckEmbedding):
         words.table = table
@@ -46,18 +55,13 @@ def shrink_table(model: BertModel | XLMRobertaModel, used: np.ndarray) -> torch.
     """
     old = word_table(model)
     rows = torch.as_tensor(used, dtype=torch.long)
-    small = nn.Embedding(len(used), old.embedding_dim, padding_idx=old.padding_idx)
-    with torch.no_grad():
-        small.weight.copy_(old.weight[rows])
-    set_word_table(model, small)
+    set_word_table(model, old.weight[rows], old.padding_idx)
     return old.weight.detach()
 
 
 def restore_table(model: BertModel | XLMRobertaModel, full: torch.Tensor, used: np.ndarray) -> None:
     """Undo :func:`shrink_table`, with the trained rows in their places."""
     small = word_table(model)
-    table = nn.Embedding(full.shape[0], full.shape[1], padding_idx=small.padding_idx)
-    with torch.no_grad():
-        table.weight.copy_(full)
-        table.weight[torch.as_tensor(used, dtype=torch.long)] = small.weight.detach().cpu()
-    set_word_table(model, table)
+    rows = full.clone()
+    rows[torch.as_tensor(used, dtype=torch.long)] = small.weight.detach().cpu()
+    set_word_table(model, rows, small.padding_idx)

@@ -12,6 +12,7 @@ from unittest import mock
 from xlbench.plugins import load_registry
 from xlbench.runs.request import make_request
 from xlbench.runs.resolve import resolve
+from xlbench.runs.session import Session
 from xlbench.settings import Settings
 from xlbench.testing.guard import Watch, watch
 from xlbench.testing.toys import BUDGET, STUDENT, SUITE, save_toy_encoder, toy_pairs, write_toy_corpus
@@ -126,11 +127,7 @@ class Bench:
 
     def load_given(self, experiment: Experiment, source: str) -> SentenceTransformer:
         """Load an encoder that was given, by its name in plans."""
-        from xlbench.encoders.sources import load_encoder
-
-        teacher = experiment.teachers[int(source.partition(":")[2] or 0)]
-        ref = experiment.assistant if source == "assistant" else teacher
-        return load_encoder(ref, self.registry.encoders, self.settings(self.place / "home"))
+        return Session(experiment, (), self.registry, self.settings(self.place / "home")).load_given(source)
 
     def run(
         self,
@@ -144,20 +141,15 @@ class Bench:
         Raises:
             XlbenchError: The plan is not valid, or a stage cannot be made.
         """
-        from xlbench.corpora.folding import text_key
-        from xlbench.corpora.prepare import prepare
         from xlbench.distill.engine import run_plan
         from xlbench.runs.process import prepare_process
-        from xlbench.scoring.tasks import evaluation_texts
 
         settings = self.settings(home)
         prepare_process(settings)
         experiment, corpora = self.experiment(method, changes)
         plan = self.plan(experiment)
         # The harness's part: it alone reads the canaries, to keep them out.
-        corpus = prepare(
-            experiment.data, corpora, lambda: {text_key(text) for text in evaluation_texts(SUITE, settings)}, settings
-        )
+        corpus = Session(experiment, corpora, self.registry, settings).corpus()
         notes: list[str] = []
 
         def hear(note: str) -> None:
