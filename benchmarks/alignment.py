@@ -53,6 +53,7 @@ def run_trial(trial: str, arguments: argparse.Namespace, registry: Registry, set
             "suite": arguments.suite,
             "budget": arguments.budget,
             "assistant_pairs": arguments.pairs,
+            "pairs_per_language": arguments.pairs_per_language,
             "options": dict(option.split("=") for option in options),
         }
     )
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--suite", default="paper", help="Whose sentences are kept out of the corpus.")
     parser.add_argument("--budget", default="minutes")
     parser.add_argument("--pairs", type=int, default=16_000)
+    parser.add_argument("--pairs-per-language", type=int)
     parser.add_argument("--rows", type=int, default=1500)
     arguments = parser.parse_args()
     settings = read_settings(arguments.home, arguments.data_root)

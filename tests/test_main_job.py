@@ -31,6 +31,10 @@ def test_multistage_halves_the_real_assistant(tmp_path: Path) -> None:
     # Six steps are no training, but a warm start: far from the 0.9 % of guessing among 112 sentences.
     assert rows[-1].scores.families["bitext"] > 20
     assert not rows[-1].scores.collapsed
+    # Little as it is, every stage that trains ends nearer to its targets than it began.
+    for stage in rows[-1].stages:
+        assert all(stage.looks[-1]["loss"] < look["loss"] for look in stage.looks[:1]), stage.name
+    assert sum(bool(stage.looks) for stage in rows[-1].stages) == 4
 
     path = tmp_path / "stages" / rows[-1].stages[-1].key / "model"
     student = SentenceTransformer(str(path), device="cpu")

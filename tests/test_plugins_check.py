@@ -268,6 +268,35 @@ def test_the_command_tells_of_all_of_them_even_when_one_is_fatal(
     assert [it["name"] for it in json.loads(result.output)["broken"]] == ["bad", "worse"]
 
 
+def test_the_command_tells_of_given_files_too_and_the_rest_works(tmp_path: Path) -> None:
+    sources = {
+        "raises": "import nowhere_to_be_found",
+        "unknown_hook": "@hookimpl\ndef xlbench_methodz():\n    return []",
+        "clash": "@hookimpl\ndef xlbench_students():\n    return [StudentSpec(name='minilm-half', layers=2)]",
+        "well": GOOD.format(name="mine"),
+    }
+    files = []
+    for name, source in sources.items():
+        file = tmp_path / f"{name}.py"
+        file.write_text((HEAD if name != "raises" else "") + source)
+        files += ["--plugin", str(file)]
+    result = CliRunner().invoke(app, [*files, "plugins", "--check", "--json"])
+    assert result.exit_code == 2
+    answer = json.loads(result.stdout)
+    causes = {broken["name"]: broken["cause"] for broken in answer["broken"]}
+    assert causes == {
+        str(tmp_path / "raises.py"): "ModuleNotFoundError: No module named 'nowhere_to_be_found'",
+        str(tmp_path / "unknown_hook.py"): (
+            "xlbench_methodz() implements the unknown hook 'xlbench_methodz'. Did you mean xlbench_methods or "
+            "xlbench_encoders or xlbench_budgets?"
+        ),
+        str(tmp_path / "clash.py"): "'minilm-half' is already the name of a StudentSpec from plugin 'builtin-students'",
+    }
+    brought = {plugin["name"]: plugin["brings"] for plugin in answer["loaded"]}
+    assert brought[str(tmp_path / "well.py")] == [["student", "mine"]]
+    assert len(brought["builtin-students"]) > 1
+
+
 def test_the_built_ins_are_well() -> None:
     load_registry.cache_clear()
     result = CliRunner().invoke(app, ["plugins", "--check"])

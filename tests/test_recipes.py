@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from xlbench.api import MatchSimilarities, PullToTarget, Stage, Target
+from xlbench.errors import XlbenchError
 from xlbench.plugins import load_registry
+from xlbench.runs.request import Request
+from xlbench.runs.resolve import method_options, resolve
+from xlbench.runs.run import plan_of
+from xlbench.settings import Settings
 from xlbench.testing.toys import toy_experiment
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ENGLISH = Target(source="teacher-centred", side="english")
 OWN = Target(source="teacher-centred", side="own")
@@ -36,3 +46,43 @@ def test_stage_1_matches_similarities_and_holds_on_to_what_the_assistant_knew() 
         MatchSimilarities(mix=((ENGLISH, 1.0),), weight=10),
         PullToTarget(target=OWN, weight=0.5),
     )
+
+
+def test_the_paper_preset_is_what_was_published_and_options_go_over_it(tmp_path: Path) -> None:
+    request = Request(preset="paper", options={"dropout": False})
+    (experiment,), _ = resolve(request, load_registry(), Settings(home=tmp_path))
+    published = {
+        "centre": False,
+        "batch_size": 64,
+        "bottleneck_batch_size": 256,
+        "learning_rate": 1.6e-4,
+        "weight_decay": 0.01,
+        "max_tokens": 128,
+        "bottleneck_start": "random",
+        "layer_choice": "first",
+        "bottleneck_share": 10 / 80,  # 10, 10 and 60 epochs
+        "recurrent_share": 10 / 80,
+        "matrix_weight": 1.0,
+        "assistant_own_weight": 0.0,
+        "assistant_matrix_weight": 0.0,
+        "assistant_words": True,
+    }
+    assert {name: experiment.options[name] for name in published} == published
+    assert experiment.options["dropout"] is False
+    plan = plan_of(experiment, load_registry())
+    sizes = {stage.name: stage.training.batch_size for stage in plan.stages if stage.training}
+    assert sizes == {"aligned": 64, "bottleneck": 256, "recurrent": 64, "contrastive": 64}
+
+
+@pytest.mark.parametrize("method", ["single-stage", "no-contrastive", "no-bottleneck", "no-recurrent"])
+def test_what_is_compared_with_the_method_has_the_preset_too(method: str) -> None:
+    kind = load_registry().methods[method]
+    options = method_options(kind, {}, "paper")
+    assert options.model_dump()["bottleneck_start"] == "random"
+    assert method_options(kind, {}) == kind.options()
+
+
+def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
+    with pytest.raises(XlbenchError, match="preset of method multistage 'papr'") as error:
+        method_options(load_registry().methods["multistage"], {}, "papr")
+    assert "paper" in str(error.value)

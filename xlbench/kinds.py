@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from sentence_transformers import SentenceTransformer
 
     from xlbench.distill.plan import Plan
     from xlbench.experiment import Experiment
     from xlbench.settings import Settings
+
+
+Scalar: TypeAlias = bool | int | float | str
 
 
 class Options(BaseModel):
@@ -34,6 +37,7 @@ class Method:
         options: The class of its options.
         reference: Where the method is described.
         student: Whether it makes a student; False for rows that only score an encoder.
+        presets: Named sets of option values beside the defaults, which are the preset 'default'.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Method:
     options: type[Options] = Options
     reference: str = ""
     student: bool = True
+    presets: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
 
 
 class Pair(NamedTuple):

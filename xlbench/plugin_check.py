@@ -184,10 +184,22 @@ def _json_faults(options: type[Options]) -> Iterator[Fault]:
         yield Fault(f"{title} comes back from JSON with other values of {', '.join(changed) or 'its options'}", where)
 
 
+def _preset_faults(method: Method) -> Iterator[Fault]:
+    for name, values in method.presets.items():
+        try:
+            method.options.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            option = ".".join(str(part) for part in first["loc"])
+            cause = f"preset '{name}' of method '{method.name}' sets the option '{option}' to {first['input']!r}"
+            yield Fault(f"{cause}: {first['msg']}", written_at(method.plan))
+
+
 def thing_faults(thing: object, kind: str, name: str) -> Iterator[Fault]:
     """Yield what is wrong with a thing that can be used: its options, what its listing lacks."""
     if isinstance(thing, Method):
         yield from option_faults(thing.options)
+        yield from _preset_faults(thing)
     if isinstance(thing, (Method, CorpusSource, EncoderSource)) and not thing.summary.strip():
         yield Fault(f"{kind} '{name}' has no summary for listings")
     if isinstance(thing, CorpusSource) and thing.example.partition(":")[0].partition("?")[0] != thing.scheme:

@@ -93,11 +93,11 @@ def load_registry(files: tuple[Path, ...] = (), *, strict: bool | None = None) -
 
     Args:
         files: Python files given with ``--plugin``.
-        strict: Whether a broken plugin is fatal; None asks ``XLBENCH_STRICT``.
+        strict: Whether a broken plugin is fatal; None asks ``XLBENCH_STRICT``, and then a file that cannot be
+            loaded is fatal in any case, since who names a file means it.
 
     Raises:
-        XlbenchError: A plugin is broken and ``XLBENCH_STRICT=1``; or a given file cannot be loaded, since
-            who names a file means it.
+        XlbenchError: A plugin is broken, and that is fatal.
     """
     gathered = _Gathered()
     manager = gathered.manager
@@ -111,9 +111,14 @@ def load_registry(files: tuple[Path, ...] = (), *, strict: bool | None = None) -
             gathered.sources[entry.name] = source
     for file in files:
         if faults := _register(manager, str(file), partial(_import_file, file), (str(file),)):
-            problem = Broken(str(file), "file", *faults[0])
-            raise XlbenchError(f"Plugin file '{file}' cannot be used: {problem}", "Mend it, or leave out --plugin.")
-        gathered.sources[str(file)] = ("file", "")
+            found = [Broken(str(file), "file", *fault) for fault in faults]
+            if strict is not False:
+                raise XlbenchError(
+                    f"Plugin file '{file}' cannot be used: {found[0]}", "Mend it, or leave out --plugin."
+                )
+            gathered.broken += found
+        else:
+            gathered.sources[str(file)] = ("file", "")
     registry = gathered.registry()
     if strict is None:
         strict = os.environ.get(STRICT_VARIABLE) == "1"

@@ -17,6 +17,7 @@ from xlbench.api import (
     contrastive,
     hookimpl,
     loop_edit,
+    presets,
     recurrent,
     teacher_names,
     word_edits,
@@ -89,5 +90,6 @@ def xlbench_methods() -> list[Method]:
             plan,
             MultistageOptions,
             REFERENCE,
+            presets=presets(MultistageOptions),
         )
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench.api import Method, Options, Plan, hookimpl
+from xlbench.api import Method, Options, Plan, hookimpl, presets
 from xlbench_plugins import multistage
 
 if TYPE_CHECKING:
@@ -21,4 +21,5 @@ def plan(experiment: Experiment, options: Options) -> Plan:
 def xlbench_methods() -> list[Method]:
     """Register the method."""
     summary = "multistage, but with the full word table (a larger student)"
-    return [Method("no-bottleneck", summary, plan, multistage.MultistageOptions, multistage.REFERENCE)]
+    options = multistage.MultistageOptions
+    return [Method("no-bottleneck", summary, plan, options, multistage.REFERENCE, presets=presets(options))]

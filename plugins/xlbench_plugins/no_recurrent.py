@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from xlbench.api import Method, Options, Plan, hookimpl
+from xlbench.api import Method, Options, Plan, hookimpl, presets
 from xlbench_plugins import multistage
 
 if TYPE_CHECKING:
@@ -35,4 +35,8 @@ def plan(experiment: Experiment, options: Options) -> Plan:
 def xlbench_methods() -> list[Method]:
     """Register the method."""
     summary = "multistage, but every stored layer runs once (equal size, less depth)"
-    return [Method("no-recurrent", summary, plan, NoRecurrentOptions, multistage.REFERENCE)]
+    return [
+        Method(
+            "no-recurrent", summary, plan, NoRecurrentOptions, multistage.REFERENCE, presets=presets(NoRecurrentOptions)
+        )
+    ]

@@ -13,6 +13,7 @@ from xlbench.api import (
     contrastive,
     hookimpl,
     loop_edit,
+    presets,
     teacher_names,
     word_edits,
 )
@@ -49,5 +50,6 @@ def xlbench_methods() -> list[Method]:
             plan,
             StageOptions,
             "Reimers & Gurevych, EMNLP 2020, arXiv:2004.09813",
+            presets=presets(StageOptions),
         )
     ]

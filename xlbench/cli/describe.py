@@ -72,7 +72,8 @@ def details(registry: Registry, kind: str, name: str) -> dict[str, object]:
     if kind == "method":
         method = look_up(kind, name, registry.methods)
         facts: dict[str, object] = {"name": name, "summary": method.summary, "reference": method.reference}
-        return {**facts, "options": option_rows(method.options)}
+        presets = {f"preset {preset}": dict(values) for preset, values in method.presets.items()}
+        return {**facts, **presets, "options": option_rows(method.options)}
     if kind == "student":
         return _student(look_up(kind, name, registry.students))
     if kind == "encoder":

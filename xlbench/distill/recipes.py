@@ -11,9 +11,11 @@ from xlbench.distill.live import LiveObjective, MatchHidden, MatchRelations
 from xlbench.distill.objectives import MatchSimilarities, Objective, PullToTarget, Target
 from xlbench.distill.plan import Edit, Stage, Trainable, Training
 from xlbench.distill.trim import TrimVocabulary
-from xlbench.kinds import Options
+from xlbench.kinds import Options, Scalar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from xlbench.experiment import Experiment
 
 
@@ -24,6 +26,7 @@ class StageOptions(Options):
         default=True, description="Take the corpus's mean English vector out of the teachers' vectors."
     )
     batch_size: int = Field(default=64, ge=4, le=4096, description="Pairs in a step.")
+    bottleneck_batch_size: int = Field(default=64, ge=4, le=4096, description="Pairs in a step of stage 2.")
     learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Peak rate of the student's stages.")
     weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW's, on matrices only.")
     dropout: bool = Field(default=False, description="Keep the encoder's own dropout while training.")
@@ -62,6 +65,31 @@ class AlignOptions(StageOptions):
     teacher_share: float = Field(
         default=0.35, gt=0, lt=1, description="What further teachers count for in the similarity matrix."
     )
+
+
+PAPER: Mapping[str, Scalar] = {
+    "centre": False,
+    "batch_size": 64,
+    "bottleneck_batch_size": 256,
+    "learning_rate": 1.6e-4,
+    "weight_decay": 0.01,
+    "dropout": True,
+    "max_tokens": 128,
+    "bottleneck_start": "random",
+    "layer_choice": "first",
+    "assistant_learning_rate": 2e-5,
+    "assistant_words": True,
+    "bottleneck_share": 0.125,
+    "recurrent_share": 0.125,
+    "matrix_weight": 1.0,
+}
+"""The published settings: those of Ding et al. (2022) for the student (stages 2 to 4 had 10, 10 and 60 epochs, so an
+eighth, an eighth and the rest of the pairs), those of Reimers & Gurevych (2020) for stage 1."""
+
+
+def presets(options: type[StageOptions]) -> dict[str, dict[str, Scalar]]:
+    """Return the preset ``paper`` for a method: what of :data:`PAPER` its options have."""
+    return {"paper": {name: value for name, value in PAPER.items() if name in options.model_fields}}
 
 
 def centred(experiment: Experiment, options: StageOptions) -> tuple[Stage, ...]:
@@ -103,6 +131,7 @@ def training(
     trainable: Trainable = "all",
     learning_rate: float | None = None,
     seed: int | None = None,
+    batch_size: int | None = None,
 ) -> Training:
     """Return the training of a stage with the method's options and the experiment's seed."""
     return Training.model_validate(
@@ -112,7 +141,7 @@ def training(
             "seed": experiment.seed if seed is None else seed,
             "level": level,
             "trainable": trainable,
-            "batch_size": options.batch_size,
+            "batch_size": batch_size or options.batch_size,
             "learning_rate": learning_rate or options.learning_rate,
             "weight_decay": options.weight_decay,
             "dropout": options.dropout,
@@ -177,7 +206,13 @@ def bottleneck(experiment: Experiment, options: StageOptions, start: str, pairs:
     """Stage 2: fit the bottleneck table to the output of ``start``'s embedding layer, no encoder layer run."""
     own = Target(source=start, side="own", level="embeddings")
     fitted = training(
-        experiment, options, (PullToTarget(target=own),), pairs, level="embeddings", trainable="embeddings"
+        experiment,
+        options,
+        (PullToTarget(target=own),),
+        pairs,
+        level="embeddings",
+        trainable="embeddings",
+        batch_size=options.bottleneck_batch_size,
     )
     return Stage("bottleneck", start, word_edits(experiment, options), fitted)
 

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Precision, Seeds, StudentSpec
 from xlbench.fingerprint import Frozen, fingerprint
+from xlbench.kinds import Scalar
 from xlbench.names import nearest
 
 FOLDER = Path("leaderboards")  # under the working directory: NAME.toml, what it gave, and the pages
@@ -44,7 +45,8 @@ class RunEntry(Frozen):
     student: str | StudentSpec = Field(
         default="minilm-half", description="How it is cut: a name, a TOML file beside the working directory, a table."
     )
-    options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="The method's options.")
+    preset: str = Field(default="default", description="A set of the method's options to begin with.")
+    options: dict[str, Scalar] = Field(default_factory=dict, description="The method's options, over the preset's.")
     seeds: Seeds | None = Field(default=None, description="Other seeds than the board's.")
     name: str | None = Field(
         default=None,
@@ -66,6 +68,19 @@ class PublishedEntry(Frozen):
     model: str = Field(min_length=1, description="Its name on the hub.")
 
 
+Claim = Literal["gain", "loss", "same"]
+
+
+class FindingEntry(Frozen):
+    """``[[finding]]``: two rows whose difference is told in words under the table."""
+
+    part: str = Field(min_length=1, description="What the two differ in.")
+    row: str = Field(min_length=1, description="The row with it, as the table calls it.")
+    beside: str = Field(min_length=1, description="The row without.")
+    claim: Claim | None = Field(default=None, description="What was found before: 'gain', 'loss' or 'same'.")
+    source: str = Field(default="", description="Who found it, in a sentence.")
+
+
 class Board(Frozen):
     """What one table compares: one suite, one budget, one assistant, so that differences are the methods'."""
 
@@ -75,6 +90,9 @@ class Board(Frozen):
     corpus: tuple[str, ...] = Field(default=("starter",), min_length=1, description="Sources of parallel pairs.")
     languages: tuple[str, ...] = Field(default=(), description="Other sides to use; none given: all there are.")
     budget: str = Field(default="example", description="How much data and training, the same for all.")
+    pairs_per_language: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
+    assistant_pairs: int | None = Field(default=None, ge=0, description="Overrides the budget's.")
+    student_pairs: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
     teacher: tuple[str, ...] = Field(default=("assistant",), min_length=1, description="Who teaches.")
     assistant: str = Field(default="multilingual-e5-small", description="The multilingual encoder that is cut.")
     seeds: Seeds = Field(default=(0,), description="A run is repeated with each.")
@@ -82,6 +100,7 @@ class Board(Frozen):
     run: tuple[RunEntry, ...] = ()
     encoder: tuple[EncoderEntry, ...] = ()
     published: tuple[PublishedEntry, ...] = ()
+    finding: tuple[FindingEntry, ...] = ()
 
     @model_validator(mode="after")
     def _has_rows(self) -> Board:
@@ -90,8 +109,10 @@ class Board(Frozen):
         return self
 
     def digest(self) -> str:
-        """Return the fingerprint of what is measured: title, text and published rows may change without a new run."""
-        return fingerprint(self.model_dump(mode="json", exclude={"title", "text", "published"}, exclude_defaults=True))
+        """Return the fingerprint of what is measured: what is only said of it may change without a new run."""
+        return fingerprint(
+            self.model_dump(mode="json", exclude={"title", "text", "published", "finding"}, exclude_defaults=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -153,7 +174,12 @@ def read_board(path: Path) -> BoardFile:
         raise _complaint(path, error) from error
 
 
-TABLES: dict[str, type[Frozen]] = {"run": RunEntry, "encoder": EncoderEntry, "published": PublishedEntry}
+TABLES: dict[str, type[Frozen]] = {
+    "run": RunEntry,
+    "encoder": EncoderEntry,
+    "published": PublishedEntry,
+    "finding": FindingEntry,
+}
 
 
 def _complaint(path: Path, error: ValidationError) -> XlbenchError:

@@ -16,6 +16,8 @@ from xlbench.leaderboard.svg import COST_NAMES, ROLE_NAMES, SHAPES, panel, roles
 from xlbench.leaderboard.templating import environment, source
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from xlbench.leaderboard.figures import Figures
     from xlbench.leaderboard.svg import Panel
 
@@ -30,13 +32,14 @@ class PlotGroup:
     panels: tuple[Panel, ...]
 
 
-def page(title: str, text: str, table: Figures) -> str:
+def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) -> str:
     """Return the page of a board.
 
     Args:
         title: Its heading.
         text: Markdown paragraphs on top; HTML in it is shown, not obeyed, and pictures are not loaded.
         table: What it shows.
+        findings: What was found, in plain sentences.
     """
     style = source("plot.css") + source("board.css")
     script = source("board.js")
@@ -75,6 +78,7 @@ def page(title: str, text: str, table: Figures) -> str:
             reading=reading(table),
             basis=basis(table),
             mishaps=mishaps(table),
+            findings=findings,
         )
     )
 

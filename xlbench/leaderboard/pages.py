@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from xlbench.fingerprint import Frozen
 from xlbench.leaderboard.figures import figures
+from xlbench.leaderboard.board import FindingEntry
+from xlbench.leaderboard.findings import findings
 from xlbench.leaderboard.formats import escaped
 from xlbench.leaderboard.page import LONGEST_TITLE, page
 from xlbench.leaderboard.svg import COST_NAMES, plot
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from xlbench.leaderboard.rows import Row
 
 
+LONG_LINE = 1000
+
+
 class BoardText(Frozen):
     """What a board says of itself.
 
@@ -26,11 +31,13 @@ class BoardText(Frozen):
         name: How its files' names begin.
         title: The pages' heading.
         text: Markdown paragraphs on top.
+        findings: Which rows are compared in words.
     """
 
     name: str
     title: str
     text: str = ""
+    findings: tuple[FindingEntry, ...] = ()
 
 
 def render(
@@ -47,6 +54,7 @@ def render(
     """
     table = markdown(rows, statistics, published=published, failures=failures)
     found = figures(rows, statistics, published, failures)
+    said = findings(board.findings, found)
     files = {f"{board.name}-{cost}.svg": picture for cost in COST_NAMES if (picture := plot(found, cost)) is not None}
     pictures = [
         f"![Quality against {name}]({board.name}-{cost}.svg)"
@@ -59,10 +67,11 @@ def render(
         board.text.strip(),
         f"The same with more detail, sortable: [{board.name}.html]({board.name}.html).",
         *pictures,
+        *(["## Findings", "\n".join(f"- {escaped(line, LONG_LINE)}" for line in said)] if said else []),
         table,
     ]
     return {
         f"{board.name}.md": "\n\n".join(part for part in parts if part) + "\n",
-        f"{board.name}.html": page(board.title, board.text, found),
+        f"{board.name}.html": page(board.title, board.text, found, said),
         **files,
     }

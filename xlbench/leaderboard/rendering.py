@@ -58,7 +58,7 @@ def _pages(board: BoardFile, folder: Folder) -> dict[str, str]:
     declared = board.board
     tasks = folder.records[0].scores.tasks
     published = tuple(published_row(entry.model, tasks) for entry in declared.published)
-    text = BoardText(name=board.name, title=declared.title, text=declared.text)
+    text = BoardText(name=board.name, title=declared.title, text=declared.text, findings=declared.finding)
     return render(text, folder.rows, folder.statistics, published, folder.failures)
 
 

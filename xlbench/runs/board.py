@@ -122,6 +122,7 @@ def _request(board: Board, entry: RunEntry) -> Request:
     return Request(
         method=entry.method,
         student=entry.student,
+        preset=entry.preset,
         options=entry.options,
         seeds=entry.seeds or board.seeds,
         teacher=board.teacher,
@@ -130,6 +131,9 @@ def _request(board: Board, entry: RunEntry) -> Request:
         languages=board.languages,
         suite=board.suite,
         budget=board.budget,
+        pairs_per_language=board.pairs_per_language,
+        assistant_pairs=board.assistant_pairs,
+        student_pairs=board.student_pairs,
         precision=board.precision,
     )
 

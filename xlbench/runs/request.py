@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Precision, Seeds, StudentSpec
 from xlbench.fingerprint import Frozen
+from xlbench.kinds import Scalar
 from xlbench.names import nearest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 M = TypeVar("M", bound=BaseModel)
-Scalar: TypeAlias = bool | int | float | str
 
 
 class Request(Frozen):
@@ -41,7 +41,8 @@ class Request(Frozen):
     precision: Precision | Literal["auto"] = Field(
         default="auto", description="What encoders compute in; auto: what the device is good at."
     )
-    options: dict[str, Scalar] = Field(default_factory=dict, description="The method's options.")
+    preset: str = Field(default="default", description="A set of the method's options to begin with.")
+    options: dict[str, Scalar] = Field(default_factory=dict, description="The method's options, over the preset's.")
 
 
 def read_toml(path: Path) -> dict[str, object]:

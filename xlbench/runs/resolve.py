@@ -17,15 +17,16 @@ from xlbench.runs.request import complaint, validated
 from xlbench.scoring.tasks import evaluation_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from xlbench.corpora.sources import OpenCorpus
     from xlbench.experiment import EncoderRef, Precision
-    from xlbench.kinds import Method, Options
+    from xlbench.kinds import Method, Options, Scalar
     from xlbench.plugins import Registry
     from xlbench.runs.request import Request
     from xlbench.settings import Settings
 
+DEFAULT = "default"  # the preset that changes nothing
 SELF = "assistant"  # as a teacher: the assistant's own English side
 
 
@@ -41,7 +42,7 @@ def resolve(
         XlbenchError: A name is unknown, or a value does not fit.
     """
     method = look_up("method", request.method, registry.methods)
-    options = method_options(method, request.options)
+    options = method_options(method, request.options, request.preset)
     student = student_spec(request.student, registry)
     suite = look_up("suite", request.suite, registry.suites)
     assistant = find_encoder(request.assistant, registry.encoders, settings)
@@ -73,13 +74,14 @@ def resolve(
     return tuple(experiment.model_copy(update={"seed": seed}) for seed in request.seeds), corpora
 
 
-def method_options(method: Method, given: dict[str, bool | int | float | str]) -> Options:
-    """Return a method's options with defaults filled in.
+def method_options(method: Method, given: Mapping[str, Scalar], preset: str = DEFAULT) -> Options:
+    """Return a method's options: those given, else those of the preset, else the defaults.
 
     Raises:
-        XlbenchError: An option is unknown, of the wrong kind or out of bounds.
+        XlbenchError: The preset or an option is unknown, or an option is of the wrong kind or out of bounds.
     """
-    return validated(method.options, dict(given), f"option of method {method.name}:")
+    chosen = look_up(f"preset of method {method.name}", preset, {DEFAULT: {}, **method.presets})
+    return validated(method.options, {**chosen, **given}, f"option of method {method.name}:")
 
 
 def student_spec(given: str | StudentSpec, registry: Registry) -> StudentSpec:

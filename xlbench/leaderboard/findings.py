@@ -1,0 +1,72 @@
+"""What a board found, as sentences made from its figures: two rows beside each other, and what was claimed before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xlbench.errors import XlbenchError
+from xlbench.leaderboard.formats import FAMILY_NAMES, MEGA, plain, signed, span
+from xlbench.leaderboard.rows import family_mean, stored_parameters, weight_bytes
+from xlbench.names import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xlbench.comparison.statistics import Interval, Statistics
+    from xlbench.leaderboard.board import Claim, FindingEntry
+    from xlbench.leaderboard.figures import Figures
+    from xlbench.leaderboard.rows import Row
+
+LONG = 300  # characters of a claim
+
+
+def findings(entries: Sequence[FindingEntry], table: Figures) -> tuple[str, ...]:
+    """Return a line of plain text for each finding that a board asks for.
+
+    Each gives the first row minus the second one: points by family with their paired 95 % interval, stored
+    parameters and bytes; and whether what was claimed is seen.
+
+    Raises:
+        XlbenchError: A finding names a row that the board does not have.
+    """
+    rows = {line.row.name: line.row for line in table.lines}
+    return tuple(_finding(entry, rows, table) for entry in entries)
+
+
+def _finding(entry: FindingEntry, rows: dict[str, Row], table: Figures) -> str:
+    for name in (entry.row, entry.beside):
+        if name not in rows:
+            lost = name in table.lost()
+            remedy = "Its runs could not end well." if lost else nearest(name, rows)
+            raise XlbenchError(f"The finding '{plain(entry.part)}' names '{plain(name)}', which is no row.", remedy)
+    row, beside = rows[entry.row], rows[entry.beside]
+    parts = []
+    for family in table.families:
+        difference = family_mean(row, family) - family_mean(beside, family)
+        interval = _interval(table.statistics, row, beside, family)
+        doubt = f" {span(interval)}, {verdict(interval, entry.claim)}" if interval else ""
+        parts.append(f"{FAMILY_NAMES[family]} {signed(difference)}{doubt}")
+    parts.append(f"{signed((stored_parameters(row) - stored_parameters(beside)) / MEGA)} M parameters")
+    saved, other = weight_bytes(row), weight_bytes(beside)
+    if saved is not None and other is not None:
+        parts.append(f"{signed((saved - other) / MEGA, 0)} MB")
+    seeds = min(len(row.runs), len(beside.runs))
+    few = " One seed: what another would change is not in the intervals." if seeds == 1 else ""
+    source = f" Before: {plain(entry.source, LONG)}" if entry.source else ""
+    return f"{plain(entry.part)} ({plain(row.name)} against {plain(beside.name)}): {'; '.join(parts)}.{source}{few}"
+
+
+def _interval(statistics: Statistics | None, row: Row, beside: Row, family: str) -> Interval | None:
+    if statistics is None or not {row.name, beside.name} <= set(statistics.rows):
+        return None
+    return {str(name): it for name, it in statistics.difference(row.name, beside.name).families.items()}[family]
+
+
+def verdict(interval: Interval, claim: Claim | None) -> str:
+    """Return what an interval of a difference says, and whether a claimed direction is seen in it."""
+    if interval.holds_zero():
+        return "not told apart" if claim in {None, "same"} else f"the claimed {claim} is not seen"
+    found = "gain" if interval.value > 0 else "loss"
+    if claim is None:
+        return f"a {found}"
+    return f"a {found}, as claimed" if claim == found else f"a {found}, unlike the claim"
