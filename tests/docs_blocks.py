@@ -22,7 +22,7 @@ import xlbench
 from xlbench import api, hookspecs
 from xlbench.cli.app import COMMANDS, app
 from xlbench.cli.describe import budget_line, option_rows
-from xlbench.leaderboard.board import Board, EncoderEntry, PublishedEntry, RunEntry, read_board
+from xlbench.leaderboard.board import Board, EncoderEntry, FindingEntry, PublishedEntry, RunEntry, read_board
 from xlbench.leaderboard.folder import read_folder
 from xlbench.leaderboard.table import markdown
 from xlbench.plugin_template.render import rendered
@@ -45,7 +45,7 @@ PLUGINS = sorted(path for path in EXAMPLES.glob("*.py") if "@hookimpl" in path.r
 MARKED = re.compile(r"<!-- generated: (?P<what>.+?) -->\n.*?<!-- /generated -->", re.DOTALL)
 LANGUAGES = {".py": "python", ".toml": "toml", ".tsv": "text", ".yml": "yaml", ".md": "markdown"}
 MODELS: dict[str, type[Frozen]] = {
-    it.__name__: it for it in (Request, Board, RunEntry, EncoderEntry, PublishedEntry, api.StudentSpec)
+    it.__name__: it for it in (Request, Board, RunEntry, EncoderEntry, PublishedEntry, FindingEntry, api.StudentSpec)
 }
 
 
@@ -167,7 +167,11 @@ def _method(name: str, method: api.Method) -> str:
     ]
     options = table(["Option", "Default", "Values", ""], rows) if rows else "No options."
     reference = f"\n\nReference: {method.reference}." if method.reference else ""
-    return f"## `{name}`\n\n{method.summary[0].upper()}{method.summary[1:]}.{reference}\n\n{options}"
+    presets = "".join(
+        f"\n\nPreset `{preset}`: {', '.join(f'`{option}={value}`' for option, value in values.items())}."
+        for preset, values in method.presets.items()
+    )
+    return f"## `{name}`\n\n{method.summary[0].upper()}{method.summary[1:]}.{reference}\n\n{options}{presets}"
 
 
 def students() -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xlbench.fingerprint import Frozen
-from xlbench.leaderboard.figures import figures
 from xlbench.leaderboard.board import FindingEntry
+from xlbench.leaderboard.figures import figures
 from xlbench.leaderboard.findings import findings
 from xlbench.leaderboard.formats import escaped
 from xlbench.leaderboard.page import LONGEST_TITLE, page
