@@ -12,8 +12,8 @@ from xlbench import XlbenchError
 from xlbench.distill.health import Look, bitext_accuracy, check_health, mean_cosine
 
 
-def look(loss: float = 1.0, accuracy: float = 0.5, spread: float = 0.1) -> Look:
-    return Look(step=10, loss=loss, accuracy=accuracy, spread=spread)
+def look(loss: float = 1.0, accuracy: float = 0.5, spread: float = 0.1, step: int = 10) -> Look:
+    return Look(step=step, loss=loss, accuracy=accuracy, spread=spread)
 
 
 def test_accuracy_is_counted_by_language_and_then_averaged() -> None:
@@ -46,6 +46,13 @@ def test_a_point_of_accuracy_is_worth_about_a_per_cent_of_loss() -> None:
 def test_a_hopeless_run_is_stopped_with_its_cause(now: Look, words: str) -> None:
     with pytest.raises(XlbenchError, match=words):
         check_health("student", now, look(), target_spread=0.1)
+
+
+def test_the_first_steps_may_throw_a_student_but_not_out_of_the_numbers() -> None:
+    check_health("student", look(spread=0.99, step=9), look(), target_spread=0.1)
+    check_health("student", look(loss=3.1, step=9), look(), target_spread=0.1)
+    with pytest.raises(XlbenchError, match="loss of nan"):
+        check_health("student", look(loss=math.nan, step=1), look(), target_spread=0.1)
 
 
 def test_high_cosines_are_no_collapse_where_the_targets_have_them_too() -> None:

@@ -20,6 +20,10 @@ COLLAPSE_MARGIN = 0.15
 DIVERGED = 3.0
 """Dev loss, as a multiple of the one before training, at which a run is given up."""
 
+EARLY = 10
+"""Steps before which only a loss that is no number counts: Adam's first steps are of full size whatever the gradient,
+and throw a student that recovers within a few more."""
+
 
 class UnhealthyError(XlbenchError):
     """Training that can no longer end well: of one seed, perhaps, while others do."""
@@ -80,11 +84,14 @@ def check_health(stage: str, look: Look, before: Look, target_spread: float) -> 
         target_spread: Mean cosine of unrelated target vectors.
 
     Raises:
-        UnhealthyError: The loss is no number, has grown past hope, or all sentences have become alike.
+        UnhealthyError: The loss is no number; or, after the first steps, it has grown past hope, or all sentences have
+            become alike.
     """
     lower = "Lower the learning rate (-o learning_rate=...) or raise the batch size."
     if not math.isfinite(look.loss):
         raise UnhealthyError(f"Stage '{stage}' has a loss of {look.loss} at step {look.step}.", lower)
+    if look.step < EARLY:
+        return
     if look.loss > DIVERGED * max(before.loss, 1e-3):
         raise UnhealthyError(
             f"Stage '{stage}' diverged: dev loss {look.loss:.4f} at step {look.step}, {before.loss:.4f} before.",
