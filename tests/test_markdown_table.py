@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from toy_board import collapsed, example_records, example_student, statistics_of, student
@@ -11,6 +12,9 @@ from xlbench import XlbenchError
 from xlbench.leaderboard.board import Failure, PublishedRow
 from xlbench.leaderboard.rows import rows_of
 from xlbench.leaderboard.table import markdown, subset_table
+
+if TYPE_CHECKING:
+    from xlbench.leaderboard.record import Record
 
 # The example's family means: STS 52.195 teacher, 56.691 assistant, 55.192 aligned, 34.346 student;
 # Bitext 97.279, 97.109, 98.321, 93.346. Toy statistics: scores ± 2 points, differences ± 1.
@@ -190,3 +194,19 @@ def test_the_subset_table_ends_with_the_means() -> None:
     assert len([line for line in lines if line.startswith("| StarterSTS")]) == 10
     assert any("**STS**" in line and "**34.35**" in line for line in lines)
     assert "not a benchmark" in lines[-1]
+
+
+def test_a_row_with_a_trimmed_vocabulary_says_which_languages_it_kept() -> None:
+    def with_tokens(record: Record, vocabulary: int | None) -> Record:
+        size = record.footprint.model_copy(update={"vocabulary": vocabulary})
+        return record.model_copy(update={"footprint": size})
+
+    given = [with_tokens(record, 250_002) for record in GIVEN]
+    both = [with_tokens(student(0.0), 250_002), with_tokens(student(1.0, method="trimmed"), 60_000)]
+    text = markdown(rows_of([*given, *both]))
+    kept = {name: row["Languages"] for name, row in cells(text).items()}
+    assert kept["trimmed/minilm-half"] == "ar de en es fr it nl tr"
+    assert sorted(kept.values()) == ["", "", "", "", "ar de en es fr it nl tr"]
+    assert "- Languages: those that a trimmed vocabulary kept" in text
+    uncounted = [with_tokens(record, None) for record in GIVEN]
+    assert "Languages" not in markdown(rows_of([*uncounted, *both]))

@@ -89,6 +89,7 @@ def _columns(table: Figures) -> list[Column]:
     return [
         *columns,
         Column("Params", "Stored parameters in millions, and their share of the assistant's", "Size"),
+        Column("Languages", "Those that a trimmed vocabulary kept; empty: all of the assistant's", "Size"),
         Column("Layers", "Stored layers, and as how many they run", "Size"),
         Column("MB", "Megabytes of the weight files", "Size"),
         Column("Speed", "Sentences per second, as a multiple of the given assistant's", "Time", falling=True),
@@ -106,6 +107,7 @@ def _measured(key: str, line: Line, table: Figures) -> PageRow:
     looped = "" if size.stored_layers == size.executed_layers else f"run as {size.executed_layers}"
     cells += [
         _number(stored_parameters(row) / MEGA, 1, small=share),
+        Cell(" ".join(line.languages)),
         Cell("" if size.stored_layers is None else str(size.stored_layers), looped, size.stored_layers, "below"),
         _number(None if size.weight_bytes is None else size.weight_bytes / MEGA, 0),
         _number(throughput_ratio(row), 2, unit="×"),

@@ -13,6 +13,7 @@ from xlbench.leaderboard.rows import (
     collapsed_seeds,
     family_mean,
     has_collapsed,
+    kept_languages,
     latency,
     sound_runs,
     stored_parameters,
@@ -71,12 +72,14 @@ class Line:
         qualities: By family.
         share: Its stored parameters over the baseline's; None without one.
         failed: Its runs that could not end well.
+        languages: What a row kept whose vocabulary was trimmed; empty where none was given up.
     """
 
     row: Row
     qualities: dict[Family, Quality]
     share: float | None
     failed: tuple[Failure, ...]
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,8 @@ def figures(
             for family in families
         }
         share = stored_parameters(row) / stored_parameters(base) if base else None
-        lines.append(Line(row, qualities, share, tuple(failure for failure in failures if failure.row == row.name)))
+        failed = tuple(failure for failure in failures if failure.row == row.name)
+        lines.append(Line(row, qualities, share, failed, kept_languages(row, base)))
     return Figures(tuple(lines), families, base, statistics, tuple(published), tuple(failures))
 
 

@@ -41,6 +41,8 @@ def reading(table: Figures) -> list[str]:
         " and better in one of them."
     )
     lines.append("Params: stored, in millions; in brackets their share of the assistant's." if table.base else "")
+    if any(line.languages for line in table.lines):
+        lines.append("Languages: those that a trimmed vocabulary kept; empty: all of the assistant's.")
     if any(_looped(line.row.record) for line in table.lines):
         lines.append("Layers that run more than once save bytes, not time.")
     lines += _speed(table)

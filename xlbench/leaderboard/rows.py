@@ -116,6 +116,15 @@ def stored_parameters(row: Row) -> int:
     return row.record.footprint.parameters
 
 
+def kept_languages(row: Row, base: Row | None) -> tuple[str, ...]:
+    """Return the languages that a row with fewer tokens than ``base`` kept, English too; none when it kept all."""
+    experiment = row.record.experiment
+    own, all_of = row.record.footprint.vocabulary, base.record.footprint.vocabulary if base else None
+    if experiment is None or own is None or all_of is None or own >= all_of:
+        return ()
+    return tuple(sorted({"en", *experiment.data.languages}))
+
+
 def weight_bytes(row: Row) -> int | None:
     """Return the bytes of the weight files; None when it was never saved."""
     return row.record.footprint.weight_bytes

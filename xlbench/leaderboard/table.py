@@ -109,6 +109,7 @@ def _line(line: Line, table: Figures) -> dict[str, str]:
     share = f" ({100 * line.share:.0f} %)" if line.share is not None and line.share != 1 else ""
     saved, ratio, single, minutes = weight_bytes(row), throughput_ratio(row), latency(row), train_minutes(row)
     cells["Params M"] = f"{stored_parameters(row) / MEGA:.1f}{share}"
+    cells["Languages"] = " ".join(line.languages)
     cells["Layers"] = layers(size.stored_layers, size.executed_layers)
     cells["MB"] = "" if saved is None else f"{saved / MEGA:.0f}"
     cells["Speed"] = "" if ratio is None else f"{ratio:.2f}×"

@@ -34,6 +34,9 @@ class Footprint(Frozen):
     )
     stored_layers: int | None = Field(default=None, description="Distinct layers; None when unknown.")
     executed_layers: int | None = Field(default=None, description="Layers of a forward pass; None when unknown.")
+    vocabulary: int | None = Field(
+        default=None, description="Tokens that its tokenizer knows; None when that cannot be counted."
+    )
     dimension: int = Field(ge=1, description="Width of a sentence embedding.")
     weight_bytes: int | None = Field(
         default=None, description="Bytes of the weight files; None when it was never saved."
@@ -60,6 +63,8 @@ def measure_footprint(model: SentenceTransformer, path: Path | None) -> Footprin
             "Its last module needs a get_embedding_dimension method.",
         )
     known = _known_parts(model)
+    if (vocabulary := _vocabulary(model)) is not None:
+        known["vocabulary"] = vocabulary
     if path is not None:
         known["weight_bytes"] = directory_size(path, WEIGHT_SUFFIXES)
         known["directory_bytes"] = directory_size(path)
@@ -78,6 +83,13 @@ def directory_size(path: Path, suffixes: frozenset[str] | None = None) -> int:
         for file in path.rglob("*")
         if file.is_file() and (suffixes is None or file.suffix in suffixes)
     )
+
+
+def _vocabulary(model: SentenceTransformer) -> int | None:
+    tokenizer = getattr(model, "tokenizer", None)
+    # A static encoder has one of the library tokenizers, all others have transformers' own.
+    count = getattr(tokenizer, "get_vocab_size", None) or getattr(tokenizer, "__len__", None)
+    return None if count is None else int(count())
 
 
 def _known_parts(model: SentenceTransformer) -> dict[str, int]:
