@@ -123,4 +123,4 @@ def test_the_reason_why_a_method_is_not_there_is_told(pytester: pytest.Pytester)
     pytester.makepyfile(bad="raise OSError('no such library')\n")
     result = pytester.runpytest_subprocess("--xlbench-plugin", "bad.py", "--xlbench-method", "mine")
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["*Plugin file '*bad.py' cannot be used: OSError: no such library (*bad.py:1 in *"])
+    result.stderr.fnmatch_lines(["*Broken plugin '*bad.py' (file): OSError: no such library (bad.py:1 in <module>)"])

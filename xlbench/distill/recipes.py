@@ -26,7 +26,9 @@ class StageOptions(Options):
         default=True, description="Take the corpus's mean English vector out of the teachers' vectors."
     )
     batch_size: int = Field(default=64, ge=4, le=4096, description="Pairs in a step.")
-    bottleneck_batch_size: int = Field(default=64, ge=4, le=4096, description="Pairs in a step of stage 2.")
+    bottleneck_batch_size: int | None = Field(
+        default=None, ge=4, le=4096, description="Pairs in a step of stage 2; None: as in the other stages."
+    )
     learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Peak rate of the student's stages.")
     weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW's, on matrices only.")
     dropout: bool = Field(default=False, description="Keep the encoder's own dropout while training.")

@@ -21,8 +21,9 @@ def training_products(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
 
     ``nn.Linear`` copies its bias into the result before it multiplies, and autocast casts every weight anew in each
     step and layer run. Here a weight is cast once after it has changed. The arithmetic is that of autocast: values
-    and weights in ``dtype``, gradients of weights in the weights' own. Measured on two cores in bfloat16, a whole
-    training step is 1.2 times as fast. Where torch lacks the operator, or off the CPU, nothing is changed.
+    and weights in ``dtype``, gradients of weights in the weights' own. Measured on two cores in bfloat16, with
+    longer parts of a batch, training rose from 48 to 51 % of the rate of bare matrix products. Where torch lacks the
+    operator, or off the CPU, nothing is changed.
 
     Args:
         model: What is trained.
