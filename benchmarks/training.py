@@ -30,7 +30,7 @@ PLAIN = "(a) plain loop, as the paper's release"
 PLAIN_CACHED = "(a) without computing targets"
 STANDARD = "(b) sentence-transformers' recipe"
 PICTURE = "training_step.svg"
-# A stage of the budget 'minutes', for what looks and checkpoints take: a third of the student's pairs.
+# A stage of a short budget with many dev pairs, for what looks and checkpoints take at most.
 STAGE_PAIRS, STAGE_DEV, STAGE_LOOKS = 16_000, 1_400, 4
 
 

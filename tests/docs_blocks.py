@@ -256,9 +256,9 @@ def variables() -> dict[str, str]:
     return found
 
 
-def example() -> str:
-    """Return the table of the example board."""
-    folder = read_folder(read_board(ROOT / "leaderboards" / "example.toml"))
+def board(name: str) -> str:
+    """Return the table of a board."""
+    folder = read_folder(read_board(ROOT / "leaderboards" / f"{name}.toml"))
     return markdown(folder.rows, folder.statistics)
 
 
@@ -266,6 +266,6 @@ KINDS: dict[str, Callable[..., str]] = {
     it.__name__: it
     for it in (
         output, helps, file, template, templated, names, top_names, hooks, methods, students, suites, budgets,
-        encoders, corpora, datasets, fields, example,
+        encoders, corpora, datasets, fields, board,
     )
 }  # fmt: skip

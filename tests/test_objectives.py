@@ -32,6 +32,15 @@ def test_similarities_compare_english_rows_with_other_columns() -> None:
     assert term.loss(student, {ENGLISH: target}).item() == pytest.approx(0.5)
 
 
+def test_similarities_of_all_sides_are_the_mean_of_three_matrices() -> None:
+    student = vectors([[2.0, 0.0], [0.0, 3.0]], [[1.0, 0.0], [1.0, 0.0]])
+    target = vectors([[1.0, 0.0], [0.0, 1.0]], [[9.0, 9.0], [9.0, 9.0]])
+    # Against the teacher's [[1, 0], [0, 1]]: across 0.5 as above; English by English the same matrix, 0; other by
+    # other [[1, 1], [1, 1]], 0.5. Their mean is a third.
+    term = MatchSimilarities(mix=((ENGLISH, 1.0),), sides="all")
+    assert term.loss(student, {ENGLISH: target}).item() == pytest.approx(1 / 3)
+
+
 def test_two_teachers_are_mixed_by_share_before_the_difference() -> None:
     student = vectors([[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]])  # all cosines 1
     one = vectors([[1.0, 0.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]])  # off the diagonal: 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from xlbench.api import MatchSimilarities, PullToTarget, Stage, Target
+from xlbench.api import Loop, MatchSimilarities, PullToTarget, Stage, Target
 from xlbench.errors import XlbenchError
 from xlbench.plugins import load_registry
 from xlbench.runs.request import Request
@@ -38,6 +38,18 @@ def test_stage_1_is_the_papers_unless_asked_otherwise(method: str) -> None:
     assert stage.training.objectives == (PullToTarget(target=ENGLISH),)
 
 
+def test_the_order_of_loops_is_the_options_where_layers_run_more_than_once() -> None:
+    def loop(method: str) -> Loop:
+        kind = load_registry().methods[method]
+        chosen = kind.options.model_validate({"loop_order": "adjacent"})
+        stage = kind.plan(toy_experiment(method, chosen), chosen).stage("recurrent")
+        assert stage is not None
+        return next(edit for edit in stage.edits if isinstance(edit, Loop))
+
+    assert (loop("multistage").repeats, loop("multistage").order) == (2, "adjacent")
+    assert (loop("no-recurrent").repeats, loop("no-recurrent").order) == (1, "cycle")
+
+
 def test_stage_1_matches_similarities_and_holds_on_to_what_the_assistant_knew() -> None:
     stage = aligned("multistage", assistant_matrix_weight=10, assistant_own_weight=0.5)
     assert stage.training is not None
@@ -58,6 +70,7 @@ def test_the_paper_preset_is_what_was_published_and_options_go_over_it(tmp_path:
         "learning_rate": 1.6e-4,
         "weight_decay": 0.01,
         "max_tokens": 128,
+        "loop_order": "cycle",
         "bottleneck_start": "random",
         "layer_choice": "first",
         "bottleneck_share": 10 / 80,  # 10, 10 and 60 epochs

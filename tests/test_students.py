@@ -48,13 +48,14 @@ def test_turning_an_encoder_into_a_student_changes_nothing(
 
 
 @BOTH
+@pytest.mark.parametrize("order", ["cycle", "adjacent"])
 def test_a_saved_student_loads_with_plain_sentence_transformers(
-    tmp_path: Path, architecture: Literal["bert", "xlm-roberta"]
+    tmp_path: Path, architecture: Literal["bert", "xlm-roberta"], order: Literal["cycle", "adjacent"]
 ) -> None:
     model = load(tmp_path, architecture)
     student = as_student(transformer_of(model))
     cut_bottleneck(student, 6, np.ones(student.config.vocab_size))
-    keep_layers(student, 2, 3, "spaced")
+    keep_layers(student, 2, 3, "spaced", order)
     model[0].model = student
     save_student(model, tmp_path / "student")
     loaded = SentenceTransformer(str(tmp_path / "student"), device="cpu")
@@ -94,15 +95,19 @@ def test_a_fresh_process_loads_a_student_after_registering(tmp_path: Path) -> No
     assert done.stdout.strip() == "(1, 16)"
 
 
-def test_looped_layers_run_in_order_again_and_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("order", "runs"), [("cycle", [0, 1, 0, 1, 0, 1]), ("adjacent", [0, 0, 0, 1, 1, 1])])
+def test_looped_layers_run_in_order_again_and_again(
+    tmp_path: Path, order: Literal["cycle", "adjacent"], runs: list[int]
+) -> None:
     student = as_student(transformer_of(load(tmp_path)))
-    first, second = student.encoder.layer[0], student.encoder.layer[3]
-    keep_layers(student, 2, 3, "spaced")
-    assert list(student.encoder.layer) == [first, second, first, second, first, second]
-    # The same as six layers that were copied: 1 2 1 2 1 2.
+    stored = student.encoder.layer[0], student.encoder.layer[3]
+    keep_layers(student, 2, 3, "spaced", order)
+    executed = [stored[number] for number in runs]
+    assert list(student.encoder.layer) == executed
+    # The same as six layers that were copied.
     hidden = torch.randn(1, 5, 16)
     expected = hidden
-    for layer in (first, second) * 3:
+    for layer in executed:
         expected = layer(expected)
     assert torch.equal(student.encoder(hidden).last_hidden_state, expected)
 

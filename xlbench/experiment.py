@@ -30,7 +30,7 @@ class StudentSpec(Frozen):
         default=None, ge=1, description="Width B of the word table; None keeps the assistant's full width."
     )
     layers: int = Field(ge=1, description="Stored layers K.")
-    repeats: int = Field(default=1, ge=1, description="Times R that the stored layers run: 1..K, 1..K, ...")
+    repeats: int = Field(default=1, ge=1, description="Times R that each stored layer runs.")
     hidden: int | None = Field(default=None, ge=1, description="Hidden size the assistant must have; None takes any.")
     summary: str = Field(default="", description="One line for listings.")
 

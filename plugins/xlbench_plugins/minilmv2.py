@@ -41,7 +41,15 @@ def plan(experiment: api.Experiment, options: api.Options) -> api.Plan:
     stages = (*api.centred(experiment, options), api.aligned(experiment, options), related)
     left, matrix, share = pairs - round(of), options.matrix_weight, options.teacher_share
     if left > 0:
-        pulled = api.contrastive(experiment, options, "relations", left, matrix_weight=matrix, teacher_share=share)
+        pulled = api.contrastive(
+            experiment,
+            options,
+            "relations",
+            left,
+            matrix_weight=matrix,
+            teacher_share=share,
+            matrix_sides=options.matrix_sides,
+        )
         stages += (pulled,)
     return api.Plan(stages, stages[-1].name, api.teacher_names(experiment, options)[0], "aligned")
 

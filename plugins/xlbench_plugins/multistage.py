@@ -71,6 +71,7 @@ def plan(experiment: Experiment, options: Options) -> Plan:
         left,
         matrix_weight=options.matrix_weight,
         teacher_share=options.teacher_share,
+        matrix_sides=options.matrix_sides,
     )
     return Plan(
         (*centred(experiment, options), aligned(experiment, options), *fitted, last),

@@ -26,7 +26,7 @@ def xlbench_budgets() -> list[Budget]:
         Budget(
             name="minutes",
             pairs_per_language=8_000,
-            dev_pairs=1_400,
+            dev_pairs=700,
             assistant_pairs=24_000,
             student_pairs=48_000,
         ),

@@ -27,6 +27,9 @@ class SvdOptions(Options):
     layer_choice: Literal["spaced", "first", "last"] = Field(
         default="spaced", description="Which layers are kept without full_depth."
     )
+    loop_order: Literal["cycle", "adjacent"] = Field(
+        default="adjacent", description="Without full_depth: looped layers run 1, 1, 2, 2, ... or 1..K, 1..K, ..."
+    )
 
 
 def plan(experiment: Experiment, options: Options) -> Plan:
@@ -37,7 +40,8 @@ def plan(experiment: Experiment, options: Options) -> Plan:
         raise XlbenchError(f"Student '{spec.name}' has no bottleneck to factorise to.", "Choose one that has.")
     edits: tuple[Edit, ...] = (Bottleneck(width=spec.bottleneck, weighting=options.weighting),)
     if not options.full_depth:
-        edits += (Loop(layers=spec.layers, repeats=spec.repeats, choice=options.layer_choice),)
+        order = options.loop_order if spec.repeats > 1 else "cycle"
+        edits += (Loop(layers=spec.layers, repeats=spec.repeats, choice=options.layer_choice, order=order),)
     return Plan((Stage("factorised", "assistant", edits),), "factorised")
 
 

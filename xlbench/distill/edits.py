@@ -63,6 +63,9 @@ class Loop(Frozen):
     layers: int = Field(ge=1)
     repeats: int = Field(default=1, ge=1)
     choice: Literal["spaced", "first", "last"] = "spaced"
+    order: Literal["cycle", "adjacent"] = Field(
+        default="cycle", description="'cycle' runs 1..K, 1..K, ...; 'adjacent' 1, 1, 2, 2, ..."
+    )
 
     def sources(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
@@ -76,7 +79,7 @@ class Loop(Frozen):
         """Keep and loop the layers."""
         from xlbench.students.surgery import keep_layers, student_in
 
-        keep_layers(student_in(model), self.layers, self.repeats, self.choice)
+        keep_layers(student_in(model), self.layers, self.repeats, self.choice, self.order)
         return model
 
 

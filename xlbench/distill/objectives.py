@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Level = Literal["sentence", "embeddings"]
+Sides = Literal["across", "all"]
 
 
 class Target(Frozen):
@@ -77,26 +78,31 @@ class MatchSimilarities(Frozen):
     """Regression of the similarity matrix: mean over (i, j) of (cos(S(x_i), S(y_j)) - c_ij)^2.
 
     c_ij is the weighted mean of cos(t(x_i), t(x_j)) over the targets. Source: the multilingual contrastive term of
-    Ding et al. (2022), which is a regression and not InfoNCE; several teachers are xlbench's.
+    Ding et al. (2022), which is a regression and not InfoNCE. Several teachers are xlbench's, and so are ``sides``:
+    with ``all`` it is the mean of three such matrices, English by other, English by English and other by other, all
+    against the same c_ij, so that similarities within a language are taught too.
     """
 
     version: ClassVar[int] = 1
     mix: tuple[tuple[Target, float], ...] = Field(min_length=1, description="Targets and their shares.")
     weight: float = Field(default=1.0, gt=0)
+    sides: Sides = Field(default="across", description="'across' compares English with other; 'all' each side too.")
 
     def targets(self) -> tuple[Target, ...]:
         """Return the targets that are mixed."""
         return tuple(target for target, _ in self.mix)
 
     def loss(self, student: PairVectors, targets: Mapping[Target, PairVectors]) -> Tensor:
-        """Return the weighted mean squared difference of the two n x n matrices."""
+        """Return the weighted mean squared difference of the n x n matrices from the targets'."""
+        import torch
         from torch.nn.functional import normalize
 
-        got = normalize(student.english, dim=-1) @ normalize(student.other, dim=-1).T
+        english, other = normalize(student.english, dim=-1), normalize(student.other, dim=-1)
         total = sum(share for _, share in self.mix)
         # t(y_j) is t(x_j) by definition here, whichever side the target was read from.
         unit = [(normalize(targets[target].english, dim=-1), share / total) for target, share in self.mix]
-        difference = got
-        for vectors, share in unit:
-            difference = difference - share * (vectors @ vectors.T)
-        return self.weight * difference.square().mean()
+        wanted = torch.stack([share * (vectors @ vectors.T) for vectors, share in unit]).sum(0)
+        got = [english @ other.T]
+        if self.sides == "all":
+            got += [english @ english.T, other @ other.T]
+        return self.weight * torch.stack([(matrix - wanted).square().mean() for matrix in got]).mean()

@@ -16,6 +16,7 @@ from xlbench.kinds import Options, Scalar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from xlbench.distill.objectives import Sides
     from xlbench.experiment import Experiment
 
 
@@ -43,6 +44,9 @@ class StageOptions(Options):
     layer_choice: Literal["spaced", "first", "last"] = Field(
         default="spaced", description="Which of the assistant's layers a student keeps."
     )
+    loop_order: Literal["cycle", "adjacent"] = Field(
+        default="adjacent", description="Looped layers run 1, 1, 2, 2, ... or, as in the paper, 1..K, 1..K, ..."
+    )
     trim: bool = Field(
         default=False, description="Drop the tokens that the corpus never uses: other languages are given up."
     )
@@ -64,6 +68,10 @@ class AlignOptions(StageOptions):
         ge=0,
         description="Weight in stage 1 of the pull of each side to its own vector before it: protects what it knew.",
     )
+    matrix_sides: Literal["across", "all"] = Field(
+        default="across",
+        description="What similarity matrices compare: English with the other side, as in the paper, or each side too.",
+    )
     teacher_share: float = Field(
         default=0.35, gt=0, lt=1, description="What further teachers count for in the similarity matrix."
     )
@@ -79,6 +87,7 @@ PAPER: Mapping[str, Scalar] = {
     "max_tokens": 128,
     "bottleneck_start": "random",
     "layer_choice": "first",
+    "loop_order": "cycle",
     "assistant_learning_rate": 2e-5,
     "assistant_words": True,
     "bottleneck_share": 0.125,
@@ -115,12 +124,12 @@ def english(source: str) -> Target:
     return Target(source=source, side="english")
 
 
-def similarities(teachers: list[str], weight: float, share: float) -> MatchSimilarities:
+def similarities(teachers: list[str], weight: float, share: float, sides: Sides = "across") -> MatchSimilarities:
     """Return the matrix term; the further teachers count for ``share`` in all."""
     first, *others = teachers
     mix = [(english(first), 1.0 if not others else 1.0 - share)]
     mix += [(english(other), share / len(others)) for other in others]
-    return MatchSimilarities(mix=tuple(mix), weight=weight)
+    return MatchSimilarities(mix=tuple(mix), weight=weight, sides=sides)
 
 
 def training(
@@ -165,7 +174,9 @@ def aligned(experiment: Experiment, options: AlignOptions) -> Stage:
     objectives: tuple[Objective, ...] = (PullToTarget(target=english(teacher)),)
     if options.assistant_matrix_weight > 0:
         teachers = teacher_names(experiment, options)
-        objectives += (similarities(teachers, options.assistant_matrix_weight, options.teacher_share),)
+        objectives += (
+            similarities(teachers, options.assistant_matrix_weight, options.teacher_share, options.matrix_sides),
+        )
     if options.assistant_own_weight > 0:
         own = Target(source=start, side="own")
         objectives += (PullToTarget(target=own, weight=options.assistant_own_weight),)
@@ -201,7 +212,9 @@ def word_edits(experiment: Experiment, options: StageOptions) -> tuple[Edit, ...
 def loop_edit(experiment: Experiment, options: StageOptions, *, repeats: int | None = None) -> Loop:
     """Return the choice of layers that the student spec asks for."""
     spec = experiment.student
-    return Loop(layers=spec.layers, repeats=repeats or spec.repeats, choice=options.layer_choice)
+    repeats = repeats or spec.repeats
+    order = options.loop_order if repeats > 1 else "cycle"  # layers that run once have but one order
+    return Loop(layers=spec.layers, repeats=repeats, choice=options.layer_choice, order=order)
 
 
 def bottleneck(experiment: Experiment, options: StageOptions, start: str, pairs: float) -> Stage:
@@ -263,6 +276,7 @@ def contrastive(
     *,
     matrix_weight: float,
     teacher_share: float,
+    matrix_sides: Sides = "across",
     edits: tuple[Edit, ...] = (),
     name: str = "contrastive",
 ) -> Stage:
@@ -270,5 +284,5 @@ def contrastive(
     teachers = teacher_names(experiment, options)
     objectives: tuple[Objective, ...] = (PullToTarget(target=english(teachers[0])),)
     if matrix_weight > 0:
-        objectives += (similarities(teachers, matrix_weight, teacher_share),)
+        objectives += (similarities(teachers, matrix_weight, teacher_share, matrix_sides),)
     return Stage(name, start, edits, training(experiment, options, objectives, pairs))

@@ -30,6 +30,9 @@ Level: TypeAlias = Literal["sentence", "embeddings"]
 Vectors: TypeAlias = "NDArray[np.floating]"
 
 CHUNK = 16_384  # sentences tokenised and sorted at a time: memory stays flat, batches stay full
+# Padded tokens in a batch. On a CPU small ones pad less and stay in its caches, while products are large enough to
+# run at full speed: of 512 to 4,096 the fastest. An accelerator wants large products.
+CPU_TOKENS, ACCELERATOR_TOKENS = 1024, 16_384
 FALLBACK_BATCH = 64  # sentences, for encoders whose tokens cannot be counted
 
 
@@ -40,7 +43,7 @@ def encode(
     precision: Precision = "float32",
     level: Level = "sentence",
     max_tokens: int | None = None,
-    batch_tokens: int = 4096,
+    batch_tokens: int | None = None,
     out: Vectors | None = None,
     advance: Advance | None = None,
 ) -> Vectors:
@@ -53,7 +56,8 @@ def encode(
         level: 'sentence' is the model's whole pipeline; 'embeddings' is the mean over the tokens of the
             embedding layer's output, before any encoder layer.
         max_tokens: Cut sentences here, special tokens included, if the model does not cut them earlier.
-        batch_tokens: Padded tokens in a batch; a single longer sentence makes a batch of its own.
+        batch_tokens: Padded tokens in a batch; a single longer sentence makes a batch of its own. None: 1,024 on a
+            CPU, 16,384 on anything else.
         out: Where to write, [n, dim] of any float dtype, e.g. a memory map; None makes a float32 array.
         advance: Told the number of sentences done, batch by batch.
 
@@ -70,6 +74,8 @@ def encode(
     elif out.shape != shape:
         raise ValueError(f"out has shape {out.shape}, the vectors have {shape}")
     plain = level == "embeddings" or _is_plain(model)
+    if batch_tokens is None:
+        batch_tokens = CPU_TOKENS if model.device.type == "cpu" else ACCELERATOR_TOKENS
     with ready(model, precision if level == "sentence" else "float32"):
         for start in range(0, len(texts), CHUNK):
             chunk = list(texts[start : start + CHUNK])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Forward: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 
-ROWS = 4096  # tokens that the layout is chosen for: a batch of :func:`xlbench.encoders.encode.encode`
+ROWS = 1024  # tokens that the layout is chosen for: a batch of :func:`xlbench.encoders.encode.encode`
 
 
 @contextmanager

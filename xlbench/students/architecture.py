@@ -6,7 +6,7 @@ architectures, after which ``SentenceTransformer(path)`` loads a saved student l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
@@ -21,6 +21,9 @@ from transformers import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+
+LoopOrder = Literal["cycle", "adjacent"]
 
 
 class BottleneckEmbedding(nn.Module):
@@ -52,36 +55,48 @@ class BottleneckEmbedding(nn.Module):
 
 
 class LoopedLayers(nn.ModuleList):
-    """K stored layers that iterate R times in the order 1..K, 1..K, ...
+    """K stored layers that iterate R times each.
 
     An encoder runs its layers by iterating over them, so nothing else need know. The state dict holds each
     layer once.
+
+    Args:
+        layers: The K layers.
+        repeats: How often each runs, R.
+        order: ``cycle`` runs 1..K, 1..K, ... (Ding et al., 2022), ``adjacent`` 1, 1, 2, 2, ... (the block-wise
+            sharing of MobileLLM, Liu et al., ICML 2024).
     """
 
-    def __init__(self, layers: Iterable[nn.Module], repeats: int) -> None:
+    def __init__(self, layers: Iterable[nn.Module], repeats: int, order: LoopOrder = "cycle") -> None:
         super().__init__(layers)
         self.repeats = repeats
+        self.order = order
 
     def __iter__(self) -> Iterator[nn.Module]:
         """Yield the layers in the order in which they run, K * R in all."""
-        for _ in range(self.repeats):
-            yield from super().__iter__()
+        stored = list(super().__iter__())
+        if self.order == "adjacent":
+            yield from (layer for layer in stored for _ in range(self.repeats))
+        else:
+            yield from stored * self.repeats
 
 
 class StudentBertConfig(BertConfig):  # type: ignore[no-untyped-call]
-    """BERT's configuration, the bottleneck's width (None: full table) and how often the layers run."""
+    """BERT's configuration, the bottleneck's width (None: full table), how often the layers run and in which order."""
 
     model_type = "xlbench-bert"
     bottleneck: int | None = None
     repeats: int = 1
+    loop_order: LoopOrder = "cycle"
 
 
 class StudentXLMRobertaConfig(XLMRobertaConfig):  # type: ignore[no-untyped-call]
-    """XLM-R's configuration, the bottleneck's width (None: full table) and how often the layers run."""
+    """XLM-R's configuration, the bottleneck's width (None: full table), how often the layers run and in which order."""
 
     model_type = "xlbench-xlm-roberta"
     bottleneck: int | None = None
     repeats: int = 1
+    loop_order: LoopOrder = "cycle"
 
 
 class StudentBertModel(BertModel):  # type: ignore[no-untyped-call]
@@ -91,7 +106,7 @@ class StudentBertModel(BertModel):  # type: ignore[no-untyped-call]
 
     def __init__(self, config: StudentBertConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config, add_pooling_layer=add_pooling_layer)
-        exchange_parts(self, config.bottleneck, config.repeats)
+        exchange_parts(self, config)
 
 
 class StudentXLMRobertaModel(XLMRobertaModel):  # type: ignore[no-untyped-call]
@@ -101,21 +116,21 @@ class StudentXLMRobertaModel(XLMRobertaModel):  # type: ignore[no-untyped-call]
 
     def __init__(self, config: StudentXLMRobertaConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config, add_pooling_layer=add_pooling_layer)
-        exchange_parts(self, config.bottleneck, config.repeats)
+        exchange_parts(self, config)
 
 
 StudentModel = StudentBertModel | StudentXLMRobertaModel
 StudentConfig = StudentBertConfig | StudentXLMRobertaConfig
 
 
-def exchange_parts(model: BertModel | XLMRobertaModel, bottleneck: int | None, repeats: int) -> None:
+def exchange_parts(model: BertModel | XLMRobertaModel, config: StudentConfig) -> None:
     """Put a bottleneck table and looped layers, both without trained weights, into a stock encoder."""
-    if bottleneck is not None:
+    if config.bottleneck is not None:
         table: nn.Embedding = model.embeddings.word_embeddings
-        narrow = BottleneckEmbedding(table.num_embeddings, bottleneck, table.embedding_dim, table.padding_idx)
+        narrow = BottleneckEmbedding(table.num_embeddings, config.bottleneck, table.embedding_dim, table.padding_idx)
         model.embeddings.set_submodule("word_embeddings", narrow)
-    if repeats > 1:
-        model.encoder.layer = LoopedLayers(list(model.encoder.layer), repeats)
+    if config.repeats > 1:
+        model.encoder.layer = LoopedLayers(list(model.encoder.layer), config.repeats, config.loop_order)
 
 
 def register() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import nn
 
-    from xlbench.students.architecture import StudentModel
+    from xlbench.students.architecture import LoopOrder, StudentModel
 
 Choice = Literal["spaced", "first", "last"]
 
@@ -126,8 +126,10 @@ def chosen_layers(available: int, kept: int, choice: Choice) -> list[int]:
     return [round(index) for index in np.linspace(0, available - 1, kept)]
 
 
-def keep_layers(student: StudentModel, layers: int, repeats: int, choice: Choice) -> None:
-    """Keep ``layers`` of the layers and run them ``repeats`` times.
+def keep_layers(
+    student: StudentModel, layers: int, repeats: int, choice: Choice, order: LoopOrder = "cycle"
+) -> None:
+    """Keep ``layers`` of the layers and run them ``repeats`` times, in turns (``cycle``) or each at once.
 
     Raises:
         XlbenchError: There are not that many layers.
@@ -135,9 +137,10 @@ def keep_layers(student: StudentModel, layers: int, repeats: int, choice: Choice
     shape_of(student).with_layers(layers, repeats)
     stored = list(student.encoder.layer)
     kept: list[nn.Module] = [stored[index] for index in chosen_layers(len(stored), layers, choice)]
-    student.encoder.layer = LoopedLayers(kept, repeats)
+    student.encoder.layer = LoopedLayers(kept, repeats, order)
     student.config.num_hidden_layers = layers
     student.config.repeats = repeats
+    student.config.loop_order = order
 
 
 def cut_bottleneck(

@@ -1,17 +1,22 @@
-"""How to align an assistant (stage 1): decided on dev data, never on a test set.
+"""Trials of methods and options, decided on dev data and never on a test set.
 
-A trial is a line of teachers and options of the method ``multistage``, of which only stage 1 is run. Its result is
-scored on the dev splits of STSb, per language and across languages (English first sentence, translated second
-sentence), beside what the trainer saw on pairs held out of the corpus. The stages stay in the store: a run with the
-same corpora, budget and options takes them from there.
+A trial is a line of teachers and options of one method. After each of its stages the encoder is scored on the dev
+splits of STSb, per language and across languages (English first sentence, translated second sentence), beside what
+the trainer saw on pairs held out of the corpus. The stages stay in the store: a run with the same corpora, budget and
+options takes them from there.
 
-    python -m benchmarks.alignment --data-root ROOT [--corpus tsv:NAME ...] [--pairs 16000] TRIAL ...
+    python -m benchmarks.trials --data-root ROOT [--corpus tsv:NAME ...] [--method NAME] [--until STAGE] TRIAL ...
 
-with, for example, these trials:
+with, for example, these trials of stage 1 (``--until aligned``):
 
     'assistant'
     'assistant assistant_learning_rate=1e-4 assistant_matrix_weight=10'
     'assistant,all-minilm-l6-v2 assistant_matrix_weight=10 teacher_share=0.35'
+
+or these of where a student begins (``--method svd-bottleneck``):
+
+    'assistant full_depth=false loop_order=cycle'
+    'assistant full_depth=false loop_order=adjacent'
 """
 
 from __future__ import annotations
@@ -43,34 +48,37 @@ STSB = ("de", "es", "fr", "it", "nl")  # what STSb's dev split has of the seven 
 
 
 def run_trial(trial: str, arguments: argparse.Namespace, registry: Registry, settings: Settings) -> None:
-    """Align as a trial says and print its dev figures."""
+    """Run a trial's stages and print their dev figures."""
     teachers, *options = trial.split()
     request = make_request(
         {
+            "method": arguments.method,
+            "student": arguments.student,
             "teacher": tuple(teachers.split(",")),
             "corpus": tuple(arguments.corpus),
             "languages": tuple(arguments.languages),
             "suite": arguments.suite,
             "budget": arguments.budget,
-            "assistant_pairs": arguments.pairs,
+            "assistant_pairs": arguments.assistant_pairs,
+            "student_pairs": arguments.student_pairs,
             "pairs_per_language": arguments.pairs_per_language,
             "options": dict(option.split("=") for option in options),
         }
     )
     (experiment,), corpora = resolve(request, registry, settings)
     session = Session(experiment, corpora, registry, settings)
-    whole = plan_of(experiment, registry)
-    names = [stage.name for stage in whole.stages]
-    plan = Plan(whole.stages[: names.index("aligned") + 1], "aligned", assistant="aligned")
+    plan = plan_of(experiment, registry)
+    if arguments.until is not None:
+        names = [stage.name for stage in plan.stages]
+        plan = Plan(plan.stages[: names.index(arguments.until) + 1], arguments.until)
     made = run_plan(plan, experiment, session.corpus, session.load_given, settings, lambda _: None)
-    for name in (plan.stages[0].name, "aligned"):
-        found = dev_scores(load_student(made.paths[name]), settings, experiment.precision, STSB, arguments.rows)
+    for stage in made.stages:
+        found = dev_scores(load_student(made.paths[stage.name]), settings, experiment.precision, STSB, arguments.rows)
         figures = "   ".join(f"{part} {value:5.2f}" for part, value in found.items())
-        print(f"{trial} | {name:16} STSb dev: {figures}", flush=True)
-    looks = [
-        f"{look['step']:.0f}: {look['loss']:.4f}, {100 * look['accuracy']:.1f} %" for look in made.stages[-1].looks
-    ]
-    print(f"{trial} | held-out pairs: {'; '.join(looks)}; {made.stages[-1].seconds:.0f} s", flush=True)
+        print(f"{trial} | {stage.name:16} STSb dev: {figures}; {stage.seconds:.0f} s", flush=True)
+        looks = [f"{look['step']:.0f}: {look['loss']:.4f}, {100 * look['accuracy']:.1f} %" for look in stage.looks]
+        if looks:
+            print(f"{trial} | {stage.name:16} held-out pairs: {'; '.join(looks)}", flush=True)
 
 
 def main() -> None:
@@ -79,11 +87,15 @@ def main() -> None:
     parser.add_argument("trials", nargs="+")
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--home", type=Path)
+    parser.add_argument("--method", default="multistage")
+    parser.add_argument("--student", default="minilm-half")
+    parser.add_argument("--until", help="The last stage to run.")
     parser.add_argument("--corpus", nargs="+", default=[f"tsv:{name}" for name in CORPORA])
     parser.add_argument("--languages", nargs="+", default=list(STSB))
     parser.add_argument("--suite", default="paper", help="Whose sentences are kept out of the corpus.")
     parser.add_argument("--budget", default="minutes")
-    parser.add_argument("--pairs", type=int, default=16_000)
+    parser.add_argument("--assistant-pairs", type=int, default=16_000)
+    parser.add_argument("--student-pairs", type=int, default=16_000)
     parser.add_argument("--pairs-per-language", type=int)
     parser.add_argument("--rows", type=int, default=1500)
     arguments = parser.parse_args()
