@@ -83,7 +83,7 @@ def parts(
     def learning() -> Part:
         from benchmarks.learning import measure_learning
 
-        return measure_learning(material(), batches=2 if quick else 32)
+        return measure_learning(material(), batches=2 if quick else 24)
 
     return {
         "training": training,

@@ -10,7 +10,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 
+from xlbench.cli.describe import option_rows
+from xlbench.kinds import Options
 from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 PLUGIN = str(Path(__file__).parent / "toy_plugin.py")
@@ -224,3 +227,11 @@ def test_the_doctor_tells_what_works(tmp_path: Path) -> None:
     assert findings["torch"]["good"] is True
     assert findings["hub"]["text"] == "offline by setting"
     assert {"device", "precision", "threads", "disk", "data root"} <= set(findings)
+
+
+def test_an_option_that_may_be_none_says_so_and_keeps_its_bounds() -> None:
+    class Some(Options):
+        batch: int | None = Field(default=None, ge=4, le=8, description="Pairs.")
+
+    (row,) = option_rows(Some)
+    assert row == {"name": "batch", "type": "integer or None, >= 4, <= 8", "default": "None", "help": "Pairs."}

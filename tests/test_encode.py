@@ -186,3 +186,13 @@ def test_mean_pool_ignores_padding() -> None:
     # (1 + 3) / 2, (2 + 6) / 2; nothing kept gives zeros.
     assert mean_pool(hidden.to(torch.bfloat16), mask).tolist() == [[2.0, 4.0], [0.0, 0.0]]
     assert mean_pool(hidden.to(torch.bfloat16), mask).dtype == torch.float32
+
+
+def test_a_batch_that_holds_enough_ends_where_sentences_get_shorter() -> None:
+    lengths = np.array([20, 19, 18, 10, 10, 10, 10, 4])
+    # 20 and 19 (95 % of 20) are 40 padded tokens, which is enough: 18 begins a batch. 40 need three sentences at 18, so
+    # two of length 10 come along; then four at 10, so that the shortest does.
+    found = [places.tolist() for places in batches(lengths, 64, 40)]
+    assert found == [[0, 1], [2, 3, 4], [5, 6, 7]]
+    # Filled instead: three times 20 is 60, six times 10 is 60.
+    assert [places.tolist() for places in batches(lengths, 64)] == [[0, 1, 2], [3, 4, 5, 6, 7]]

@@ -40,7 +40,10 @@ def option_rows(options: type[BaseModel]) -> list[dict[str, str]]:
     schema = options.model_json_schema()["properties"] if options.model_fields else {}
     rows = []
     for name, field in options.model_fields.items():
-        facts = schema[name]
+        # 'anyOf' is what pydantic makes of 'int | None'.
+        choices = [choice for choice in schema[name].get("anyOf", [schema[name]]) if choice.get("type") != "null"]
+        facts = choices[0]
+        none = " or None" if "anyOf" in schema[name] and len(choices) < len(schema[name]["anyOf"]) else ""
         bounds = [
             f"{sign} {facts[key]:g}"
             for key, sign in (
@@ -55,7 +58,7 @@ def option_rows(options: type[BaseModel]) -> list[dict[str, str]]:
         rows.append(
             {
                 "name": name,
-                "type": ", ".join([kind, *bounds]),
+                "type": ", ".join([kind + none, *bounds]),
                 "default": str(field.default),
                 "help": field.description or "",
             }

@@ -55,13 +55,13 @@ class StageOptions(Options):
 class AlignOptions(StageOptions):
     """Options of methods that align the assistant first (stage 1)."""
 
-    assistant_learning_rate: float = Field(default=5e-5, gt=0, le=1, description="Peak rate of stage 1.")
+    assistant_learning_rate: float = Field(default=1e-4, gt=0, le=1, description="Peak rate of stage 1.")
     assistant_seed: int = Field(
         default=0, ge=0, description="Seed of stage 1: one assistant for all the seeds of a comparison."
     )
     assistant_words: bool = Field(default=False, description="Train the assistant's word table too in stage 1.")
     assistant_matrix_weight: float = Field(
-        default=0.0, ge=0, description="Weight in stage 1 of the similarity-matrix term, which the paper has not there."
+        default=10.0, ge=0, description="Weight in stage 1 of the similarity-matrix term, which the paper has not there."
     )
     assistant_own_weight: float = Field(
         default=0.0,
@@ -69,7 +69,7 @@ class AlignOptions(StageOptions):
         description="Weight in stage 1 of the pull of each side to its own vector before it: protects what it knew.",
     )
     matrix_sides: Literal["across", "all"] = Field(
-        default="across",
+        default="all",
         description="What similarity matrices compare: English with the other side, as in the paper, or each side too.",
     )
     teacher_share: float = Field(
@@ -90,6 +90,8 @@ PAPER: Mapping[str, Scalar] = {
     "loop_order": "cycle",
     "assistant_learning_rate": 2e-5,
     "assistant_words": True,
+    "assistant_matrix_weight": 0.0,
+    "matrix_sides": "across",
     "bottleneck_share": 0.125,
     "recurrent_share": 0.125,
     "matrix_weight": 1.0,

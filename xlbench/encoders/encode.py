@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
@@ -30,9 +31,10 @@ Level: TypeAlias = Literal["sentence", "embeddings"]
 Vectors: TypeAlias = "NDArray[np.floating]"
 
 CHUNK = 16_384  # sentences tokenised and sorted at a time: memory stays flat, batches stay full
-# Padded tokens in a batch. On a CPU small ones pad less and stay in its caches, while products are large enough to
-# run at full speed: of 512 to 4,096 the fastest. An accelerator wants large products.
-CPU_TOKENS, ACCELERATOR_TOKENS = 1024, 16_384
+# Padded tokens in a batch. On a CPU small ones stay in its caches, and products are large enough from a few hundred
+# rows on: a batch may end where sentences get shorter. An accelerator wants large products.
+CPU_TOKENS, CPU_ENOUGH, ACCELERATOR_TOKENS = 1536, 384, 16_384
+ALIKE = 0.95  # of a batch's longest sentence: shorter ones may begin the next batch
 FALLBACK_BATCH = 64  # sentences, for encoders whose tokens cannot be counted
 
 
@@ -56,8 +58,8 @@ def encode(
         level: 'sentence' is the model's whole pipeline; 'embeddings' is the mean over the tokens of the
             embedding layer's output, before any encoder layer.
         max_tokens: Cut sentences here, special tokens included, if the model does not cut them earlier.
-        batch_tokens: Padded tokens in a batch; a single longer sentence makes a batch of its own. None: 1,024 on a
-            CPU, 16,384 on anything else.
+        batch_tokens: Padded tokens in a batch; a single longer sentence makes a batch of its own. None: 1,536 on a
+            CPU and less where sentences get shorter, 16,384 on anything else.
         out: Where to write, [n, dim] of any float dtype, e.g. a memory map; None makes a float32 array.
         advance: Told the number of sentences done, batch by batch.
 
@@ -74,8 +76,10 @@ def encode(
     elif out.shape != shape:
         raise ValueError(f"out has shape {out.shape}, the vectors have {shape}")
     plain = level == "embeddings" or _is_plain(model)
+    enough = None
     if batch_tokens is None:
-        batch_tokens = CPU_TOKENS if model.device.type == "cpu" else ACCELERATOR_TOKENS
+        on_cpu = model.device.type == "cpu"
+        batch_tokens, enough = (CPU_TOKENS, CPU_ENOUGH) if on_cpu else (ACCELERATOR_TOKENS, None)
     with ready(model, precision if level == "sentence" else "float32"):
         for start in range(0, len(texts), CHUNK):
             chunk = list(texts[start : start + CHUNK])
@@ -87,6 +91,7 @@ def encode(
                     level=level,
                     max_tokens=max_tokens,
                     batch_tokens=batch_tokens,
+                    enough=enough,
                 )
                 if plain
                 else _encode_otherwise(model, chunk, precision, max_tokens)
@@ -187,12 +192,13 @@ def _encode_chunk(
     level: Level,
     max_tokens: int | None,
     batch_tokens: int,
+    enough: int | None,
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
     """Yield the places of a batch's sentences among ``texts`` and their vectors."""
     limits = [limit for limit in (max_tokens, model.max_seq_length) if limit is not None]
     tokens = model.tokenizer(texts, truncation=bool(limits), max_length=min(limits, default=None))["input_ids"]
     lengths = np.array([len(row) for row in tokens])
-    for places in batches(lengths, batch_tokens):
+    for places in batches(lengths, batch_tokens, enough):
         rows = [tokens[place] for place in places]
         ids, mask = pad(rows, model.tokenizer.pad_token_id or 0, left=model.tokenizer.padding_side == "left")
         with torch.inference_mode():
@@ -200,17 +206,26 @@ def _encode_chunk(
         yield places, vectors.float().cpu().numpy()
 
 
-def batches(lengths: NDArray[np.integer], batch_tokens: int) -> Iterator[NDArray[np.intp]]:
+def batches(
+    lengths: NDArray[np.integer], batch_tokens: int, enough: int | None = None
+) -> Iterator[NDArray[np.intp]]:
     """Yield the places of sentences that make a batch, the longest first.
 
     Args:
         lengths: Tokens of each sentence.
         batch_tokens: What a batch's number of sentences times its longest length may not exceed.
+        enough: With that many padded tokens a batch ends where sentences get shorter than :data:`ALIKE` of its longest;
+            None: it is filled.
     """
     order = np.argsort(-lengths, kind="stable")
+    shortening = -lengths[order]
     start = 0
     while start < len(order):
-        size = max(1, batch_tokens // max(1, int(lengths[order[start]])))
+        longest = max(1, -int(shortening[start]))
+        size = max(1, batch_tokens // longest)
+        if enough is not None:
+            alike = int(np.searchsorted(shortening[start:], -ALIKE * longest, side="right"))
+            size = min(size, max(alike, math.ceil(enough / longest)))
         yield order[start : start + size]
         start += size
 

@@ -69,7 +69,7 @@ def _near(value: object) -> Iterator[object]:
     elif isinstance(value, str):
         yield value + "x"
     elif value is None:
-        yield from (1, 0.5, "x", True)
+        yield from (1, 8, 0.5, "x", True)
 
 
 def together(changes: Iterable[dict[str, object]]) -> dict[str, object]:
