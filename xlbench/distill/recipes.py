@@ -61,7 +61,9 @@ class AlignOptions(StageOptions):
     )
     assistant_words: bool = Field(default=False, description="Train the assistant's word table too in stage 1.")
     assistant_matrix_weight: float = Field(
-        default=10.0, ge=0, description="Weight in stage 1 of the similarity-matrix term, which the paper has not there."
+        default=10.0,
+        ge=0,
+        description="Weight in stage 1 of the similarity-matrix term; the paper has it in stage 4 only.",
     )
     assistant_own_weight: float = Field(
         default=0.0,

@@ -206,9 +206,7 @@ def _encode_chunk(
         yield places, vectors.float().cpu().numpy()
 
 
-def batches(
-    lengths: NDArray[np.integer], batch_tokens: int, enough: int | None = None
-) -> Iterator[NDArray[np.intp]]:
+def batches(lengths: NDArray[np.integer], batch_tokens: int, enough: int | None = None) -> Iterator[NDArray[np.intp]]:
     """Yield the places of sentences that make a batch, the longest first.
 
     Args:

@@ -126,9 +126,7 @@ def chosen_layers(available: int, kept: int, choice: Choice) -> list[int]:
     return [round(index) for index in np.linspace(0, available - 1, kept)]
 
 
-def keep_layers(
-    student: StudentModel, layers: int, repeats: int, choice: Choice, order: LoopOrder = "cycle"
-) -> None:
+def keep_layers(student: StudentModel, layers: int, repeats: int, choice: Choice, order: LoopOrder = "cycle") -> None:
     """Keep ``layers`` of the layers and run them ``repeats`` times, in turns (``cycle``) or each at once.
 
     Raises:
