@@ -308,6 +308,10 @@ def test_a_bad_board_names_file_table_and_key(tmp_path: Path, rows: str, words: 
         ('[[encoder]]\nmodel = "nowhere"\n', "Unknown encoder 'nowhere'"),
         (ROWS + ROWS.partition("[[encoder]]")[0], "two rows are called 'single-stage/toy-half'"),
         (ROWS + '[[published]]\nmodel = "sentence-transformers/LaBSE"\n', "no published scores of"),
+        (
+            ROWS + '[[finding]]\npart = "x"\nrow = "toy-half"\nbeside = "multistage/toy"\n',
+            "the finding 'x' names 'multistage/toy', which is no row",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_found_before_training(place: Path, tmp_path: Path, rows: str, words: str) -> None:

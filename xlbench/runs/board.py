@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from xlbench.distill.engine import given_sources
+from xlbench.distill.plan import stage_keys
 from xlbench.encoders.sources import find_encoder
 from xlbench.errors import XlbenchError
 from xlbench.leaderboard.board import RunEntry
@@ -11,12 +13,13 @@ from xlbench.leaderboard.folder import named_records, write_folder
 from xlbench.leaderboard.published import check_published
 from xlbench.leaderboard.rendering import write_pages
 from xlbench.leaderboard.rows import rows_of, sound_runs
+from xlbench.names import nearest
 from xlbench.runs.accounting import account
 from xlbench.runs.find import items_of
 from xlbench.runs.request import Request
 from xlbench.runs.resolve import resolve
 from xlbench.runs.run import plan_of, run_encoder, run_seeds
-from xlbench.runs.wanted import run_name, title
+from xlbench.runs.wanted import run_name, title, wanted_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,10 +115,26 @@ def _look_up(board: BoardFile, registry: Registry, settings: Settings) -> tuple[
             raise XlbenchError(
                 f"'{board.path}': two rows are called '{name}'.", 'Tell them apart: give one of them name = "...".'
             )
+    _check_findings(board, names, runs, registry)
     beside = runs[0].experiments if runs else resolve(_request(board.board, RunEntry()), registry, settings)[0]
     for published in board.board.published:
         check_published(published.model, [task.task for task in beside[0].suite.tasks])
     return runs, encoders, beside[0]
+
+
+def _check_findings(board: BoardFile, names: Sequence[str], runs: Sequence[_Run], registry: Registry) -> None:
+    """Refuse a finding about a row that the board will not have."""
+    known = set(names)
+    for run in runs:
+        experiment = run.experiments[0]
+        plan = plan_of(experiment, registry)
+        keys = stage_keys(plan, given_sources(experiment), experiment.data.digest(), experiment.precision)
+        known |= {row.name for row in wanted_rows(plan, experiment, keys, student=False)}
+    for finding in board.board.finding:
+        for name in (finding.row, finding.beside):
+            if name not in known:
+                problem = f"'{board.path}': the finding '{finding.part}' names '{name}', which is no row."
+                raise XlbenchError(problem, nearest(name, known))
 
 
 def _request(board: Board, entry: RunEntry) -> Request:
