@@ -100,7 +100,8 @@ def configuration(row: Row) -> str:
     facts: dict[str, Json] = {"encoder": row.record.name, "role": row.role, "fingerprint": row.record.source}
     if experiment is not None:
         facts = experiment.model_dump(mode="json", exclude_none=True, exclude={"seed", "suite"})
-        facts = {"seeds": list(seeds(row)), "suite": experiment.suite.name, **facts}
+        options = {name: value for name, value in experiment.options.items() if value is not None}  # as TOML has none
+        facts = {"seeds": list(seeds(row)), "suite": experiment.suite.name, **facts, "options": options}
     return tomli_w.dumps({**facts, "footprint": row.record.footprint.model_dump(mode="json", exclude_none=True)})
 
 
