@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import pytest
 from toy_board import collapsed, example_records, statistics_of, student, with_tasks
 
 from xlbench.leaderboard.board import Failure, PublishedRow
+from xlbench.leaderboard.curves import configuration
 from xlbench.leaderboard.heat import language_of
 from xlbench.leaderboard.pages import BoardText, render
 from xlbench.leaderboard.rows import rows_of
@@ -137,6 +139,14 @@ def test_every_row_shows_its_curves_configuration_and_languages() -> None:
     assert "accuracy 36.7 → 97.6 %" in words  # the first and last look of the example's stage
     heat = [row for row in page.of("tr") if row.get("data-row") == "r0"]
     assert len(heat) == 1 + 2 + 2  # main table, families, tasks
+
+
+def test_an_option_that_is_none_is_left_out_of_the_configuration() -> None:
+    record = student()
+    assert record.experiment is not None
+    experiment = record.experiment.model_copy(update={"options": {"layer": None, "heads": 4}})
+    (row,) = rows_of([record.model_copy(update={"experiment": experiment})])
+    assert tomllib.loads(configuration(row))["options"] == {"heads": 4}
 
 
 @pytest.mark.parametrize("title", HOSTILE)
