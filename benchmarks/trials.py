@@ -47,8 +47,14 @@ CORPORA = ("multi30k", "wmt_newstest", "anki_tatoeba", "europarl_v7_sample", "st
 STSB = ("de", "es", "fr", "it", "nl")  # what STSb's dev split has of the seven languages
 
 
-def run_trial(trial: str, arguments: argparse.Namespace, registry: Registry, settings: Settings) -> None:
-    """Run a trial's stages and print their dev figures."""
+def run_trial(
+    trial: str,
+    arguments: argparse.Namespace,
+    registry: Registry,
+    settings: Settings,
+    scored: dict[str, dict[str, float]],
+) -> None:
+    """Run a trial's stages and print their dev figures; ``scored`` keeps them by stage, for trials that share some."""
     teachers, *options = trial.split()
     request = make_request(
         {
@@ -73,8 +79,10 @@ def run_trial(trial: str, arguments: argparse.Namespace, registry: Registry, set
         plan = Plan(plan.stages[: names.index(arguments.until) + 1], arguments.until)
     made = run_plan(plan, experiment, session.corpus, session.load_given, settings, lambda _: None)
     for stage in made.stages:
-        found = dev_scores(load_student(made.paths[stage.name]), settings, experiment.precision, STSB, arguments.rows)
-        figures = "   ".join(f"{part} {value:5.2f}" for part, value in found.items())
+        if stage.key not in scored:
+            student = load_student(made.paths[stage.name])
+            scored[stage.key] = dev_scores(student, settings, experiment.precision, STSB, arguments.rows)
+        figures = "   ".join(f"{part} {value:5.2f}" for part, value in scored[stage.key].items())
         print(f"{trial} | {stage.name:16} STSb dev: {figures}; {stage.seconds:.0f} s", flush=True)
         looks = [f"{look['step']:.0f}: {look['loss']:.4f}, {100 * look['accuracy']:.1f} %" for look in stage.looks]
         if looks:
@@ -103,8 +111,9 @@ def main() -> None:
     prepare_process(settings)
     disable_progress_bars()
     registry = load_registry()
+    scored: dict[str, dict[str, float]] = {}
     for trial in arguments.trials:
-        run_trial(trial, arguments, registry, settings)
+        run_trial(trial, arguments, registry, settings, scored)
 
 
 if __name__ == "__main__":

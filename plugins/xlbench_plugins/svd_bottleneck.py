@@ -40,8 +40,8 @@ def plan(experiment: Experiment, options: Options) -> Plan:
         raise XlbenchError(f"Student '{spec.name}' has no bottleneck to factorise to.", "Choose one that has.")
     edits: tuple[Edit, ...] = (Bottleneck(width=spec.bottleneck, weighting=options.weighting),)
     if not options.full_depth:
-        order = options.loop_order if spec.repeats > 1 else "cycle"
-        edits += (Loop(layers=spec.layers, repeats=spec.repeats, choice=options.layer_choice, order=order),)
+        choice, order = options.layer_choice, options.loop_order
+        edits += (Loop(layers=spec.layers, repeats=spec.repeats, choice=choice, order=order),)
     return Plan((Stage("factorised", "assistant", edits),), "factorised")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen
@@ -66,6 +66,12 @@ class Loop(Frozen):
     order: Literal["cycle", "adjacent"] = Field(
         default="cycle", description="'cycle' runs 1..K, 1..K, ...; 'adjacent' 1, 1, 2, 2, ..."
     )
+
+    @field_validator("order")
+    @classmethod
+    def _of_layers_that_run_once(cls, order: str, given: ValidationInfo) -> str:
+        # They have but one order: what changes nothing changes no fingerprint.
+        return order if given.data.get("repeats", 1) > 1 else "cycle"
 
     def sources(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""

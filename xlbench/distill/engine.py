@@ -54,6 +54,15 @@ def given_sources(experiment: Experiment) -> dict[str, str]:
     return given
 
 
+def source_keys(plan: Plan, experiment: Experiment) -> dict[str, str]:
+    """Return the fingerprint of every source of an experiment's plan.
+
+    Raises:
+        XlbenchError: A stage reads what neither is given nor comes before it.
+    """
+    return stage_keys(plan, given_sources(experiment), experiment.data.digest(), experiment.precision)
+
+
 def run_plan(
     plan: Plan,
     experiment: Experiment,
@@ -75,7 +84,7 @@ def run_plan(
     Raises:
         XlbenchError: The plan is not valid, or a stage cannot be trained.
     """
-    keys = stage_keys(plan, given_sources(experiment), experiment.data.digest(), experiment.precision)
+    keys = source_keys(plan, experiment)
     run = _Run(plan, keys, experiment, corpus, load_given, settings, say, {}, [])
     if any(read_entry(settings.home, "stages", keys[stage.name], verify=False) is None for stage in plan.stages):
         run.check()

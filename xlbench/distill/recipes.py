@@ -215,10 +215,8 @@ def word_edits(experiment: Experiment, options: StageOptions) -> tuple[Edit, ...
 
 def loop_edit(experiment: Experiment, options: StageOptions, *, repeats: int | None = None) -> Loop:
     """Return the choice of layers that the student spec asks for."""
-    spec = experiment.student
-    repeats = repeats or spec.repeats
-    order = options.loop_order if repeats > 1 else "cycle"  # layers that run once have but one order
-    return Loop(layers=spec.layers, repeats=repeats, choice=options.layer_choice, order=order)
+    spec, choice, order = experiment.student, options.layer_choice, options.loop_order
+    return Loop(layers=spec.layers, repeats=repeats or spec.repeats, choice=choice, order=order)
 
 
 def bottleneck(experiment: Experiment, options: StageOptions, start: str, pairs: float) -> Stage:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench.corpora.prepare import corpus_key
-from xlbench.distill.engine import given_sources
-from xlbench.distill.plan import stage_keys
+from xlbench.distill.engine import source_keys
 from xlbench.distill.targets import KIND as TARGETS
 from xlbench.distill.targets import target_key
 from xlbench.runs.run import plan_of
@@ -61,7 +60,7 @@ def account(experiments: Iterable[Experiment], registry: Registry, home: Path) -
 def _seconds(experiment: Experiment, registry: Registry, home: Path) -> dict[str, float]:
     """Return the seconds that each stage and target of an experiment took, by kind and key."""
     plan = plan_of(experiment, registry)
-    keys = stage_keys(plan, given_sources(experiment), experiment.data.digest(), experiment.precision)
+    keys = source_keys(plan, experiment)
     corpus = corpus_key(experiment.data)
     targets: dict[str, Manifest] = {}
     for stage in plan.stages:

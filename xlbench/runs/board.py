@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from xlbench.distill.engine import given_sources
-from xlbench.distill.plan import stage_keys
+from xlbench.distill.engine import source_keys
 from xlbench.encoders.sources import find_encoder
 from xlbench.errors import XlbenchError
 from xlbench.leaderboard.board import RunEntry
@@ -128,7 +127,7 @@ def _check_findings(board: BoardFile, names: Sequence[str], runs: Sequence[_Run]
     for run in runs:
         experiment = run.experiments[0]
         plan = plan_of(experiment, registry)
-        keys = stage_keys(plan, given_sources(experiment), experiment.data.digest(), experiment.precision)
+        keys = source_keys(plan, experiment)
         known |= {row.name for row in wanted_rows(plan, experiment, keys, student=False)}
     for finding in board.board.finding:
         for name in (finding.row, finding.beside):

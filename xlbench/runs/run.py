@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench._version import __version__
-from xlbench.distill.engine import Distilled, given_sources, run_plan
+from xlbench.distill.engine import Distilled, given_sources, run_plan, source_keys
 from xlbench.distill.health import UnhealthyError
-from xlbench.distill.plan import Plan, stage_keys
+from xlbench.distill.plan import Plan
 from xlbench.leaderboard.board import Failure
 from xlbench.leaderboard.record import FILE, ITEMS, KIND, Provenance, Record, read_record
 from xlbench.runs.find import Made
@@ -110,7 +110,7 @@ def run_experiment(
         XlbenchError: Anything that the user can mend.
     """
     plan = plan_of(experiment, registry)
-    keys = stage_keys(plan, given_sources(experiment), experiment.data.digest(), experiment.precision)
+    keys = source_keys(plan, experiment)
     rows = wanted_rows(plan, experiment, keys, student=registry.methods[experiment.method].student)
     stored = [made for row in rows if (made := _stored(row, settings))]
     if len(stored) == len(rows):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from xlbench.distill.engine import given_sources
-from xlbench.distill.plan import check_plan, stage_keys
+from xlbench.distill.engine import given_sources, source_keys
+from xlbench.distill.plan import check_plan
 from xlbench.errors import XlbenchError
 from xlbench.store import read_entry
 from xlbench.testing.children import Moment, in_child, run_until
@@ -55,7 +55,7 @@ class Trial:
     def keys(self, experiment: Experiment) -> dict[str, str]:
         """Return the fingerprint of every source of an experiment's plan, and under ``""`` its result's."""
         plan = self.plan(experiment)
-        keys = stage_keys(plan, given_sources(experiment), experiment.data.digest(), experiment.precision)
+        keys = source_keys(plan, experiment)
         return {**keys, "": keys[plan.result]}
 
     @cached_property
