@@ -58,10 +58,11 @@ class Vectors:
         return torch.tensor(ids, dtype=torch.float32)[:, None]
 
 
-def collator(part_tokens: int | None) -> Collator:
+def collator(part_tokens: int | None, english_share: float = 1.0) -> Collator:
     pairs = np.array([[0, 1], [2, 3], [4, 5]])  # English, other
     english, own = (Target(source="assistant", side=side) for side in ("english", "own"))
-    return Collator(pairs, Tokens(), np.arange(10), 1, {english: Vectors(), own: Vectors()}, part_tokens)  # type: ignore[arg-type]
+    targets = {english: Vectors(), own: Vectors()}
+    return Collator(pairs, Tokens(), np.arange(10), 1, targets, part_tokens, english_share)  # type: ignore[arg-type]
 
 
 def test_parts_hold_like_lengths_under_a_budget_and_places_undo_it() -> None:
@@ -86,6 +87,22 @@ def _rows(part: Part) -> list[tuple[list[int], list[int]]]:
 def test_without_a_budget_a_batch_is_one_part() -> None:
     batch = collator(None)([0, 1, 2])
     assert [list(part["input_ids"].shape) for part in batch["parts"]] == [[6, 6]]
+
+
+@pytest.mark.parametrize(
+    ("share", "english", "own"),
+    [
+        # Two thirds of three pairs are two, the first and the last of the batch, which comes sorted by length.
+        (0.67, [4, 2, 4, 2, 0], [4, 2, 5, 3, 1]),
+        (0.1, [4, 4, 0, 2], [4, 5, 1, 3]),  # at least one
+    ],
+)
+def test_fewer_english_sides_are_read_than_others(share: float, english: list[int], own: list[int]) -> None:
+    batch = collator(None, share)([2, 0, 1])
+    rows = [row[: sum(mask)] for part in batch["parts"] for row, mask in _rows(part)]
+    assert [rows[place] for place in batch["places"]] == [TOKENS[sentence] for sentence in own]
+    assert [target[:, 0].tolist() for target in batch["targets"]] == [english, own]
+    assert batch["english"] == len(own) - 3
 
 
 @pytest.mark.parametrize("part_tokens", [6, 12])

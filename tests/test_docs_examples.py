@@ -190,8 +190,8 @@ def test_the_student_file_of_the_pages_is_a_spec() -> None:
 
 def test_the_plugins_of_the_pages_are_well(registry: Registry) -> None:
     assert check_plugins(registry) == ()
-    assert {"averaged", "cosine"} <= set(registry.methods)
-    for name in ("averaged", "cosine"):
+    assert {"rounded", "cosine"} <= set(registry.methods)
+    for name in ("rounded", "cosine"):
         assert list(option_faults(registry.methods[name].options)) == []
 
 
@@ -211,31 +211,35 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(place, tuple(PLUGINS))
 
 
-def test_the_averaged_student_is_the_mixture_that_the_page_says(bench: Bench, tmp_path: Path) -> None:
+def test_the_rounded_student_is_on_the_grid_that_the_page_says(bench: Bench, tmp_path: Path) -> None:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    ran = bench.run("averaged", tmp_path, {"options": {"start_share": 0.25}})
-    names = ("cut", "trained", "averaged")
-    cut, trained, averaged = (SentenceTransformer(str(ran.distilled.paths[name])).state_dict() for name in names)
-    moved = [name for name in cut if not torch.equal(cut[name], trained[name])]
-    assert moved
-    for name in moved:
-        # A quarter of the start, three quarters of what training made of it.
-        torch.testing.assert_close(averaged[name], 0.25 * cut[name] + 0.75 * trained[name])
+    ran = bench.run("rounded", tmp_path, {"options": {"bits": 4}})
+    paths = (ran.distilled.paths[name] for name in ("trained", "rounded"))
+    trained, rounded = (SentenceTransformer(str(path)).state_dict() for path in paths)
+    matrices = [name for name, tensor in trained.items() if tensor.ndim == 2]
+    assert matrices
+    for name in matrices:
+        # Four bits: steps of a seventh of the row's largest value, and nothing moves by more than half a step.
+        step = trained[name].abs().amax(dim=1, keepdim=True) / 7
+        steps = rounded[name] / step.clamp(min=1e-30)
+        torch.testing.assert_close(steps, steps.round(), atol=1e-4, rtol=0)
+        assert ((rounded[name] - trained[name]).abs() <= 0.5001 * step).all()
+    assert all(torch.equal(trained[name], rounded[name]) for name in trained if name not in matrices)
 
 
-def test_another_share_is_another_student_and_the_same_training(bench: Bench) -> None:
-    def keys(share: float) -> dict[str, str]:
-        experiment = bench.experiment("averaged", {"options": {"start_share": share}})[0]
+def test_other_bits_are_another_student_and_the_same_training(bench: Bench) -> None:
+    def keys(bits: int) -> dict[str, str]:
+        experiment = bench.experiment("rounded", {"options": {"bits": bits}})[0]
         given = given_sources(experiment)
         return stage_keys(bench.plan(experiment), given, experiment.data.digest(), experiment.precision)
 
-    first, second = keys(0.25), keys(0.5)
-    assert [name for name in first if first[name] != second[name]] == ["averaged"]
+    first, second = keys(8), keys(4)
+    assert [name for name in first if first[name] != second[name]] == ["rounded"]
 
 
-def test_the_objective_of_the_page_is_two_minus_both_cosines() -> None:
+def test_the_objective_of_the_page_is_two_minus_both_cosines(registry: Registry) -> None:
     import torch
 
     from xlbench.api import PairVectors, Target

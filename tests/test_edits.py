@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from toy_corpora import data_of
 
-from xlbench.api import Bottleneck, Centre, Target
+from xlbench.api import Average, Bottleneck, Centre, Target
 from xlbench.corpora.prepare import prepare
 from xlbench.corpora.sources import open_corpus
 from xlbench.distill.workshop import Workshop
+from xlbench.errors import XlbenchError
 from xlbench.plugins import load_registry
 from xlbench.settings import Settings
 from xlbench.students.load import load_student
@@ -56,6 +57,40 @@ def test_the_bottleneck_serves_the_tokens_of_the_corpus(workshop: Workshop) -> N
         return float((counts * ((got - table) ** 2).sum(axis=1)).sum())
 
     assert loss("frequency") < loss("uniform")
+
+
+def test_the_tokens_that_the_corpus_uses_most_keep_their_rows(workshop: Workshop) -> None:
+    model = workshop.load("toy")
+    table = stock_encoder(model).embeddings.word_embeddings.weight.detach().numpy().copy()
+    counts = workshop.tokens(model).counts(40)
+    cut = Bottleneck(width=4, frequent_share=0.5).apply(model, workshop)
+    got = stock_encoder(cut).embeddings.word_embeddings.weight.detach().numpy()
+    # (40 + 16) x (4 - 2) / 16 - 1 = 6 rows in place of two columns.
+    most = np.argsort(-counts, kind="stable")[:6]
+    np.testing.assert_allclose(got[most], table[most], atol=1e-5)
+    assert stock_encoder(cut).config.bottleneck == 2
+    assert stock_encoder(cut).config.frequent == 6
+
+
+def test_an_average_lies_between_two_encoders(workshop: Workshop) -> None:
+    import torch
+
+    model = workshop.load("toy")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    before = workshop.load("toy").state_dict()
+    after = Average(other="toy", share=0.25).apply(model, workshop).state_dict()
+    # A quarter of one and three quarters of three times as much: 2.5 times.
+    weights = [name for name, _ in model.named_parameters()]
+    for name in weights:
+        torch.testing.assert_close(after[name], 2.5 * before[name])
+
+
+def test_an_average_of_encoders_that_differ_is_refused(workshop: Workshop) -> None:
+    cut = Bottleneck(width=3).apply(workshop.load("toy"), workshop)
+    with pytest.raises(XlbenchError, match="'toy' has tensors of other names or shapes"):
+        Average(other="toy", share=0.5).apply(cut, workshop)
 
 
 def test_a_random_bottleneck_depends_on_its_seed_alone(workshop: Workshop) -> None:

@@ -6,7 +6,7 @@ import pytest
 from toy_board import around, example_records, statistics_of, student
 
 from xlbench.errors import XlbenchError
-from xlbench.leaderboard.board import Board, Claim, FindingEntry, RunEntry
+from xlbench.leaderboard.board import Board, Claim, Failure, FindingEntry, RunEntry
 from xlbench.leaderboard.figures import figures
 from xlbench.leaderboard.findings import findings, verdict
 from xlbench.leaderboard.pages import BoardText, render
@@ -62,6 +62,13 @@ def test_an_interval_with_zero_in_it_decides_nothing(value: float, claim: Claim 
 def test_a_row_that_is_not_there_is_named() -> None:
     with pytest.raises(XlbenchError, match="The finding 'Stage 4' names 'with/minilm-half', which is no row"):
         said(1.0, beside="with/minilm-half")
+
+
+def test_of_a_row_without_a_sound_run_nothing_is_said() -> None:
+    rows = rows_of(example_records())
+    failed = Failure(row=WITHOUT, seed=0, message="Training diverged.")
+    lines = findings([entry(row="minilm-half")], figures(rows, statistics_of(rows), failures=(failed,)))
+    assert lines == (f"Stage 4: nothing can be said, no run of {WITHOUT} ended well.",)
 
 
 def test_pages_show_findings_and_obey_nothing_in_them() -> None:

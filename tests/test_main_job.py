@@ -24,7 +24,7 @@ def test_multistage_halves_the_real_assistant(tmp_path: Path) -> None:
     names = ["multilingual-e5-small, centred", "multilingual-e5-small", "multilingual-e5-small, aligned", "minilm-half"]
     assert [row.name for row in rows] == names
     sizes = [row.footprint.parameters for row in rows]
-    assert sizes == [117_653_760, 117_653_760, 117_653_760, 43_046_656]
+    assert sizes == [117_653_760, 117_653_760, 117_653_760, 43_046_336]
     assert (rows[-1].footprint.stored_layers, rows[-1].footprint.executed_layers) == (6, 12)
     # Translations of the starter task are found by the real assistant, whatever a few steps did to it.
     assert all(row.scores.families["bitext"] > 90 for row in rows[:3])
@@ -32,9 +32,9 @@ def test_multistage_halves_the_real_assistant(tmp_path: Path) -> None:
     assert rows[-1].scores.families["bitext"] > 20
     assert not rows[-1].scores.collapsed
     # Little as it is, every stage that trains ends nearer to its targets than it began.
-    for stage in rows[-1].stages:
-        assert all(stage.looks[-1]["loss"] < look["loss"] for look in stage.looks[:1]), stage.name
-    assert sum(bool(stage.looks) for stage in rows[-1].stages) == 4
+    looks = {stage.name: [look["loss"] for look in stage.looks] for stage in rows[-1].stages if stage.looks}
+    assert list(looks) == ["alignment", "recurrent", "contrastive"]
+    assert all(losses[-1] < losses[0] for losses in looks.values())
 
     path = tmp_path / "stages" / rows[-1].stages[-1].key / "model"
     student = SentenceTransformer(str(path), device="cpu")
@@ -42,4 +42,4 @@ def test_multistage_halves_the_real_assistant(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     with safe_open(path / "model.safetensors", "pt") as file:
         stored = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
-    assert stored == 43_046_656
+    assert stored == 43_046_336 + 250_037  # where each token's correction is, which is no parameter

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from xlbench.api import Loop, MatchSimilarities, PullToTarget, Stage, Target
+from xlbench.api import Average, Loop, MatchSimilarities, PullToTarget, Stage, Target
 from xlbench.errors import XlbenchError
 from xlbench.plugins import load_registry
 from xlbench.runs.request import Request
@@ -22,17 +22,21 @@ ENGLISH = Target(source="teacher-centred", side="english")
 OWN = Target(source="teacher-centred", side="own")
 
 
-def aligned(method: str, **options: object) -> Stage:
+def stage_of(name: str, method: str, **options: object) -> Stage | None:
     kind = load_registry().methods[method]
     chosen = kind.options.model_validate(options)
-    stage = kind.plan(toy_experiment(method, chosen), chosen).stage("aligned")
+    return kind.plan(toy_experiment(method, chosen), chosen).stage(name)
+
+
+def alignment(method: str, **options: object) -> Stage:
+    stage = stage_of("alignment", method, **options)
     assert stage is not None
     return stage
 
 
 @pytest.mark.parametrize("method", ["multistage", "no-contrastive", "no-bottleneck", "no-recurrent", "minilmv2"])
 def test_stage_1_pulls_to_the_teacher_and_without_the_matrix_does_nothing_else(method: str) -> None:
-    stage = aligned(method, assistant_matrix_weight=0)
+    stage = alignment(method, assistant_matrix_weight=0)
     assert stage.start == "teacher-centred"  # the toy experiment's assistant teaches itself
     assert stage.training is not None
     assert stage.training.objectives == (PullToTarget(target=ENGLISH),)
@@ -40,9 +44,7 @@ def test_stage_1_pulls_to_the_teacher_and_without_the_matrix_does_nothing_else(m
 
 def test_the_order_of_loops_is_the_options_where_layers_run_more_than_once() -> None:
     def loop(method: str) -> Loop:
-        kind = load_registry().methods[method]
-        chosen = kind.options.model_validate({"loop_order": "adjacent"})
-        stage = kind.plan(toy_experiment(method, chosen), chosen).stage("recurrent")
+        stage = stage_of("recurrent", method, loop_order="adjacent")
         assert stage is not None
         return next(edit for edit in stage.edits if isinstance(edit, Loop))
 
@@ -51,13 +53,32 @@ def test_the_order_of_loops_is_the_options_where_layers_run_more_than_once() -> 
 
 
 def test_stage_1_matches_similarities_and_holds_on_to_what_the_assistant_knew() -> None:
-    stage = aligned("multistage", assistant_matrix_weight=10, assistant_own_weight=0.5)
+    stage = alignment("multistage", assistant_matrix_weight=10, assistant_own_weight=0.5)
     assert stage.training is not None
     assert stage.training.objectives == (
         PullToTarget(target=ENGLISH),
         MatchSimilarities(mix=((ENGLISH, 1.0),), weight=10, sides="all"),
         PullToTarget(target=OWN, weight=0.5),
     )
+
+
+def test_after_stage_1_the_assistant_is_averaged_with_what_it_was() -> None:
+    stage = stage_of("aligned", "multistage", assistant_start_share=0.4)
+    assert stage == Stage("aligned", "alignment", (Average(other="teacher-centred", share=0.4),))
+    plain = stage_of("aligned", "multistage", assistant_start_share=0.0)
+    assert plain is not None
+    assert (plain.start, plain.edits) == ("teacher-centred", ())
+    assert plain.training == alignment("multistage").training
+    assert stage_of("alignment", "multistage", assistant_start_share=0.0) is None
+
+
+def test_fewer_english_sides_are_read_in_every_stage_that_runs_the_encoder() -> None:
+    shares = {
+        name: stage.training.english_share
+        for name in ("alignment", "bottleneck", "recurrent", "contrastive")
+        if (stage := stage_of(name, "multistage", english_share=0.5, bottleneck_share=0.1)) and stage.training
+    }
+    assert shares == {"alignment": 0.5, "bottleneck": 1.0, "recurrent": 0.5, "contrastive": 0.5}
 
 
 def test_the_paper_preset_is_what_was_published_and_options_go_over_it(tmp_path: Path) -> None:
@@ -78,6 +99,9 @@ def test_the_paper_preset_is_what_was_published_and_options_go_over_it(tmp_path:
         "recurrent_share": 10 / 80,
         "matrix_weight": 1.0,
         "assistant_own_weight": 0.0,
+        "assistant_start_share": 0.0,
+        "english_share": 1.0,
+        "frequent_share": 0.0,
         "assistant_matrix_weight": 0.0,
         "assistant_words": True,
     }

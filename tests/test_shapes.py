@@ -51,6 +51,14 @@ def test_the_students_counted_by_hand() -> None:
     assert MINILM.parameters == 117_653_760
 
 
+def test_whole_rows_of_frequent_tokens_cost_the_width_of_all_others() -> None:
+    # Half of the bottleneck's parameters for frequent tokens: (250,037 + 384) x 64 = 16,026,944 numbers are 41,736 rows
+    # of 384 and 320 numbers left over; one of the rows is of all other tokens.
+    shared = MINILM.with_bottleneck(128, 0.5)
+    assert (shared.bottleneck, shared.frequent) == (64, 41_735)
+    assert shared.parameters == MINILM.with_bottleneck(128).parameters - 320
+
+
 def test_encoder_parts_of_the_bases() -> None:
     # 12 x (4 (384^2 + 384) + 2 x 384 x 1536 + 384 + 1536 + 4 x 384) and the same with 768 and 3072.
     assert MINILM.encoder_parameters == 12 * 1_774_464

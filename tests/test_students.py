@@ -54,14 +54,14 @@ def test_a_saved_student_loads_with_plain_sentence_transformers(
 ) -> None:
     model = load(tmp_path, architecture)
     student = as_student(transformer_of(model))
-    cut_bottleneck(student, 6, np.ones(student.config.vocab_size))
+    cut_bottleneck(student, 6, np.ones(student.config.vocab_size), frequent=np.array([4, 11]))
     keep_layers(student, 2, 3, "spaced", order)
     model[0].model = student
     save_student(model, tmp_path / "student")
     loaded = SentenceTransformer(str(tmp_path / "student"), device="cpu")
     np.testing.assert_array_equal(loaded.encode(TEXTS), model.encode(TEXTS))
     shape = shape_of(transformer_of(loaded))
-    assert (shape.bottleneck, shape.layers, shape.repeats) == (6, 2, 3)
+    assert (shape.bottleneck, shape.frequent, shape.layers, shape.repeats) == (6, 2, 2, 3)
     assert shape.parameters == sum(parameter.numel() for parameter in loaded.parameters())
 
 
@@ -157,26 +157,47 @@ def test_looped_output_cannot_be_shifted(tmp_path: Path) -> None:
         shift_output(student, np.zeros(16))
 
 
+def test_frequent_tokens_keep_their_rows_and_the_bottleneck_serves_the_others(tmp_path: Path) -> None:
+    student = as_student(transformer_of(load(tmp_path)))
+    table = student.embeddings.word_embeddings.weight.detach().clone()
+    weights = np.full(len(table), 1e-9)
+    weights[[7, 9]] = 1.0
+    weights[[4, 11, 12]] = 0.0
+    cut_bottleneck(student, 2, weights, frequent=np.array([11, 4, 12]))
+    got = student.embeddings.word_embeddings.weight
+    assert torch.allclose(got[[4, 7, 9, 11, 12]], table[[4, 7, 9, 11, 12]], atol=1e-4)
+    assert not torch.allclose(got[5], table[5], atol=1e-2)
+    assert torch.allclose(student.embeddings.word_embeddings(torch.tensor([[4, 5]])), got[[4, 5]][None])
+    # 40 rows of 2 columns, a 2 x 16 map, three corrections and the one of all others, which is zero.
+    words = student.embeddings.word_embeddings
+    assert sum(parameter.numel() for parameter in words.parameters()) == 40 * 2 + 2 * 16 + 4 * 16
+    assert shape_of(student).embedding_parameters == sum(p.numel() for p in student.embeddings.parameters())
+
+
 @BOTH
-@pytest.mark.parametrize("width", [None, 6])
+@pytest.mark.parametrize(("width", "frequent"), [(None, []), (6, []), (6, [4, 30, 9]), (6, [30])])
 def test_a_shrunken_table_gives_the_same_vectors_and_grows_back(
-    tmp_path: Path, architecture: Literal["bert", "xlm-roberta"], width: int | None
+    tmp_path: Path, architecture: Literal["bert", "xlm-roberta"], width: int | None, frequent: list[int]
 ) -> None:
     model = load(tmp_path, architecture)
     student = as_student(transformer_of(model))
     if width is not None:
-        cut_bottleneck(student, width, np.ones(student.config.vocab_size))
+        cut_bottleneck(student, width, np.ones(student.config.vocab_size), frequent=np.array(frequent, np.int64))
     ids = torch.tensor([[0, 4, 9, 11, 2], [0, 9, 2, 1, 1]])
     mask = (ids != 1).long()
     before = student(input_ids=ids, attention_mask=mask).last_hidden_state
     used = np.array([0, 1, 2, 4, 9, 11])
     small = torch.from_numpy(np.searchsorted(used, ids.numpy()))
+    whole = student.embeddings.word_embeddings.weight.detach().clone()
     full = shrink_table(student, used)
     after = student(input_ids=small, attention_mask=mask).last_hidden_state
     kept = mask.bool()
     assert torch.equal(after[kept], before[kept])
+    words = student.embeddings.word_embeddings
     with torch.no_grad():
         word_table(student).weight[3] += 1  # token 4
+        if 9 in frequent:
+            words.correction.weight[words.place[4]] += 1  # token 9
     restore_table(student, full, used)
-    changed = (word_table(student).weight != full).any(dim=1)
-    assert changed.nonzero().flatten().tolist() == [4]
+    changed = (student.embeddings.word_embeddings.weight != whole).any(dim=1)
+    assert changed.nonzero().flatten().tolist() == ([4, 9] if 9 in frequent else [4])

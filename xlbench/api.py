@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xlbench.corpora.files import open_parquet, open_tsv
 from xlbench.corpora.hub import open_hub
 from xlbench.corpora.starter import open_starter
-from xlbench.distill.edits import Bottleneck, Centre, Loop
+from xlbench.distill.edits import Average, Bottleneck, Centre, Loop
 from xlbench.distill.live import Layer, LayerStates, LiveObjective, MatchHidden, MatchRelations
 from xlbench.distill.objectives import MatchSimilarities, Objective, PairVectors, PullToTarget, Target
 from xlbench.distill.plan import Edit, Plan, Stage, Training
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlignOptions",
+    "Average",
     "Bottleneck",
     "Budget",
     "Centre",

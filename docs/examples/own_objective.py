@@ -39,12 +39,12 @@ class CosineToTarget(Frozen):
         return (self.target,)
 
     def loss(self, student: PairVectors, targets: Mapping[Target, PairVectors]) -> Tensor:
-        """Return a scalar; all vectors are float [pairs, dimension]."""
+        """Return a scalar; vectors are float [pairs, dimension], of English perhaps fewer (``english_share``)."""
         from torch.nn.functional import cosine_similarity
 
         wanted = targets[self.target]
-        both = cosine_similarity(student.english, wanted.english) + cosine_similarity(student.other, wanted.other)
-        return (2 - both).mean()
+        cosines = cosine_similarity(student.english, wanted.english), cosine_similarity(student.other, wanted.other)
+        return 2 - cosines[0].mean() - cosines[1].mean()
 
 
 def plan(experiment: Experiment, options: Options) -> Plan:

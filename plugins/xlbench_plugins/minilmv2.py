@@ -38,7 +38,7 @@ def plan(experiment: api.Experiment, options: api.Options) -> api.Plan:
     edits = (*api.word_edits(experiment, options), api.loop_edit(experiment, options))
     of, heads, layer = options.relation_share * pairs, options.relation_heads, options.layer or -1
     related = api.relations(experiment, options, "aligned", "aligned", of, edits=edits, layer=layer, heads=heads)
-    stages = (*api.centred(experiment, options), api.aligned(experiment, options), related)
+    stages = (*api.centred(experiment, options), *api.aligned(experiment, options), related)
     left, matrix, share = pairs - round(of), options.matrix_weight, options.teacher_share
     if left > 0:
         pulled = api.contrastive(

@@ -32,7 +32,12 @@ REFERENCE = "Ding et al., Findings of NAACL 2022, arXiv:2209.05869"
 class MultistageOptions(AlignOptions):
     """How the student's pairs are shared out over the stages, and what stage 4 minimises."""
 
-    bottleneck_share: float = Field(default=0.1, ge=0, le=1, description="Of the student's pairs, for stage 2.")
+    bottleneck_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Of the student's pairs, for stage 2; 0: the bottleneck stays as cut.",
+    )
     recurrent_share: float = Field(default=0.4, ge=0, le=1, description="Of the student's pairs, for stage 3.")
     recurrent_hidden: float = Field(
         default=0.0,
@@ -74,7 +79,7 @@ def plan(experiment: Experiment, options: Options) -> Plan:
         matrix_sides=options.matrix_sides,
     )
     return Plan(
-        (*centred(experiment, options), aligned(experiment, options), *fitted, last),
+        (*centred(experiment, options), *aligned(experiment, options), *fitted, last),
         result="contrastive",
         teacher=teacher_names(experiment, options)[0],
         assistant="aligned",

@@ -32,15 +32,16 @@ class Part(TypedDict):
 
 
 class Batch(TypedDict):
-    """n pairs: the n English sentences come first, then the n others.
+    """n pairs, of m of which the English side is read too: the m English sentences come first, then the n others.
 
-    ``parts`` holds the sentences by length; ``places``, int64 [2n], is where each of the 2n comes among the rows
-    of all parts, one after the other. Each target is float32 [2n, dimension].
+    ``parts`` holds the sentences by length; ``places``, int64 [m + n], is where each of them comes among the rows
+    of all parts, one after the other. Each target is float32 [m + n, dimension]. ``english`` is m.
     """
 
     parts: list[Part]
     places: torch.Tensor
     targets: list[torch.Tensor]
+    english: int
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Collator:
         padding: Row of the padding token.
         targets: The stage's targets, in a fixed order, with their vectors.
         part_tokens: Padded tokens that a part may hold; None leaves a batch whole.
+        english_share: Of a batch's pairs, those whose English side is read, at least one.
     """
 
     pairs: np.ndarray
@@ -108,29 +110,42 @@ class Collator:
     padding: int
     targets: Mapping[Target, TargetTable]
     part_tokens: int | None = None
+    english_share: float = 1.0
 
     def __call__(self, numbers: Sequence[int]) -> Batch:
         """Return the batch of these pairs."""
         chosen = np.asarray(self.pairs[np.asarray(numbers)], dtype=np.int64)
-        sentences = np.concatenate([chosen[:, 0], chosen[:, 1]])
+        read = max(1, round(self.english_share * len(chosen)))
+        chosen = chosen[_spread_first(len(chosen), read)]
+        sentences = np.concatenate([chosen[:read, 0], chosen[:, 1]])
         rows = [self.position_of[self.tokens.row(int(sentence))] for sentence in sentences]
         lengths = np.array([len(row) for row in rows])
         budget = self.part_tokens or len(rows) * int(lengths.max())
         order = list(batches(lengths, budget))
         places = np.empty(len(rows), np.int64)
         places[np.concatenate(order)] = np.arange(len(rows))
-        english = np.concatenate([chosen[:, 0], chosen[:, 0]])
+        english = np.concatenate([chosen[:read, 0], chosen[:, 0]])
         return Batch(
             parts=[self._part([rows[place] for place in part]) for part in order],
             places=torch.from_numpy(places),
             targets=[
                 table.take(english if target.side == "english" else sentences) for target, table in self.targets.items()
             ],
+            english=read,
         )
 
     def _part(self, rows: list[np.ndarray]) -> Part:
         ids, mask = pad(rows, self.padding)
         return Part(input_ids=ids, attention_mask=mask)
+
+
+def _spread_first(count: int, first: int) -> np.ndarray:
+    """Return the numbers below ``count``, int [count], with ``first`` of them, evenly spread, before the others.
+
+    A batch comes sorted by length: those chosen are as long as the rest.
+    """
+    spread = np.linspace(0, count - 1, first).round().astype(np.int64)
+    return np.concatenate([spread, np.setdiff1d(np.arange(count), spread)])
 
 
 def pair_lengths(pairs: np.ndarray, tokens: TokenTable) -> np.ndarray:

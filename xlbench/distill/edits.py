@@ -1,4 +1,4 @@
-"""The edits that xlbench's own methods use: bottleneck, loop, centre."""
+"""The edits that xlbench's own methods use: bottleneck, loop, centre, average."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ CENTRE_SAMPLE = 4096  # sentences; the mean of 384 numbers is known to a per cen
 
 
 class Bottleneck(Frozen):
-    """Exchange the word table for a V x B one and a B -> H map."""
+    """Exchange the word table for a V x B one and a B -> H map.
+
+    With a ``frequent_share`` the tokens that the corpus uses most keep their rows as they are, and all others get a
+    narrower table for it: as many parameters, spent where they are read.
+    """
 
     version: ClassVar[int] = 1
     width: int = Field(ge=1)
@@ -29,6 +33,9 @@ class Bottleneck(Frozen):
         default="frequency", description="What a token counts for in the PCA."
     )
     seed: int = 0
+    frequent_share: float = Field(
+        default=0.0, ge=0, lt=1, description="Of the parameters, those spent on whole rows of frequent tokens."
+    )
 
     def sources(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
@@ -36,23 +43,28 @@ class Bottleneck(Frozen):
 
     def reshape(self, shape: Shape) -> Shape:
         """Return the shape with the bottleneck."""
-        return shape.with_bottleneck(self.width)
+        return shape.with_bottleneck(self.width, self.frequent_share)
 
     def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
-        """Cut the bottleneck; ``pca`` keeps what most of the corpus's tokens need."""
+        """Cut the bottleneck; ``pca`` keeps what most of the corpus's other tokens need."""
         import numpy as np
         import torch
 
-        from xlbench.students.surgery import cut_bottleneck, student_in
+        from xlbench.students.surgery import cut_bottleneck, shape_of, student_in
 
         student = student_in(model)
+        size = student.config.vocab_size
+        counts = workshop.tokens(model).counts(size)
+        shape = self.reshape(shape_of(student))
+        # Of tokens that are used alike the first ones: SentencePiece numbers them by their frequency elsewhere.
+        frequent = np.argsort(-counts, kind="stable")[: shape.frequent]
         weights: np.ndarray | None = None
         if self.start == "pca":
-            weights = np.ones(student.config.vocab_size)
-            if self.weighting == "frequency":
-                # One more for every token: those that the corpus never uses still count a little.
-                weights += workshop.tokens(model).counts(student.config.vocab_size)
-        cut_bottleneck(student, self.width, weights, torch.Generator().manual_seed(self.seed))
+            # One more for every token: those that the corpus never uses still count a little.
+            weights = np.ones(size) + (counts if self.weighting == "frequency" else 0)
+            weights[frequent] = 0.0
+        assert shape.bottleneck is not None
+        cut_bottleneck(student, shape.bottleneck, weights, torch.Generator().manual_seed(self.seed), frequent)
         return model
 
 
@@ -86,6 +98,41 @@ class Loop(Frozen):
         from xlbench.students.surgery import keep_layers, student_in
 
         keep_layers(student_in(model), self.layers, self.repeats, self.choice, self.order)
+        return model
+
+
+class Average(Frozen):
+    """Mix the weights with those of another source of the same shape, tensor by tensor.
+
+    Source: Wortsman et al., CVPR 2022 (WiSE-FT): between an encoder before and after training on something narrower
+    there are encoders that have what was learnt and lost less of what was known.
+    """
+
+    version: ClassVar[int] = 1
+    other: str = Field(description="The other source.")
+    share: float = Field(ge=0, le=1, description="Of the other one.")
+
+    def sources(self) -> tuple[str, ...]:
+        """Return the other one."""
+        return (self.other,)
+
+    def reshape(self, shape: Shape) -> Shape:
+        """Return the same shape."""
+        return shape
+
+    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+        """Mix.
+
+        Raises:
+            XlbenchError: The other encoder has other tensors.
+        """
+        own, theirs = model.state_dict(), workshop.load(self.other).state_dict()
+        if {name: tensor.shape for name, tensor in own.items()} != {name: it.shape for name, it in theirs.items()}:
+            raise XlbenchError(
+                f"'{self.other}' has tensors of other names or shapes, so it cannot be averaged with.",
+                "Average what was trained with what it was trained from.",
+            )
+        model.load_state_dict({name: tensor.lerp(theirs[name], self.share) for name, tensor in own.items()})
         return model
 
 

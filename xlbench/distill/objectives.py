@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from xlbench.fingerprint import Frozen
 
@@ -32,7 +32,10 @@ class Target(Frozen):
 
 
 class PairVectors(NamedTuple):
-    """Vectors of n pairs: both float [n, dimension]."""
+    """Vectors of n pairs: float [m, dimension] of the English sides that are read, float [n, dimension] of the others.
+
+    The first m pairs are those whose English side is read: all n, unless the training's ``english_share`` is below 1.
+    """
 
     english: Tensor
     other: Tensor
@@ -47,7 +50,7 @@ class Objective(Protocol):
         ...
 
     def loss(self, student: PairVectors, targets: Mapping[Target, PairVectors]) -> Tensor:
-        """Return the term's value, a scalar, for one batch."""
+        """Return the term's value, a scalar, for one batch; student and targets have the same rows."""
         ...
 
 
@@ -84,25 +87,33 @@ class MatchSimilarities(Frozen):
     """
 
     version: ClassVar[int] = 1
-    mix: tuple[tuple[Target, float], ...] = Field(min_length=1, description="Targets and their shares.")
+    mix: tuple[tuple[Target, float], ...] = Field(min_length=1, description="English targets and their shares.")
     weight: float = Field(default=1.0, gt=0)
     sides: Sides = Field(default="across", description="'across' compares English with other; 'all' each side too.")
+
+    @field_validator("mix")
+    @classmethod
+    def _of_english(cls, mix: tuple[tuple[Target, float], ...]) -> tuple[tuple[Target, float], ...]:
+        if any(target.side != "english" for target, _ in mix):
+            raise ValueError("a similarity matrix is of a source's English vectors: side 'english'")
+        return mix
 
     def targets(self) -> tuple[Target, ...]:
         """Return the targets that are mixed."""
         return tuple(target for target, _ in self.mix)
 
     def loss(self, student: PairVectors, targets: Mapping[Target, PairVectors]) -> Tensor:
-        """Return the weighted mean squared difference of the n x n matrices from the targets'."""
+        """Return the weighted mean squared difference of the m x n, m x m and n x n matrices from the targets'."""
         import torch
         from torch.nn.functional import normalize
 
         english, other = normalize(student.english, dim=-1), normalize(student.other, dim=-1)
         total = sum(share for _, share in self.mix)
-        # t(y_j) is t(x_j) by definition here, whichever side the target was read from.
-        unit = [(normalize(targets[target].english, dim=-1), share / total) for target, share in self.mix]
+        # An English target has t(x_j) for both sides of pair j, and the other sides are all there.
+        unit = [(normalize(targets[target].other, dim=-1), share / total) for target, share in self.mix]
         wanted = torch.stack([share * (vectors @ vectors.T) for vectors, share in unit]).sum(0)
-        got = [english @ other.T]
+        read = len(english)
+        differences = [english @ other.T - wanted[:read]]
         if self.sides == "all":
-            got += [english @ english.T, other @ other.T]
-        return self.weight * torch.stack([(matrix - wanted).square().mean() for matrix in got]).mean()
+            differences += [english @ english.T - wanted[:read, :read], other @ other.T - wanted]
+        return self.weight * torch.stack([difference.square().mean() for difference in differences]).mean()

@@ -61,6 +61,9 @@ class Training(Frozen):
     objectives: tuple[SerializeAsAny[BaseModel], ...] = Field(min_length=1)
     pairs: int = Field(ge=1, description="Pairs seen, repetitions counted.")
     seed: int = Field(ge=0)
+    english_share: float = Field(
+        default=1.0, gt=0, le=1, description="Of a batch's pairs, those whose English side the student reads too."
+    )
     level: Level = Field(default="sentence", description="'embeddings' runs no encoder layer (stage 2).")
     trainable: Trainable = "all"
     batch_size: int = Field(default=64, ge=2, description="Pairs in a step.")

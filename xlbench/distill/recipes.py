@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from xlbench.distill.edits import Bottleneck, Centre, Loop
+from xlbench.distill.edits import Average, Bottleneck, Centre, Loop
 from xlbench.distill.live import LiveObjective, MatchHidden, MatchRelations
 from xlbench.distill.objectives import MatchSimilarities, Objective, PullToTarget, Target
 from xlbench.distill.plan import Edit, Stage, Trainable, Training
@@ -30,7 +30,13 @@ class StageOptions(Options):
     bottleneck_batch_size: int | None = Field(
         default=None, ge=4, le=4096, description="Pairs in a step of stage 2; None: as in the other stages."
     )
-    learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Peak rate of the student's stages.")
+    learning_rate: float = Field(default=6e-4, gt=0, le=1, description="Peak rate of the student's stages.")
+    english_share: float = Field(
+        default=0.25,
+        gt=0,
+        le=1,
+        description="Of a batch's pairs, those whose English side is read too: English is in all of them.",
+    )
     weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW's, on matrices only.")
     dropout: bool = Field(default=False, description="Keep the encoder's own dropout while training.")
     max_tokens: int = Field(default=128, ge=8, le=512, description="Where sentences are cut.")
@@ -40,6 +46,13 @@ class StageOptions(Options):
     )
     bottleneck_weighting: Literal["frequency", "uniform"] = Field(
         default="frequency", description="What a token counts for in the PCA."
+    )
+    frequent_share: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="Of the bottleneck's parameters, those spent on whole rows of the tokens that the corpus uses most:"
+        " as large, but narrower for all others.",
     )
     layer_choice: Literal["spaced", "first", "last"] = Field(
         default="spaced", description="Which of the assistant's layers a student keeps."
@@ -70,6 +83,12 @@ class AlignOptions(StageOptions):
         ge=0,
         description="Weight in stage 1 of the pull of each side to its own vector before it: protects what it knew.",
     )
+    assistant_start_share: float = Field(
+        default=0.25,
+        ge=0,
+        lt=1,
+        description="What the weights before stage 1 count for in the mean of those before and after it.",
+    )
     matrix_sides: Literal["across", "all"] = Field(
         default="all",
         description="What similarity matrices compare: English with the other side, as in the paper, or each side too.",
@@ -82,17 +101,20 @@ class AlignOptions(StageOptions):
 PAPER: Mapping[str, Scalar] = {
     "centre": False,
     "batch_size": 64,
+    "english_share": 1.0,
     "bottleneck_batch_size": 256,
     "learning_rate": 1.6e-4,
     "weight_decay": 0.01,
     "dropout": True,
     "max_tokens": 128,
     "bottleneck_start": "random",
+    "frequent_share": 0.0,
     "layer_choice": "first",
     "loop_order": "cycle",
     "assistant_learning_rate": 2e-5,
     "assistant_words": True,
     "assistant_matrix_weight": 0.0,
+    "assistant_start_share": 0.0,
     "matrix_sides": "across",
     "bottleneck_share": 0.125,
     "recurrent_share": 0.125,
@@ -157,6 +179,7 @@ def training(
             "level": level,
             "trainable": trainable,
             "batch_size": batch_size or options.batch_size,
+            "english_share": 1.0 if level == "embeddings" else options.english_share,
             "learning_rate": learning_rate or options.learning_rate,
             "weight_decay": options.weight_decay,
             "dropout": options.dropout,
@@ -166,15 +189,16 @@ def training(
     )
 
 
-def aligned(experiment: Experiment, options: AlignOptions) -> Stage:
-    """Stage 1: pull both sides of the assistant to the teacher's English vectors.
+def aligned(experiment: Experiment, options: AlignOptions) -> tuple[Stage, ...]:
+    """Stage 1: pull both sides of the assistant to the teacher's English vectors; the outcome is called 'aligned'.
 
-    Where the teacher is the assistant's own centred English side, it is also where the assistant starts.
+    Where the teacher is the assistant's own centred English side, it is also where the assistant starts. With an
+    ``assistant_start_share`` the weights are then averaged with those at the start, in a stage of its own.
     """
     teacher = teacher_names(experiment, options)[0]
     start = teacher if experiment.self_taught() else "assistant"
     if experiment.budget.assistant_pairs == 0:
-        return Stage("aligned", start)
+        return (Stage("aligned", start),)
     objectives: tuple[Objective, ...] = (PullToTarget(target=english(teacher)),)
     if options.assistant_matrix_weight > 0:
         teachers = teacher_names(experiment, options)
@@ -193,7 +217,10 @@ def aligned(experiment: Experiment, options: AlignOptions) -> Stage:
         learning_rate=options.assistant_learning_rate,
         seed=options.assistant_seed,
     )
-    return Stage("aligned", start, (), taught)
+    if options.assistant_start_share == 0:
+        return (Stage("aligned", start, (), taught),)
+    mixed = Average(other=start, share=options.assistant_start_share)
+    return Stage("alignment", start, (), taught), Stage("aligned", "alignment", (mixed,))
 
 
 def word_edits(experiment: Experiment, options: StageOptions) -> tuple[Edit, ...]:
@@ -209,6 +236,7 @@ def word_edits(experiment: Experiment, options: StageOptions) -> tuple[Edit, ...
             start=options.bottleneck_start,
             weighting=options.bottleneck_weighting,
             seed=experiment.seed if options.bottleneck_start == "random" else 0,
+            frequent_share=options.frequent_share,
         ),
     )
 

@@ -59,7 +59,7 @@ class Student(nn.Module):
         _freeze(model, training)
 
     def forward(self, parts: list[Part], places: torch.Tensor) -> torch.Tensor:
-        """Return float [2n, dimension] for the sentences of a batch of n pairs."""
+        """Return float [m + n, dimension] for the sentences of a batch of n pairs, m of them with both sides."""
         return torch.cat([self.encode(**part) for part in parts])[places]
 
     def encode(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -148,7 +148,8 @@ class StageTrainer(Trainer):
         batch = cast("Batch", inputs)  # the Trainer knows of dictionaries only
         vectors = model(batch["parts"], batch["places"]).float()
         live = self.live.losses(batch["parts"])
-        loss = self.total_loss(_halves(vectors), [_halves(target) for target in batch["targets"]], live)
+        english = batch["english"]
+        loss = self.total_loss(_sides(vectors, english), [_sides(target, english) for target in batch["targets"]], live)
         if not torch.isfinite(loss):
             look = Look(step=self.state.global_step, loss=math.nan, accuracy=0, spread=0)
             check_health(self.stage.name, look, look, 0)
@@ -174,8 +175,8 @@ class StageTrainer(Trainer):
             with self.compute_loss_context_manager():
                 vectors = model(batch["parts"], batch["places"])
             live.append([value.cpu() for value in self.live.losses(batch["parts"])])
-            got.append(_halves(vectors.float().cpu()))
-            wanted.append([_halves(target.cpu()) for target in batch["targets"]])
+            got.append(_sides(vectors.float().cpu(), batch["english"]))
+            wanted.append([_sides(target.cpu(), batch["english"]) for target in batch["targets"]])
         model.train()
         batches = zip(got, wanted, live, strict=True)
         losses = [float(self.total_loss(*batch)) * len(batch[0].english) for batch in batches]
@@ -203,9 +204,8 @@ class StageTrainer(Trainer):
         return metrics
 
 
-def _halves(vectors: torch.Tensor) -> PairVectors:
-    half = len(vectors) // 2
-    return PairVectors(vectors[:half], vectors[half:])
+def _sides(vectors: torch.Tensor, english: int) -> PairVectors:
+    return PairVectors(vectors[:english], vectors[english:])
 
 
 class _Watch(TrainerCallback):
@@ -261,8 +261,8 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     # An accelerator wants large products, and a compiled graph is of a fixed number of parts.
     part_tokens = PART_TOKENS if device == "cpu" and not arguments.torch_compile else None
 
-    def collator(pairs: np.ndarray) -> Collator:
-        return Collator(pairs, tokens, position_of, padding, targets, part_tokens)
+    def collator(pairs: np.ndarray, english_share: float) -> Collator:
+        return Collator(pairs, tokens, position_of, padding, targets, part_tokens, english_share)
 
     dev_order = np.argsort(pair_lengths(corpus.dev_pairs, tokens), kind="stable")  # little padding in a look
     student = Student(model, training)
@@ -274,8 +274,8 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
             batches=LengthBuckets(
                 pair_lengths(corpus.pairs, tokens), training.batch_size, training.steps, training.seed
             ),
-            collator=collator(corpus.pairs),
-            dev=collator(corpus.dev_pairs[dev_order]),
+            collator=collator(corpus.pairs, training.english_share),
+            dev=collator(corpus.dev_pairs[dev_order], 1.0),
             dev_languages=corpus.dev_languages[dev_order],
             live=live,
         )

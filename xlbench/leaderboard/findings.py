@@ -24,7 +24,7 @@ def findings(entries: Sequence[FindingEntry], table: Figures) -> tuple[str, ...]
     """Return a line of plain text for each finding that a board asks for.
 
     Each gives the first row minus the second one: points by family with their paired 95 % interval, stored
-    parameters and bytes; and whether what was claimed is seen.
+    parameters and bytes; and whether what was claimed is seen. Of a row whose runs could not end well it says that.
 
     Raises:
         XlbenchError: A finding names a row that the board does not have.
@@ -35,10 +35,11 @@ def findings(entries: Sequence[FindingEntry], table: Figures) -> tuple[str, ...]
 
 def _finding(entry: FindingEntry, rows: dict[str, Row], table: Figures) -> str:
     for name in (entry.row, entry.beside):
+        if name in table.lost():
+            return f"{plain(entry.part)}: nothing can be said, no run of {plain(name)} ended well."
         if name not in rows:
-            lost = name in table.lost()
-            remedy = "Its runs could not end well." if lost else nearest(name, rows)
-            raise XlbenchError(f"The finding '{plain(entry.part)}' names '{plain(name)}', which is no row.", remedy)
+            problem = f"The finding '{plain(entry.part)}' names '{plain(name)}', which is no row."
+            raise XlbenchError(problem, nearest(name, rows))
     row, beside = rows[entry.row], rows[entry.beside]
     parts = []
     for family in table.families:

@@ -29,29 +29,47 @@ LoopOrder = Literal["cycle", "adjacent"]
 class BottleneckEmbedding(nn.Module):
     """A V x B word table and a B -> H map without bias, in the place of a V x H table.
 
-    Source: Ding et al. (2022), stage 2; the factorisation is ALBERT's (Lan et al., 2020).
+    Frequent tokens may have a correction of full width each, added to what the map gives. Source: Ding et al. (2022),
+    stage 2; the factorisation is ALBERT's (Lan et al., 2020), more width for frequent tokens that of Baevski & Auli
+    (ICLR 2019), whose tiers have tables of their own.
 
     Args:
         vocabulary: Rows V of the table.
         width: Columns B of the table.
         hidden: Hidden size H.
         padding: Token whose row gets no gradient, as in ``nn.Embedding``.
+        frequent: Tokens F that have a correction.
+
+    Attributes:
+        correction: (F + 1) x H; row 0, of the tokens that have none, stays zero. None without frequent tokens.
+        place: Each token's row in it, int32 [V].
     """
 
-    def __init__(self, vocabulary: int, width: int, hidden: int, padding: int | None) -> None:
+    place: torch.Tensor
+
+    def __init__(self, vocabulary: int, width: int, hidden: int, padding: int | None, frequent: int = 0) -> None:
         super().__init__()
         self.table = nn.Embedding(vocabulary, width, padding_idx=padding)
         self.up = nn.Linear(width, hidden, bias=False)
+        self.correction = nn.Embedding(frequent + 1, hidden, padding_idx=0) if frequent else None
+        if frequent:
+            self.register_buffer("place", torch.zeros(vocabulary, dtype=torch.int32))
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Return the embeddings, [..., H], of token ids, [...]."""
         up: torch.Tensor = self.up(self.table(input_ids))
-        return up
+        return up if self.correction is None else up + self.correction(self.place[input_ids])
+
+    @property
+    def frequent(self) -> int:
+        """Tokens F that have a correction."""
+        return 0 if self.correction is None else self.correction.num_embeddings - 1
 
     @property
     def weight(self) -> torch.Tensor:
         """The V x H table that this one stands for, computed anew at each call."""
-        return self.table.weight @ self.up.weight.T
+        up = self.table.weight @ self.up.weight.T
+        return up if self.correction is None else up + self.correction(self.place)
 
 
 class LoopedLayers(nn.ModuleList):
@@ -82,19 +100,24 @@ class LoopedLayers(nn.ModuleList):
 
 
 class StudentBertConfig(BertConfig):  # type: ignore[no-untyped-call]
-    """BERT's configuration, the bottleneck's width (None: full table), how often the layers run and in which order."""
+    """BERT's configuration, and a student's: the bottleneck's width (None: full table), how many tokens it corrects.
+
+    Further how often the layers run, and in which order.
+    """
 
     model_type = "xlbench-bert"
     bottleneck: int | None = None
+    frequent: int = 0
     repeats: int = 1
     loop_order: LoopOrder = "cycle"
 
 
 class StudentXLMRobertaConfig(XLMRobertaConfig):  # type: ignore[no-untyped-call]
-    """XLM-R's configuration, the bottleneck's width (None: full table), how often the layers run and in which order."""
+    """XLM-R's configuration, and a student's, as :class:`StudentBertConfig` has it."""
 
     model_type = "xlbench-xlm-roberta"
     bottleneck: int | None = None
+    frequent: int = 0
     repeats: int = 1
     loop_order: LoopOrder = "cycle"
 
@@ -127,7 +150,8 @@ def exchange_parts(model: BertModel | XLMRobertaModel, config: StudentConfig) ->
     """Put a bottleneck table and looped layers, both without trained weights, into a stock encoder."""
     if config.bottleneck is not None:
         table: nn.Embedding = model.embeddings.word_embeddings
-        narrow = BottleneckEmbedding(table.num_embeddings, config.bottleneck, table.embedding_dim, table.padding_idx)
+        rows, hidden = table.num_embeddings, table.embedding_dim
+        narrow = BottleneckEmbedding(rows, config.bottleneck, hidden, table.padding_idx, config.frequent)
         model.embeddings.set_submodule("word_embeddings", narrow)
     if config.repeats > 1:
         model.encoder.layer = LoopedLayers(list(model.encoder.layer), config.repeats, config.loop_order)

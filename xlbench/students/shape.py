@@ -37,6 +37,7 @@ class Shape(Frozen):
     layers: int = Field(default=0, ge=0, description="Stored layers K.")
     repeats: int = Field(default=1, ge=1, description="Times R that they run.")
     bottleneck: int | None = Field(default=None, ge=1)
+    frequent: int = Field(default=0, ge=0, description="Tokens F with a full-width correction to the bottleneck.")
     pooler: bool = True
     dimension: int | None = Field(default=None, ge=1, description="Width of its vectors, where it is not hidden.")
     head: int = Field(default=0, ge=0, description="Parameters of what follows the encoder, e.g. a dense map.")
@@ -52,13 +53,17 @@ class Shape(Frozen):
 
     @property
     def embedding_parameters(self) -> int:
-        """Word table (V x H, or V x B and B x H), positions, types, LayerNorm; of a static encoder its table."""
+        """Word table, positions, types, LayerNorm; of a static encoder its table.
+
+        The word table is V x H, or V x B and B x H and, with F corrections, (F + 1) x H.
+        """
         if self.architecture not in TRANSFORMERS:
             return self.vocabulary * self.hidden if self.architecture == "static" else 0
         width = self.bottleneck
         words = self.vocabulary * self.hidden
         if width is not None:
             words = self.vocabulary * width + width * self.hidden
+            words += (self.frequent + 1) * self.hidden if self.frequent else 0
         return words + (self.positions + self.types + 2) * self.hidden
 
     @property
@@ -97,10 +102,13 @@ class Shape(Frozen):
     def admits(self, made: Shape) -> bool:
         """Return whether an encoder of shape ``made`` is what this shape declares.
 
-        Equal, but where the corpus decides the vocabulary: there it may be any smaller one.
+        Equal, but where the corpus decides the vocabulary: there it may be any smaller one, with fewer corrections.
         """
-        vocabulary = made.vocabulary if self.trimmed and made.vocabulary <= self.vocabulary else self.vocabulary
-        return self.model_copy(update={"vocabulary": vocabulary, "trimmed": made.trimmed}) == made
+        decided: dict[str, object] = {"trimmed": made.trimmed}
+        if self.trimmed:
+            decided["vocabulary"] = min(self.vocabulary, made.vocabulary)
+            decided["frequent"] = min(self.frequent, made.frequent)
+        return self.model_copy(update=decided) == made
 
     def with_trimmed_vocabulary(self) -> Shape:
         """Return the shape with a vocabulary that the corpus decides, this one's at most.
@@ -139,8 +147,13 @@ class Shape(Frozen):
             trimmed=True,
         )
 
-    def with_bottleneck(self, width: int) -> Shape:
-        """Return the shape with a bottleneck of ``width`` under the word table.
+    def with_bottleneck(self, width: int, frequent_share: float = 0.0) -> Shape:
+        """Return the shape with a bottleneck under the word table.
+
+        Args:
+            width: Its columns B, if frequent tokens get none of its parameters.
+            frequent_share: Of those parameters, what goes into corrections of frequent tokens: the bottleneck is
+                narrower by it, b = B (1 - share), and the word table no larger, F = (V + H) (B - b) / H - 1.
 
         Raises:
             XlbenchError: The bottleneck is not narrower than the encoder, or there is one already.
@@ -156,7 +169,9 @@ class Shape(Frozen):
                 f"A bottleneck of {width} is not narrower than the assistant, whose hidden size is {self.hidden}.",
                 f"Choose a student with a bottleneck under {self.hidden}, or a wider assistant.",
             )
-        return self.model_copy(update={"bottleneck": width})
+        narrow = max(1, round(width * (1 - frequent_share)))
+        frequent = (self.vocabulary + self.hidden) * (width - narrow) // self.hidden - 1
+        return self.model_copy(update={"bottleneck": narrow, "frequent": max(0, min(frequent, self.vocabulary))})
 
     def with_layers(self, layers: int, repeats: int) -> Shape:
         """Return the shape with ``layers`` of the layers kept and run ``repeats`` times.

@@ -64,6 +64,7 @@ def shape_of(model: BertModel | XLMRobertaModel) -> Shape:
         layers=config.num_hidden_layers,
         repeats=getattr(config, "repeats", 1),
         bottleneck=getattr(config, "bottleneck", None),
+        frequent=getattr(config, "frequent", 0),
         pooler=model.pooler is not None,
     )
 
@@ -146,6 +147,7 @@ def cut_bottleneck(
     width: int,
     weights: np.ndarray | None,
     generator: torch.Generator | None = None,
+    frequent: np.ndarray | None = None,
 ) -> None:
     """Exchange the word table for a V x ``width`` one and a map back to the hidden size.
 
@@ -156,8 +158,10 @@ def cut_bottleneck(
     Args:
         student: Changed in place.
         width: Columns of the new table.
-        weights: How much each of the V tokens counts, float [V], all positive; None for a random start.
+        weights: How much each of the V tokens counts, float [V], not negative; None for a random start.
         generator: Source of the random start.
+        frequent: Ids of the tokens that get a correction, and so keep their rows as they are, int [F]; None for none.
+            They should not count in ``weights``.
 
     Raises:
         XlbenchError: The width does not fit.
@@ -165,7 +169,8 @@ def cut_bottleneck(
     shape_of(student).with_bottleneck(width)
     old = student.embeddings.word_embeddings
     table = old.weight.detach()
-    new = BottleneckEmbedding(table.shape[0], width, table.shape[1], old.padding_idx)
+    ids = torch.as_tensor(np.array([] if frequent is None else frequent, dtype=np.int64))
+    new = BottleneckEmbedding(table.shape[0], width, table.shape[1], old.padding_idx, len(ids))
     with torch.no_grad():
         if weights is None:
             deviation = student.config.initializer_range
@@ -180,8 +185,13 @@ def cut_bottleneck(
             basis *= basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()
             new.table.weight.copy_(rows @ basis)
             new.up.weight.copy_(basis)
+        if new.correction is not None:
+            new.correction.weight.zero_()
+            new.correction.weight[1:] = table[ids] - new.table.weight[ids] @ new.up.weight.T
+            new.place[ids] = torch.arange(1, len(ids) + 1, dtype=torch.int32)
     student.embeddings.set_submodule("word_embeddings", new)
     student.config.bottleneck = width
+    student.config.frequent = len(ids)
 
 
 def shift_output(model: BertModel | XLMRobertaModel, shift: np.ndarray) -> None:

@@ -14,8 +14,9 @@ import torch
 from tokenizers import Tokenizer
 
 from xlbench.errors import XlbenchError
+from xlbench.students.architecture import BottleneckEmbedding
 from xlbench.students.pieces import Vocabulary
-from xlbench.students.vocabulary import set_word_table, word_table
+from xlbench.students.vocabulary import chosen_rows, set_words, word_table, words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,8 +99,11 @@ def keep_rows(model: BertModel | XLMRobertaModel, old: NDArray[np.int64]) -> Non
         )
     new = {number: place for place, number in enumerate(old.tolist())}
     padding = None if table.padding_idx is None else new.get(table.padding_idx)
-    set_word_table(model, table.weight[torch.as_tensor(old)], padding)
+    kept = chosen_rows(words_of(model), torch.as_tensor(old), padding)
+    set_words(model, kept)
     model.config.vocab_size = len(old)
+    if isinstance(kept, BottleneckEmbedding):
+        model.config.frequent = kept.frequent
     for name in ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id"):
         number = getattr(model.config, name, None)
         if number is not None:

@@ -6,7 +6,7 @@ Training a table of the used rows alone gives the same gradients; the untouched 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
 from torch import nn
@@ -17,51 +17,80 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import BertModel, XLMRobertaModel
 
+Words: TypeAlias = "nn.Embedding | BottleneckEmbedding"
+
+
+def words_of(model: BertModel | XLMRobertaModel) -> Words:
+    """Return what gives token ids their embeddings."""
+    return cast("Words", model.embeddings.word_embeddings)
+
+
+def set_words(model: BertModel | XLMRobertaModel, words: Words) -> None:
+    """Exchange what gives token ids their embeddings; the configuration is not touched."""
+    model.embeddings.set_submodule("word_embeddings", words)
+
 
 def word_table(model: BertModel | XLMRobertaModel) -> nn.Embedding:
     """Return the table that token ids index: V x H, or V x B under a bottleneck."""
-    words = model.embeddings.word_embeddings
-    table: nn.Embedding = words.table if isinstance(words, BottleneckEmbedding) else words
-    return table
+    return _table(words_of(model))
 
 
-def set_word_table(model: BertModel | XLMRobertaModel, rows: torch.Tensor, padding: int | None) -> None:
-    """Exchange the table that token ids index; its width stays.
+def _table(words: Words) -> nn.Embedding:
+    return words.table if isinstance(words, BottleneckEmbedding) else words
+
+
+def chosen_rows(words: Words, tokens: torch.Tensor, padding: int | None) -> Words:
+    """Return what gives some of the tokens the same embeddings.
 
     Args:
-        model: Changed in place.
-        rows: Float [tokens, width], of which the table takes possession.
-        padding: The row whose gradient stays zero, if any.
+        words: Of all tokens; left as it is, but its B -> H map is shared.
+        tokens: Distinct token ids, int64 [U]; their positions are the new ids.
+        padding: The new id whose gradient stays zero, if any.
     """
     table: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
-        rows.detach(), freeze=False, padding_idx=padding
+        _table(words).weight.detach()[tokens], freeze=False, padding_idx=padding
     )
-    words = model.embeddings.word_embeddings
-    if isinstance(words, BottleneckEmbedding):
-        words.table = table
-    else:
-        model.embeddings.word_embeddings = table
+    if not isinstance(words, BottleneckEmbedding):
+        return table
+    corrected = torch.empty(0, dtype=torch.long)
+    if words.correction is not None:
+        places = words.place[tokens].long()
+        corrected = places[places > 0]
+    rows, width = table.weight.shape
+    few = BottleneckEmbedding(rows, width, words.up.out_features, padding, len(corrected))
+    few.table, few.up = table, words.up
+    if words.correction is not None and few.correction is not None:
+        with torch.no_grad():
+            few.correction.weight[0] = 0
+            few.correction.weight[1:] = words.correction.weight[corrected]
+        few.place[places > 0] = torch.arange(1, len(corrected) + 1, dtype=torch.int32)
+    return few
 
 
-def shrink_table(model: BertModel | XLMRobertaModel, used: np.ndarray) -> torch.Tensor:
-    """Leave only the rows of the ``used`` token ids, in that order, and return the full table.
+def shrink_table(model: BertModel | XLMRobertaModel, used: np.ndarray) -> Words:
+    """Leave only the rows of the ``used`` token ids, in that order, and return what was there.
 
     Args:
         model: Changed in place; from now on it takes positions in ``used`` instead of token ids.
         used: Distinct token ids, ascending, int [U]; all ids up to the padding token's, which so stays itself.
 
     Returns:
-        The table as it was, float32 [V, width], for :func:`restore_table`.
+        The words as they were, for :func:`restore_table`.
     """
-    old = word_table(model)
-    rows = torch.as_tensor(used, dtype=torch.long)
-    set_word_table(model, old.weight[rows], old.padding_idx)
-    return old.weight.detach()
+    full = words_of(model)
+    set_words(model, chosen_rows(full, torch.as_tensor(used, dtype=torch.long), _table(full).padding_idx))
+    return full
 
 
-def restore_table(model: BertModel | XLMRobertaModel, full: torch.Tensor, used: np.ndarray) -> None:
+def restore_table(model: BertModel | XLMRobertaModel, full: Words, used: np.ndarray) -> None:
     """Undo :func:`shrink_table`, with the trained rows in their places."""
-    small = word_table(model)
-    rows = full.clone()
-    rows[torch.as_tensor(used, dtype=torch.long)] = small.weight.detach().cpu()
-    set_word_table(model, rows, small.padding_idx)
+    few, tokens = words_of(model), torch.as_tensor(used, dtype=torch.long)
+    with torch.no_grad():
+        _table(full).weight[tokens] = _table(few).weight.detach().cpu()
+        if isinstance(full, BottleneckEmbedding) and full.correction is not None:
+            assert isinstance(few, BottleneckEmbedding)
+            if few.correction is not None:
+                there = few.place.cpu() > 0
+                places = full.place[tokens[there]].long()
+                full.correction.weight[places] = few.correction.weight.detach().cpu()[1:]
+    set_words(model, full)
