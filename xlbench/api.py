@@ -10,6 +10,7 @@ from xlbench.corpora.hub import open_hub
 from xlbench.corpora.starter import open_starter
 from xlbench.distill.edits import Average, Bottleneck, Centre, Loop
 from xlbench.distill.live import Layer, LayerStates, LiveObjective, MatchHidden, MatchRelations
+from xlbench.distill.low_rank import LowRank
 from xlbench.distill.objectives import MatchSimilarities, Objective, PairVectors, PullToTarget, Target
 from xlbench.distill.plan import Edit, Plan, Stage, Training
 from xlbench.distill.recipes import (
@@ -60,6 +61,7 @@ __all__ = [
     "LayerStates",
     "LiveObjective",
     "Loop",
+    "LowRank",
     "MatchHidden",
     "MatchRelations",
     "MatchSimilarities",

@@ -24,7 +24,7 @@ from xlbench.api import (
 )
 
 if TYPE_CHECKING:
-    from xlbench.api import Experiment, Stage
+    from xlbench.api import Edit, Experiment, Stage
 
 REFERENCE = "Ding et al., Findings of NAACL 2022, arXiv:2209.05869"
 
@@ -47,8 +47,11 @@ class MultistageOptions(AlignOptions):
     matrix_weight: float = Field(default=10.0, ge=0, description="Weight of the similarity-matrix term.")
 
 
-def plan(experiment: Experiment, options: Options) -> Plan:
-    """Chain the four stages; without a bottleneck in the student spec, stage 2 has nothing to fit."""
+def plan(experiment: Experiment, options: Options, after_loop: tuple[Edit, ...] = ()) -> Plan:
+    """Chain the four stages; without a bottleneck in the student spec, stage 2 has nothing to fit.
+
+    Methods that are this one with other layers say in ``after_loop`` what is done to those that were kept.
+    """
     assert isinstance(options, MultistageOptions)
     pairs = experiment.budget.student_pairs
     fitted: list[Stage] = []
@@ -57,7 +60,7 @@ def plan(experiment: Experiment, options: Options) -> Plan:
     start = "bottleneck" if fitted else "aligned"
     # Where no stage 2 is wanted, the bottleneck is cut where the layers are.
     edits = () if fitted else word_edits(experiment, options)
-    edits += (loop_edit(experiment, options),)
+    edits += (loop_edit(experiment, options), *after_loop)
     looped = recurrent(
         experiment,
         options,

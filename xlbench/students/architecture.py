@@ -1,4 +1,4 @@
-"""BERT and XLM-R with a bottleneck under the word table and layers that run more than once.
+"""BERT and XLM-R with a bottleneck under the word table, layers that run more than once and maps of low rank.
 
 Only parts are exchanged; no forward pass is written again. Importing this module teaches transformers the two
 architectures, after which ``SentenceTransformer(path)`` loads a saved student like any other model.
@@ -18,6 +18,8 @@ from transformers import (
     XLMRobertaConfig,
     XLMRobertaModel,
 )
+
+from xlbench.students.low_rank import exchange_maps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -102,12 +104,13 @@ class LoopedLayers(nn.ModuleList):
 class StudentBertConfig(BertConfig):  # type: ignore[no-untyped-call]
     """BERT's configuration, and a student's: the bottleneck's width (None: full table), how many tokens it corrects.
 
-    Further how often the layers run, and in which order.
+    Further how often the layers run, in which order, and the share of parameters that maps of low rank have.
     """
 
     model_type = "xlbench-bert"
     bottleneck: int | None = None
     frequent: int = 0
+    rank_share: float = 1.0
     repeats: int = 1
     loop_order: LoopOrder = "cycle"
 
@@ -118,6 +121,7 @@ class StudentXLMRobertaConfig(XLMRobertaConfig):  # type: ignore[no-untyped-call
     model_type = "xlbench-xlm-roberta"
     bottleneck: int | None = None
     frequent: int = 0
+    rank_share: float = 1.0
     repeats: int = 1
     loop_order: LoopOrder = "cycle"
 
@@ -147,12 +151,14 @@ StudentConfig = StudentBertConfig | StudentXLMRobertaConfig
 
 
 def exchange_parts(model: BertModel | XLMRobertaModel, config: StudentConfig) -> None:
-    """Put a bottleneck table and looped layers, both without trained weights, into a stock encoder."""
+    """Put a bottleneck table, narrow maps and looped layers, all without trained weights, into a stock encoder."""
     if config.bottleneck is not None:
         table: nn.Embedding = model.embeddings.word_embeddings
         rows, hidden = table.num_embeddings, table.embedding_dim
         narrow = BottleneckEmbedding(rows, config.bottleneck, hidden, table.padding_idx, config.frequent)
         model.embeddings.set_submodule("word_embeddings", narrow)
+    if config.rank_share < 1:
+        exchange_maps(model.encoder.layer, config.rank_share)
     if config.repeats > 1:
         model.encoder.layer = LoopedLayers(list(model.encoder.layer), config.repeats, config.loop_order)
 

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 
 Architecture = Literal["bert", "xlm-roberta", "static", "other"]
 TRANSFORMERS = ("bert", "xlm-roberta")  # what xlbench can cut and train
+MULTIPLE = 8  # of ranks: odd widths are slow products
+
+
+def rank_of(inputs: int, outputs: int, share: float) -> int:
+    """Return the rank at which the factors of a map have at most ``share`` of its parameters.
+
+    share x I x O / (I + O), rounded down to a multiple of :data:`MULTIPLE` where it is as large as that; at least 1.
+    """
+    rank = int(share * inputs * outputs / (inputs + outputs))
+    return rank - rank % MULTIPLE if rank >= MULTIPLE else max(1, rank)
 
 
 class Shape(Frozen):
@@ -36,6 +46,9 @@ class Shape(Frozen):
     types: int = Field(default=0, ge=0)
     layers: int = Field(default=0, ge=0, description="Stored layers K.")
     repeats: int = Field(default=1, ge=1, description="Times R that they run.")
+    rank_share: float = Field(
+        default=1.0, gt=0, le=1, description="Of the layers' linear maps' parameters, where they have a low rank."
+    )
     bottleneck: int | None = Field(default=None, ge=1)
     frequent: int = Field(default=0, ge=0, description="Tokens F with a full-width correction to the bottleneck.")
     pooler: bool = True
@@ -69,9 +82,14 @@ class Shape(Frozen):
     @property
     def encoder_parameters(self) -> int:
         """K layers: four H x H maps and two feed-forward maps with biases, two LayerNorms."""
-        attention = 4 * (self.hidden * self.hidden + self.hidden)
-        feed_forward = 2 * self.hidden * self.intermediate + self.hidden + self.intermediate
+        attention = 4 * (self._map(self.hidden, self.hidden) + self.hidden)
+        feed_forward = 2 * self._map(self.hidden, self.intermediate) + self.hidden + self.intermediate
         return self.layers * (attention + feed_forward + 4 * self.hidden)
+
+    def _map(self, inputs: int, outputs: int) -> int:
+        if self.rank_share == 1:
+            return inputs * outputs
+        return rank_of(inputs, outputs, self.rank_share) * (inputs + outputs)
 
     @property
     def parameters(self) -> int:
@@ -188,6 +206,17 @@ class Shape(Frozen):
                 f"Choose a student with at most {self.layers} layers.",
             )
         return self.model_copy(update={"layers": layers, "repeats": repeats})
+
+    def with_low_rank(self, share: float) -> Shape:
+        """Return the shape with linear maps that are products of two, with ``share`` of the parameters.
+
+        Raises:
+            XlbenchError: They are such products already.
+        """
+        self.require_transformer("given maps of low rank")
+        if self.rank_share < 1:
+            raise XlbenchError("The layers' maps have a low rank already.", "Start from an encoder with full maps.")
+        return self.model_copy(update={"rank_share": share})
 
     def cut(self, spec: StudentSpec) -> Shape:
         """Return the shape of the student that ``spec`` cuts from an assistant of this shape.

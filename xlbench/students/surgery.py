@@ -63,6 +63,7 @@ def shape_of(model: BertModel | XLMRobertaModel) -> Shape:
         types=config.type_vocab_size,
         layers=config.num_hidden_layers,
         repeats=getattr(config, "repeats", 1),
+        rank_share=getattr(config, "rank_share", 1.0),
         bottleneck=getattr(config, "bottleneck", None),
         frequent=getattr(config, "frequent", 0),
         pooler=model.pooler is not None,
