@@ -39,7 +39,7 @@ def test_a_point_of_accuracy_is_worth_about_a_per_cent_of_loss() -> None:
     [
         (look(loss=math.nan), "loss of nan"),
         (look(loss=math.inf), "loss of inf"),
-        (look(loss=3.1), "diverged"),
+        (look(loss=3.1, accuracy=0.45), "diverged"),
         (look(spread=0.99), "collapsed"),
     ],
 )
@@ -53,6 +53,11 @@ def test_the_first_steps_may_throw_a_student_but_not_out_of_the_numbers() -> Non
     check_health("student", look(loss=3.1, step=9), look(), target_spread=0.1)
     with pytest.raises(XlbenchError, match="loss of nan"):
         check_health("student", look(loss=math.nan, step=1), look(), target_spread=0.1)
+
+
+def test_a_loss_that_was_small_may_grow_while_translations_are_found() -> None:
+    # A stage that begins at its targets can only leave them.
+    check_health("student", look(loss=0.3, accuracy=0.46), look(loss=0.02), target_spread=0.1)
 
 
 def test_high_cosines_are_no_collapse_where_the_targets_have_them_too() -> None:

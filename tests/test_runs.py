@@ -134,6 +134,27 @@ def test_ablations_train_only_what_differs_and_say_so(toy_place: Path, home: Pat
         assert stages(notes, "from the store") == expected, method
 
 
+def test_a_stage_that_begins_at_its_targets_keeps_its_start(toy_place: Path, home: Path) -> None:
+    from safetensors.torch import load_file
+
+    whole = {"name": "whole", "layers": 4}  # of the assistant's four: the student is the assistant
+    rows, _ = go(home, request(toy_place, student=whole))
+    stages = {stage.name: stage for stage in rows[-1].stages}
+    losses = [look["loss"] for look in stages["recurrent"].looks]
+    assert min(losses) == losses[0] < 1e-3  # its own vectors, stored in half precision
+    # The others keep their start just where no look was better: what the kept one minimises is loss x (2 - accuracy).
+    kept = {}
+    for name, start in (("alignment", "teacher-centred"), ("recurrent", "aligned"), ("contrastive", "recurrent")):
+        before, after = (
+            load_file(home / "stages" / stages[it].key / "model" / "model.safetensors") for it in (start, name)
+        )
+        kept[name] = all(before[part].equal(tensor) for part, tensor in after.items())
+        first, *rest = (look["loss"] * (2 - look["accuracy"]) for look in stages[name].looks)
+        assert kept[name] == (first <= min(rest)), name
+    assert kept["recurrent"]
+    assert not all(kept.values())
+
+
 def test_another_seed_shares_the_assistant(toy_place: Path, home: Path) -> None:
     go(home, request(toy_place))
     _, notes = go(home, request(toy_place, seeds=(1,)))

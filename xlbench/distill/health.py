@@ -18,7 +18,10 @@ COLLAPSED = 0.98
 COLLAPSE_MARGIN = 0.15
 """... if its targets' is lower by this much (an uncentred e5 sits near 0.8 by nature)."""
 DIVERGED = 3.0
-"""Dev loss, as a multiple of the one before training, at which a run is given up."""
+"""Dev loss, as a multiple of the one before training, at which a run is given up ..."""
+FORGOTTEN = 0.9
+"""... if its dev accuracy is at most this share of what it was: a stage that begins at its targets can only leave them,
+and what its first steps lose in loss it has not lost in sense."""
 
 EARLY = 10
 """Steps before which only a loss that is no number counts: Adam's first steps are of full size whatever the gradient,
@@ -92,7 +95,7 @@ def check_health(stage: str, look: Look, before: Look, target_spread: float) -> 
         raise UnhealthyError(f"Stage '{stage}' has a loss of {look.loss} at step {look.step}.", lower)
     if look.step < EARLY:
         return
-    if look.loss > DIVERGED * max(before.loss, 1e-3):
+    if look.loss > DIVERGED * before.loss and look.accuracy <= FORGOTTEN * before.accuracy:
         raise UnhealthyError(
             f"Stage '{stage}' diverged: dev loss {look.loss:.4f} at step {look.step}, {before.loss:.4f} before.",
             lower,

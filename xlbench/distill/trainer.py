@@ -234,6 +234,8 @@ class _Watch(TrainerCallback):
 def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch: Path) -> list[dict[str, float]]:
     """Train ``model`` in place as the stage says; resume from what an earlier run left in ``scratch``.
 
+    What the looks at the dev pairs found best is kept, and that may be the start: no stage makes its dev choice worse.
+
     Returns:
         What each look at the dev pairs found, the first before training.
 
@@ -266,6 +268,7 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
 
     dev_order = np.argsort(pair_lengths(corpus.dev_pairs, tokens), kind="stable")  # little padding in a look
     student = Student(model, training)
+    start = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     with live_terms(stage, model, workshop, tokens, used, device) as live:
         trainer = StageTrainer(
             student=student,
@@ -280,9 +283,12 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
             live=live,
         )
         _carry_out(trainer, transformer, workshop, scratch)
+    assert trainer.before is not None
+    best = trainer.state.best_metric
+    if best is not None and trainer.before.choice <= best:
+        model.load_state_dict(start)
     restore_table(transformer, full, used)
     model.to("cpu").eval()
-    assert trainer.before is not None
     history = [
         {
             "step": row["step"],
