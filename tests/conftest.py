@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from xlbench.distill.workshop import Workshop
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -19,3 +23,23 @@ def data_root() -> Path:
     if not (path / "datasets").is_dir():
         pytest.skip(f"no data root: set XLBENCH_DATA (looked at {path})")
     return path
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    """What edits work with: 200 toy pairs, and a toy encoder called 'toy'."""
+    from toy_corpora import data_of
+
+    from xlbench.corpora.prepare import prepare
+    from xlbench.corpora.sources import open_corpus
+    from xlbench.distill.workshop import Workshop
+    from xlbench.plugins import load_registry
+    from xlbench.settings import Settings
+    from xlbench.students.load import load_student
+    from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
+
+    settings = Settings(home=tmp_path / "home", quiet=True, device="cpu")
+    path = save_toy_encoder(tmp_path / "toy")
+    corpus = open_corpus(f"tsv:{write_toy_corpus(tmp_path / 'corpus', 200)}", load_registry().corpora, settings)
+    prepared = prepare(data_of(corpus, dev_pairs=16), [corpus], set, settings)
+    return Workshop(prepared, settings, "float32", {"toy": "k"}, lambda _: load_student(path))

@@ -16,8 +16,7 @@ import pytest
 from docs_blocks import EXAMPLES, MARKED, PAGES, PLUGINS, ROOT, built_ins
 
 from xlbench.cli.app import COMMANDS, app
-from xlbench.distill.engine import given_sources
-from xlbench.distill.plan import stage_keys
+from xlbench.distill.engine import source_keys
 from xlbench.experiment import StudentSpec
 from xlbench.leaderboard.board import read_board
 from xlbench.plugin_check import option_faults
@@ -232,8 +231,7 @@ def test_the_rounded_student_is_on_the_grid_that_the_page_says(bench: Bench, tmp
 def test_other_bits_are_another_student_and_the_same_training(bench: Bench) -> None:
     def keys(bits: int) -> dict[str, str]:
         experiment = bench.experiment("rounded", {"options": {"bits": bits}})[0]
-        given = given_sources(experiment)
-        return stage_keys(bench.plan(experiment), given, experiment.data.digest(), experiment.precision)
+        return source_keys(bench.plan(experiment), experiment)
 
     first, second = keys(8), keys(4)
     assert [name for name in first if first[name] != second[name]] == ["rounded"]

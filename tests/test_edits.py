@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
-from toy_corpora import data_of
 
 from xlbench.api import Average, Bottleneck, Centre, Target
-from xlbench.corpora.prepare import prepare
-from xlbench.corpora.sources import open_corpus
 from xlbench.distill.workshop import Workshop
 from xlbench.errors import XlbenchError
-from xlbench.plugins import load_registry
-from xlbench.settings import Settings
-from xlbench.students.load import load_student
 from xlbench.students.surgery import stock_encoder
-from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    settings = Settings(home=tmp_path / "home", quiet=True, device="cpu")
-    path = save_toy_encoder(tmp_path / "toy")
-    corpus = open_corpus(f"tsv:{write_toy_corpus(tmp_path / 'corpus', 200)}", load_registry().corpora, settings)
-    prepared = prepare(data_of(corpus, dev_pairs=16), [corpus], set, settings)
-    return Workshop(prepared, settings, "float32", {"toy": "k"}, lambda _: load_student(path))
 
 
 def test_centring_takes_the_mean_out_and_adds_no_parameter(workshop: Workshop) -> None:

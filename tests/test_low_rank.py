@@ -9,35 +9,23 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
-from toy_corpora import data_of
 
 from xlbench.api import Loop, LowRank
-from xlbench.corpora.prepare import prepare
-from xlbench.corpora.sources import open_corpus
 from xlbench.distill.low_rank import input_moments
-from xlbench.distill.workshop import Workshop
 from xlbench.errors import XlbenchError
 from xlbench.plugins import load_registry
-from xlbench.settings import Settings
-from xlbench.students.load import load_student, save_student
+from xlbench.students.load import save_student
 from xlbench.students.low_rank import LowRankLinear, factorise_maps, linear_maps
 from xlbench.students.shape import MINILM, rank_of
 from xlbench.students.surgery import shape_of, stock_encoder
-from xlbench.testing.toys import save_toy_encoder, toy_experiment, write_toy_corpus
+from xlbench.testing.toys import toy_experiment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from xlbench.distill.workshop import Workshop
+
 TEXTS = ["cat sees dog", "old house near green tree", "bread"]
-
-
-@pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    settings = Settings(home=tmp_path / "home", quiet=True, device="cpu")
-    path = save_toy_encoder(tmp_path / "toy")
-    corpus = open_corpus(f"tsv:{write_toy_corpus(tmp_path / 'corpus', 200)}", load_registry().corpora, settings)
-    prepared = prepare(data_of(corpus, dev_pairs=16), [corpus], set, settings)
-    return Workshop(prepared, settings, "float32", {"toy": "k"}, lambda _: load_student(path))
 
 
 def test_ranks_at_half_of_the_parameters() -> None:

@@ -213,12 +213,11 @@ def test_only_the_precision_is_part_of_an_experiment(toys: bench.Bench, monkeypa
 
 def bench_keys(toys: bench.Bench, precision: str) -> dict[str, str]:
     """Return the keys of the stages alone."""
-    from xlbench.distill.engine import given_sources
-    from xlbench.distill.plan import stage_keys
+    from xlbench.distill.engine import source_keys
 
     experiment, _ = toys.experiment("single-stage", {"precision": precision})
     plan = toys.plan(experiment)
-    keys = stage_keys(plan, given_sources(experiment), experiment.data.digest(), experiment.precision)
+    keys = source_keys(plan, experiment)
     return {stage.name: keys[stage.name] for stage in plan.stages}
 
 

@@ -1,7 +1,7 @@
 """The multistage method with narrow maps in all layers, where it has a few layers that are looped.
 
 A student of K layers that run R times each stores 1 / R of the layers that a sentence passes through. The same bytes
-hold all K R layers with maps of low rank, 1 / R of the parameters each, and these are also 1 / R of the work.
+hold all K R layers with maps of low rank, 1 / R of the parameters each, and these are also 1 / R of the products.
 """
 
 from __future__ import annotations

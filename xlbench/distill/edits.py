@@ -62,7 +62,6 @@ class Bottleneck(Frozen):
         if self.start == "pca":
             # One more for every token: those that the corpus never uses still count a little.
             weights = np.ones(size) + (counts if self.weighting == "frequency" else 0)
-            weights[frequent] = 0.0
         assert shape.bottleneck is not None
         cut_bottleneck(student, shape.bottleneck, weights, torch.Generator().manual_seed(self.seed), frequent)
         return model

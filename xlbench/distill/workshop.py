@@ -15,6 +15,7 @@ from xlbench.fingerprint import fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
     from xlbench.corpora.prepare import PreparedCorpus
@@ -72,6 +73,13 @@ class Workshop:
 
     def english_sample(self, size: int) -> list[str]:
         """Return up to ``size`` English training sentences, spread evenly over the corpus."""
-        ids = self.corpus.english_ids()
-        chosen = np.linspace(0, len(ids) - 1, min(size, len(ids))).astype(int)
-        return [self.corpus.sentences[int(index)] for index in ids[chosen]]
+        return [self.corpus.sentences[index] for index in _spread(self.corpus.english_ids(), size)]
+
+    def sample(self, size: int) -> list[int]:
+        """Return up to ``size`` ids of training sentences of both sides, spread evenly over the corpus."""
+        return _spread(self.corpus.training_ids(), size)
+
+
+def _spread(ids: NDArray[np.integer], size: int) -> list[int]:
+    chosen = np.linspace(0, len(ids) - 1, min(size, len(ids))).astype(int)
+    return [int(index) for index in ids[chosen]]

@@ -62,6 +62,15 @@ class BottleneckEmbedding(nn.Module):
         up: torch.Tensor = self.up(self.table(input_ids))
         return up if self.correction is None else up + self.correction(self.place[input_ids])
 
+    @torch.no_grad()
+    def correct(self, tokens: torch.Tensor, rows: torch.Tensor) -> None:
+        """Say which tokens have a correction, and which: F distinct ids, int64 [F], and float [F, H]."""
+        if self.correction is None:
+            return
+        self.correction.weight[0] = 0
+        self.correction.weight[1:] = rows
+        self.place[tokens] = torch.arange(1, len(tokens) + 1, dtype=torch.int32)
+
     @property
     def frequent(self) -> int:
         """Tokens F that have a correction."""

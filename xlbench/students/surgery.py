@@ -22,6 +22,8 @@ from xlbench.students.architecture import (
 from xlbench.students.shape import Shape
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sentence_transformers import SentenceTransformer
     from torch import nn
 
@@ -148,7 +150,7 @@ def cut_bottleneck(
     width: int,
     weights: np.ndarray | None,
     generator: torch.Generator | None = None,
-    frequent: np.ndarray | None = None,
+    frequent: Sequence[int] | np.ndarray = (),
 ) -> None:
     """Exchange the word table for a V x ``width`` one and a map back to the hidden size.
 
@@ -161,8 +163,8 @@ def cut_bottleneck(
         width: Columns of the new table.
         weights: How much each of the V tokens counts, float [V], not negative; None for a random start.
         generator: Source of the random start.
-        frequent: Ids of the tokens that get a correction, and so keep their rows as they are, int [F]; None for none.
-            They should not count in ``weights``.
+        frequent: Distinct ids of the tokens that get a correction, and so keep their rows as they are, int [F]; they
+            count nothing in the choice of the factors.
 
     Raises:
         XlbenchError: The width does not fit.
@@ -170,7 +172,7 @@ def cut_bottleneck(
     shape_of(student).with_bottleneck(width)
     old = student.embeddings.word_embeddings
     table = old.weight.detach()
-    ids = torch.as_tensor(np.array([] if frequent is None else frequent, dtype=np.int64))
+    ids = torch.tensor(frequent, dtype=torch.int64)
     new = BottleneckEmbedding(table.shape[0], width, table.shape[1], old.padding_idx, len(ids))
     with torch.no_grad():
         if weights is None:
@@ -179,17 +181,15 @@ def cut_bottleneck(
             new.up.weight.normal_(0.0, deviation, generator=generator)
         else:
             rows = table.double()
-            scale = torch.as_tensor(weights, dtype=torch.float64)
+            scale = torch.tensor(weights, dtype=torch.float64)
+            scale[ids] = 0
             moment = rows.T @ (rows * (scale / scale.sum()).unsqueeze(1))
             # eigh sorts ascending; the sign of an eigenvector is arbitrary, fixed here for determinism.
             basis = torch.linalg.eigh(moment).eigenvectors.flip(1)[:, :width]
             basis *= basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()
             new.table.weight.copy_(rows @ basis)
             new.up.weight.copy_(basis)
-        if new.correction is not None:
-            new.correction.weight.zero_()
-            new.correction.weight[1:] = table[ids] - new.table.weight[ids] @ new.up.weight.T
-            new.place[ids] = torch.arange(1, len(ids) + 1, dtype=torch.int32)
+        new.correct(ids, table[ids] - new.table.weight[ids] @ new.up.weight.T)
     student.embeddings.set_submodule("word_embeddings", new)
     student.config.bottleneck = width
     student.config.frequent = len(ids)

@@ -52,18 +52,13 @@ def chosen_rows(words: Words, tokens: torch.Tensor, padding: int | None) -> Word
     )
     if not isinstance(words, BottleneckEmbedding):
         return table
-    corrected = torch.empty(0, dtype=torch.long)
-    if words.correction is not None:
-        places = words.place[tokens].long()
-        corrected = places[places > 0]
+    places = tokens.new_zeros(len(tokens)) if words.correction is None else words.place[tokens].long()
+    corrected = places.nonzero().flatten()
     rows, width = table.weight.shape
     few = BottleneckEmbedding(rows, width, words.up.out_features, padding, len(corrected))
     few.table, few.up = table, words.up
-    if words.correction is not None and few.correction is not None:
-        with torch.no_grad():
-            few.correction.weight[0] = 0
-            few.correction.weight[1:] = words.correction.weight[corrected]
-        few.place[places > 0] = torch.arange(1, len(corrected) + 1, dtype=torch.int32)
+    if words.correction is not None:
+        few.correct(corrected, words.correction.weight[places[corrected]])
     return few
 
 
@@ -87,10 +82,12 @@ def restore_table(model: BertModel | XLMRobertaModel, full: Words, used: np.ndar
     few, tokens = words_of(model), torch.as_tensor(used, dtype=torch.long)
     with torch.no_grad():
         _table(full).weight[tokens] = _table(few).weight.detach().cpu()
-        if isinstance(full, BottleneckEmbedding) and full.correction is not None:
-            assert isinstance(few, BottleneckEmbedding)
-            if few.correction is not None:
-                there = few.place.cpu() > 0
-                places = full.place[tokens[there]].long()
-                full.correction.weight[places] = few.correction.weight.detach().cpu()[1:]
+        if (
+            isinstance(full, BottleneckEmbedding)
+            and isinstance(few, BottleneckEmbedding)
+            and few.correction is not None
+        ):
+            assert full.correction is not None
+            # Of tokens without a correction it is row 0 in both, which is zero.
+            full.correction.weight[full.place[tokens].long()] = few.correction(few.place).detach().cpu()
     set_words(model, full)
