@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
-from xlbench.api import Average, Bottleneck, Centre, Target
-from xlbench.distill.workshop import Workshop
+from xlbench.api import Average, Bottleneck, Centre
 from xlbench.errors import XlbenchError
 from xlbench.students.surgery import stock_encoder
+
+if TYPE_CHECKING:
+    from xlbench.distill.workshop import Workshop
 
 
 def test_centring_takes_the_mean_out_and_adds_no_parameter(workshop: Workshop) -> None:
@@ -80,53 +84,3 @@ def test_a_random_bottleneck_depends_on_its_seed_alone(workshop: Workshop) -> No
 
     np.testing.assert_array_equal(table(1), table(1))
     assert not np.array_equal(table(1), table(2))
-
-
-def test_targets_are_computed_once_and_give_the_encoders_own_vectors(workshop: Workshop) -> None:
-    own = Target(source="toy", side="own")
-    table = workshop.targets(own)
-    ids = np.array([5, 0, 9])
-    expected = workshop.load("toy").encode([workshop.corpus.sentences[int(index)] for index in ids])
-    # Stored as float16: 11 bits of mantissa on numbers below one.
-    np.testing.assert_allclose(table.take(ids).numpy(), expected, atol=2**-11)
-
-    def fail(_: str) -> object:
-        pytest.fail("computed again")
-
-    again = Workshop(workshop.corpus, workshop.settings, "float32", {"toy": "k"}, fail)  # type: ignore[arg-type]
-    assert again.targets(own).dimension == 16
-
-
-def test_english_targets_hold_english_sentences_only(workshop: Workshop) -> None:
-    table = workshop.targets(Target(source="toy", side="english"))
-    english = set(workshop.corpus.english_ids()) | set(np.asarray(workshop.corpus.dev_pairs[:, 0]))
-    assert len(table.vectors) == len(english)
-    assert (table.row_of >= 0).sum() == len(english)
-
-
-def test_targets_that_were_interrupted_go_on_where_they_stopped(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from xlbench.distill import targets
-    from xlbench.encoders import encode as room
-
-    monkeypatch.setattr(targets, "CHUNK", 50)
-    real, done = room.encode, []
-
-    def stopping(model: object, texts: list[str], **settings: object) -> np.ndarray:
-        if len(texts) > 1:
-            done.append(len(texts))
-            if len(done) == 3:
-                raise KeyboardInterrupt
-        return real(model, texts, **settings)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(room, "encode", stopping)
-    own = Target(source="toy", side="own")
-    with pytest.raises(KeyboardInterrupt):
-        workshop.targets(own)
-    table = workshop.targets(own)
-    total = len(workshop.corpus.sentences)
-    assert sum(done) == total + 50  # the chunk that was interrupted came twice
-    ids = np.arange(total)
-    texts = [workshop.corpus.sentences[int(index)] for index in ids]
-    np.testing.assert_allclose(table.take(ids).numpy(), workshop.load("toy").encode(texts), atol=2**-11)

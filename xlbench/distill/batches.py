@@ -114,9 +114,7 @@ class Collator:
 
     def __call__(self, numbers: Sequence[int]) -> Batch:
         """Return the batch of these pairs."""
-        chosen = np.asarray(self.pairs[np.asarray(numbers)], dtype=np.int64)
-        read = max(1, round(self.english_share * len(chosen)))
-        chosen = chosen[_spread_first(len(chosen), read)]
+        chosen, read = _read_first(self.pairs, numbers, self.english_share)
         sentences = np.concatenate([chosen[:read, 0], chosen[:, 1]])
         rows = [self.position_of[self.tokens.row(int(sentence))] for sentence in sentences]
         lengths = np.array([len(row) for row in rows])
@@ -139,13 +137,24 @@ class Collator:
         return Part(input_ids=ids, attention_mask=mask)
 
 
-def _spread_first(count: int, first: int) -> np.ndarray:
-    """Return the numbers below ``count``, int [count], with ``first`` of them, evenly spread, before the others.
+def sentences_read(pairs: np.ndarray, batches: LengthBuckets, english_share: float) -> np.ndarray:
+    """Return the distinct ids of the sentences that a student reads in these batches, ascending, int64 [sentences]."""
+    read = [np.empty(0, np.int64)]
+    for numbers in batches:
+        chosen, first = _read_first(pairs, numbers, english_share)
+        read += [chosen[:first, 0], chosen[:, 1]]
+    return np.unique(np.concatenate(read))
 
-    A batch comes sorted by length: those chosen are as long as the rest.
+
+def _read_first(pairs: np.ndarray, numbers: Sequence[int], english_share: float) -> tuple[np.ndarray, int]:
+    """Return a batch's pairs, int64 [n, 2], those whose English side is read first, and how many these are.
+
+    A batch comes sorted by length: those chosen are evenly spread over it, and so as long as the rest.
     """
-    spread = np.linspace(0, count - 1, first).round().astype(np.int64)
-    return np.concatenate([spread, np.setdiff1d(np.arange(count), spread)])
+    chosen = np.asarray(pairs[np.asarray(numbers)], dtype=np.int64)
+    count = len(chosen)
+    spread = np.linspace(0, count - 1, max(1, round(english_share * count))).round().astype(np.int64)
+    return chosen[np.concatenate([spread, np.setdiff1d(np.arange(count), spread)])], len(spread)
 
 
 def pair_lengths(pairs: np.ndarray, tokens: TokenTable) -> np.ndarray:

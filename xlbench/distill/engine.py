@@ -209,6 +209,7 @@ def _make(stage: Stage, workshop: Workshop, directory: Path, say: Callable[[str]
         "pairs": pairs,
         "looks": looks,
         "peak_memory": peak_memory(),
+        "targets": list(dict.fromkeys(workshop.targets_read)),
         **facts,
     }
 

@@ -1,4 +1,9 @@
-"""Target vectors: computed once per encoder, corpus and settings, memory-mapped, shared by all that ask."""
+"""Target vectors: computed once per encoder, sentences and settings, memory-mapped, shared by all that ask.
+
+All English sentences of a corpus have vectors once a teacher is asked for any, since the students of a board share
+them. A source's own vectors of both sides are of the sentences that a stage reads: every source has others, and a
+stage may read a small part of a large corpus.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Json, fingerprint
 from xlbench.progress import progress
 from xlbench.store import get_or_build
@@ -33,10 +39,12 @@ class TargetTable:
     """Vectors by sentence id.
 
     Attributes:
+        key: Its entry in the store.
         vectors: float16 [rows, dimension], memory-mapped.
         row_of: int64 [sentences of the corpus], -1 where a sentence has no vector.
     """
 
+    key: str
     vectors: np.ndarray
     row_of: np.ndarray
 
@@ -46,10 +54,20 @@ class TargetTable:
         return int(self.vectors.shape[1])
 
     def take(self, ids: np.ndarray) -> Tensor:
-        """Return the vectors of sentence ids, float32 [len(ids), dimension]."""
+        """Return the vectors of sentence ids, float32 [len(ids), dimension].
+
+        Raises:
+            XlbenchError: A sentence has no vector.
+        """
         import torch
 
-        return torch.from_numpy(np.asarray(self.vectors[self.row_of[ids]], dtype=np.float32))
+        rows = self.row_of[ids]
+        if (rows < 0).any():
+            raise XlbenchError(
+                f"Targets {self.key} hold no vector of sentence {ids[rows < 0][0]}.",
+                "Ask for the targets of all sentences that will be looked up.",
+            )
+        return torch.from_numpy(np.asarray(self.vectors[rows], dtype=np.float32))
 
 
 def target_table(
@@ -58,6 +76,7 @@ def target_table(
     key: str,
     load: Callable[[], SentenceTransformer],
     corpus: PreparedCorpus,
+    sentences: np.ndarray | None,
     precision: Precision,
     max_tokens: int,
     settings: Settings,
@@ -69,14 +88,23 @@ def target_table(
         key: Fingerprint of the encoder they come from.
         load: Loads that encoder; called only when vectors are missing.
         corpus: Whose sentences.
+        sentences: Ids of those that are needed, int [n], ascending; None: all. A target of English sentences holds
+            all English ones.
         precision: What the encoder computes in; the vectors are stored as float16.
         max_tokens: Where sentences are cut.
         settings: Where the store is.
     """
-    wanted = np.arange(len(corpus.sentences))
-    if target.side == "english":
-        wanted = np.union1d(corpus.english_ids(), np.asarray(corpus.dev_pairs[:, 0]))
-    entry_key = target_key(target, key, corpus.digest, precision, max_tokens)
+    wanted, scope = _wanted(target, corpus, sentences)
+    facts: Json = {
+        "format": FORMAT,
+        "encoder": key,
+        "corpus": corpus.digest,
+        "level": target.level,
+        "sentences": scope,
+        "precision": precision,
+        "tokens": max_tokens,
+    }
+    entry_key = fingerprint(facts)
 
     def build(directory: Path) -> dict[str, Json]:
         return _encode_all(directory, load(), corpus, wanted, target, precision, max_tokens, settings)
@@ -84,21 +112,16 @@ def target_table(
     entry = get_or_build(settings.home, KIND, entry_key, build)
     row_of = np.full(len(corpus.sentences), -1, dtype=np.int64)
     row_of[wanted] = np.arange(len(wanted))
-    return TargetTable(np.load(entry.path / "vectors.npy", mmap_mode="r"), row_of)
+    return TargetTable(entry_key, np.load(entry.path / "vectors.npy", mmap_mode="r"), row_of)
 
 
-def target_key(target: Target, encoder: str, corpus: str, precision: str, max_tokens: int) -> str:
-    """Return the key of a target's entry in the store; encoder and corpus by their fingerprints."""
-    facts: Json = {
-        "format": FORMAT,
-        "encoder": encoder,
-        "corpus": corpus,
-        "level": target.level,
-        "sentences": "all" if target.side == "own" else "english",
-        "precision": precision,
-        "tokens": max_tokens,
-    }
-    return fingerprint(facts)
+def _wanted(target: Target, corpus: PreparedCorpus, sentences: np.ndarray | None) -> tuple[np.ndarray, str]:
+    """Return the ids of the sentences that get vectors and what they are called in the entry's key."""
+    if target.side == "english":
+        return np.union1d(corpus.english_ids(), np.asarray(corpus.dev_pairs[:, 0])), "english"
+    if sentences is None or len(sentences) == len(corpus.sentences):
+        return np.arange(len(corpus.sentences)), "all"
+    return sentences, fingerprint(sentences.tolist())
 
 
 def _encode_all(

@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part, pair_lengths
+from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part, pair_lengths, sentences_read
 from xlbench.distill.capture import LiveTerms, live_terms
 from xlbench.distill.health import Look, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors
@@ -246,8 +246,13 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     assert training is not None
     corpus = workshop.corpus
     tokens = workshop.tokens(model, training.max_tokens)
+    lengths = pair_lengths(corpus.pairs, tokens)
+    batches = LengthBuckets(lengths, training.batch_size, training.steps, training.seed)
+    read = np.union1d(sentences_read(corpus.pairs, batches, training.english_share), corpus.dev_pairs)
     targets: Mapping[Target, TargetTable] = {
-        target: workshop.targets(target, training.max_tokens) for term in training.terms for target in term.targets()
+        target: workshop.targets(target, training.max_tokens, read)
+        for term in training.terms
+        for target in term.targets()
     }
     transformer = stock_encoder(model)
     padding = int(transformer.config.pad_token_id or 0)
@@ -274,9 +279,7 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
             student=student,
             arguments=arguments,
             stage=stage,
-            batches=LengthBuckets(
-                pair_lengths(corpus.pairs, tokens), training.batch_size, training.steps, training.seed
-            ),
+            batches=batches,
             collator=collator(corpus.pairs, training.english_share),
             dev=collator(corpus.dev_pairs[dev_order], 1.0),
             dev_languages=corpus.dev_languages[dev_order],

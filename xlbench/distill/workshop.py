@@ -37,6 +37,7 @@ class Workshop:
         keys: Fingerprint of every source.
         load: Loads a source by name.
         traits: What is to be known of the artifact that is being made; at first that of its start.
+        targets_read: Keys of the targets that were asked for.
     """
 
     corpus: PreparedCorpus
@@ -45,6 +46,7 @@ class Workshop:
     keys: Mapping[str, str]
     load: Callable[[str], SentenceTransformer]
     traits: dict[str, Json] = field(default_factory=dict)
+    targets_read: list[str] = field(default_factory=list)
 
     def tell(self, name: str, value: Json) -> None:
         """Note what a reader of boards must know of the artifact, e.g. the languages that it kept.
@@ -59,17 +61,28 @@ class Workshop:
         backend = {**json.loads(model.tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
         return tokenise(self.corpus, model.tokenizer, fingerprint(backend), max_tokens, self.settings)
 
-    def targets(self, target: Target, max_tokens: int = 128) -> TargetTable:
-        """Return the vectors of a target, computed once per encoder and corpus."""
-        return target_table(
+    def targets(
+        self, target: Target, max_tokens: int = 128, sentences: NDArray[np.integer] | None = None
+    ) -> TargetTable:
+        """Return the vectors of a target, computed once per encoder and corpus.
+
+        Args:
+            target: Which vectors.
+            max_tokens: Where sentences are cut.
+            sentences: Ids of the sentences that will be looked up, ascending; None: all of the corpus.
+        """
+        table = target_table(
             target,
             key=self.keys[target.source],
             load=lambda: self.load(target.source),
             corpus=self.corpus,
+            sentences=sentences,
             precision=self.precision,
             max_tokens=max_tokens,
             settings=self.settings,
         )
+        self.targets_read.append(table.key)
+        return table
 
     def english_sample(self, size: int) -> list[str]:
         """Return up to ``size`` English training sentences, spread evenly over the corpus."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from xlbench.corpora.prepare import corpus_key
 from xlbench.distill.engine import source_keys
 from xlbench.distill.targets import KIND as TARGETS
-from xlbench.distill.targets import target_key
 from xlbench.runs.run import plan_of
 from xlbench.store import read_entry
 
@@ -61,20 +59,18 @@ def _seconds(experiment: Experiment, registry: Registry, home: Path) -> dict[str
     """Return the seconds that each stage and target of an experiment took, by kind and key."""
     plan = plan_of(experiment, registry)
     keys = source_keys(plan, experiment)
-    corpus = corpus_key(experiment.data)
-    targets: dict[str, Manifest] = {}
-    for stage in plan.stages:
-        for term in stage.training.terms if stage.training else ():
-            for target in term.targets():
-                assert stage.training is not None
-                key = target_key(target, keys[target.source], corpus, experiment.precision, stage.training.max_tokens)
-                if entry := read_entry(home, TARGETS, key, verify=False):
-                    targets[key] = entry.manifest
+    stages = {stage.name: read_entry(home, STAGES, keys[stage.name], verify=False) for stage in plan.stages}
+    made = [entry.manifest for entry in stages.values() if entry]
+    read = {key for stage in made for key in _targets_of(stage)}
+    entries = {key: read_entry(home, TARGETS, key, verify=False) for key in read}
+    targets = {key: entry.manifest for key, entry in entries.items() if entry}
     took = {f"{TARGETS} {key}": manifest.seconds for key, manifest in targets.items()}
-    for stage in plan.stages:
-        if entry := read_entry(home, STAGES, keys[stage.name], verify=False):
-            took[f"{STAGES} {keys[stage.name]}"] = _own_seconds(entry.manifest, targets)
-    return took
+    return took | {f"{STAGES} {stage.key}": _own_seconds(stage, targets) for stage in made}
+
+
+def _targets_of(stage: Manifest) -> list[str]:
+    keys = stage.facts.get("targets", [])  # stages of earlier versions do not say
+    return [str(key) for key in keys] if isinstance(keys, list) else []
 
 
 def _own_seconds(stage: Manifest, targets: Mapping[str, Manifest]) -> float:
