@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xlbench.corpora.files import open_parquet, open_tsv
 from xlbench.corpora.hub import open_hub
 from xlbench.corpora.starter import open_starter
-from xlbench.distill.edits import Average, Bottleneck, Centre, Loop
+from xlbench.distill.edits import AdaptiveWords, Average, Bottleneck, Centre, Loop
 from xlbench.distill.live import Layer, LayerStates, LiveObjective, MatchHidden, MatchRelations
 from xlbench.distill.low_rank import LowRank
 from xlbench.distill.objectives import MatchSimilarities, Objective, PairVectors, PullToTarget, Target
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from xlbench.students.surgery import stock_encoder, student_in
 
 __all__ = [
+    "AdaptiveWords",
     "AlignOptions",
     "Average",
     "Bottleneck",

@@ -1,4 +1,4 @@
-"""The edits that xlbench's own methods use: bottleneck, loop, centre, average."""
+"""The edits that xlbench's own methods use: bottleneck, adaptive words, loop, centre, average."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
-    import numpy as np
+    import torch
     from sentence_transformers import SentenceTransformer
 
     from xlbench.distill.workshop import Workshop
@@ -47,24 +47,64 @@ class Bottleneck(Frozen):
 
     def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
         """Cut the bottleneck; ``pca`` keeps what most of the corpus's other tokens need."""
-        import numpy as np
         import torch
 
-        from xlbench.students.surgery import cut_bottleneck, shape_of, student_in
+        generator = torch.Generator().manual_seed(self.seed) if self.start == "random" else None
+        return _with_narrow_words(self, model, workshop, generator, uniform=self.weighting == "uniform")
 
-        student = student_in(model)
-        size = student.config.vocab_size
-        counts = workshop.tokens(model).counts(size)
-        shape = self.reshape(shape_of(student))
-        # Of tokens that are used alike the first ones: SentencePiece numbers them by their frequency elsewhere.
-        frequent = np.argsort(-counts, kind="stable")[: shape.frequent]
-        weights: np.ndarray | None = None
-        if self.start == "pca":
-            # One more for every token: those that the corpus never uses still count a little.
-            weights = np.ones(size) + (counts if self.weighting == "frequency" else 0)
-        assert shape.bottleneck is not None
-        cut_bottleneck(student, shape.bottleneck, weights, torch.Generator().manual_seed(self.seed), frequent)
-        return model
+
+class AdaptiveWords(Frozen):
+    """Exchange the word table for whole rows of frequent tokens and a narrow one, as large as a student may be.
+
+    The student spec says how large: with its layers and its bottleneck. This encoder may have more layers than that;
+    then the rows of rare tokens pay for them. Source: Baevski & Auli, ICLR 2019 (adaptive input representations).
+    """
+
+    version: ClassVar[int] = 1
+    width: int = Field(ge=1, description="Columns for every token, and the only ones of the rare.")
+    layers: int = Field(ge=1, description="The student spec's K.")
+    bottleneck: int | None = Field(default=None, ge=1, description="The student spec's B.")
+
+    def sources(self) -> tuple[str, ...]:
+        """Return nothing: it reads only its start."""
+        return ()
+
+    def reshape(self, shape: Shape) -> Shape:
+        """Return the shape with as many whole rows as make it no larger than the student spec says."""
+        allowed = shape.with_layers(self.layers, 1)
+        if self.bottleneck is not None:
+            allowed = allowed.with_bottleneck(self.bottleneck)
+        return shape.with_frequent_rows(self.width, allowed.parameters)
+
+    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+        """Cut; the narrow table keeps what most of the corpus's rare tokens need."""
+        return _with_narrow_words(self, model, workshop)
+
+
+def _with_narrow_words(
+    edit: Bottleneck | AdaptiveWords,
+    model: SentenceTransformer,
+    workshop: Workshop,
+    generator: torch.Generator | None = None,
+    *,
+    uniform: bool = False,
+) -> SentenceTransformer:
+    """Cut the word table to the shape that ``edit`` declares: drawn with ``generator``, or else by weighted PCA."""
+    import numpy as np
+
+    from xlbench.students.surgery import cut_bottleneck, shape_of, student_in
+
+    student = student_in(model)
+    size = student.config.vocab_size
+    counts = workshop.tokens(model).counts(size)
+    shape = edit.reshape(shape_of(student))
+    assert shape.bottleneck is not None
+    # Of tokens that are used alike the first ones: SentencePiece numbers them by their frequency elsewhere.
+    frequent = np.argsort(-counts, kind="stable")[: shape.frequent]
+    # One more for every token: those that the corpus never uses still count a little.
+    weights = None if generator else np.ones(size) + (0 if uniform else counts)
+    cut_bottleneck(student, shape.bottleneck, weights, generator, frequent)
+    return model
 
 
 class Loop(Frozen):

@@ -191,6 +191,26 @@ class Shape(Frozen):
         frequent = (self.vocabulary + self.hidden) * (width - narrow) // self.hidden - 1
         return self.model_copy(update={"bottleneck": narrow, "frequent": max(0, min(frequent, self.vocabulary))})
 
+    def with_frequent_rows(self, width: int, parameters: int) -> Shape:
+        """Return the shape with a bottleneck, and as many corrections of frequent tokens as a size allows.
+
+        Args:
+            width: Columns b of the bottleneck.
+            parameters: Of the whole encoder, at most: F = (parameters - those with b and none corrected) / H - 1.
+
+        Raises:
+            XlbenchError: The bottleneck does not fit, or the size leaves no row.
+        """
+        narrow = self.with_bottleneck(width)
+        frequent = (parameters - narrow.parameters) // self.hidden - 1
+        if frequent < 1:
+            raise XlbenchError(
+                f"{self.layers} layers and {width} columns for every token are {narrow.parameters:,} parameters,"
+                f" which leaves no whole row of {parameters:,}.",
+                "Choose fewer layers, fewer columns or a larger student.",
+            )
+        return narrow.model_copy(update={"frequent": min(frequent, self.vocabulary)})
+
     def with_layers(self, layers: int, repeats: int) -> Shape:
         """Return the shape with ``layers`` of the layers kept and run ``repeats`` times.
 

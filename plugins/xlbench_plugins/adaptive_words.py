@@ -1,0 +1,75 @@
+"""The assistant with all its layers in the bytes of a looped student: the rows of rare tokens pay for them.
+
+A student of K layers that run R times each stores 1 / R of the layers that a sentence passes through, and a word table
+in which every token of a hundred languages has the same width. The same bytes hold all K R layers, the whole rows of
+the tokens that the corpus uses most, and a few columns for each of the rest. On the corpus's languages that is all but
+the assistant itself, so nothing is trained after the cut; languages that the corpus lacks pay for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from xlbench.api import (
+    AdaptiveWords,
+    AlignOptions,
+    Loop,
+    Method,
+    Options,
+    Plan,
+    PullToTarget,
+    Stage,
+    Target,
+    aligned,
+    centred,
+    hookimpl,
+    presets,
+    teacher_names,
+    training,
+)
+
+if TYPE_CHECKING:
+    from xlbench.api import Experiment
+
+REFERENCE = "words: Baevski & Auli, ICLR 2019, arXiv:1809.10853; stage 1: Ding et al., 2022, arXiv:2209.05869"
+
+
+class AdaptiveOptions(AlignOptions):
+    """How narrow the rows of rare tokens are, and what is trained after the cut."""
+
+    learning_rate: float = Field(default=3e-5, gt=0, le=1, description="Peak rate of what is trained after the cut.")
+    rare_width: int = Field(default=16, ge=1, description="Columns of the tokens whose rows are not kept whole.")
+    recovery_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Of the student's pairs, those that pull it to the assistant's own vectors; 0: it stays as cut.",
+    )
+
+
+def plan(experiment: Experiment, options: Options) -> Plan:
+    """Align the assistant, keep K R of its layers, and cut its word table to what the student spec's size leaves."""
+    assert isinstance(options, AdaptiveOptions)
+    spec = experiment.student
+    layers = Loop(layers=spec.layers * spec.repeats, choice=options.layer_choice)
+    words = AdaptiveWords(width=options.rare_width, layers=spec.layers, bottleneck=spec.bottleneck)
+    recovery = None
+    if options.recovery_share > 0:
+        own = PullToTarget(target=Target(source="aligned", side="own"))
+        recovery = training(experiment, options, (own,), options.recovery_share * experiment.budget.student_pairs)
+    student = Stage("student", "aligned", (layers, words), recovery)
+    return Plan(
+        (*centred(experiment, options), *aligned(experiment, options), student),
+        result="student",
+        teacher=teacher_names(experiment, options)[0],
+        assistant="aligned",
+    )
+
+
+@hookimpl
+def xlbench_methods() -> list[Method]:
+    """Register the method."""
+    summary = "stage 1, then all K x R layers whole, paid for by rare tokens' rows (equal size)"
+    return [Method("adaptive-words", summary, plan, AdaptiveOptions, REFERENCE, presets=presets(AdaptiveOptions))]

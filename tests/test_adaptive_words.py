@@ -1,0 +1,65 @@
+"""Adaptive words: whole rows of frequent tokens beside a narrow table, exactly as large as a student may be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from xlbench.api import AdaptiveWords, Loop
+from xlbench.errors import XlbenchError
+from xlbench.plugins import load_registry
+from xlbench.students.shape import MINILM
+from xlbench.students.surgery import shape_of, stock_encoder
+from xlbench.testing.toys import toy_experiment
+
+if TYPE_CHECKING:
+    from xlbench.distill.workshop import Workshop
+
+
+def test_twelve_whole_layers_fit_into_the_bytes_of_six() -> None:
+    half = MINILM.with_bottleneck(128).with_layers(6, 2)
+    shape = AdaptiveWords(width=16, layers=6, bottleneck=128).reshape(MINILM)
+    # Six layers of 1,774,464 take the place of (V + H) (128 - 16) = 28,047,152 parameters of the table, and the rest,
+    # 17,400,368, holds 45,313 rows of 384, one of them the zeros of the tokens without a correction.
+    assert MINILM.encoder_parameters // 2 == 6 * 1_774_464
+    assert (250_037 + 384) * 112 - 6 * 1_774_464 == 17_400_368
+    assert shape.frequent == 17_400_368 // 384 - 1 == 45_312
+    assert (shape.layers, shape.repeats, shape.bottleneck) == (12, 1, 16)
+    assert 0 <= half.parameters - shape.parameters < 384
+
+
+def test_frequent_tokens_keep_their_rows_and_the_rest_lie_in_few_directions(workshop: Workshop) -> None:
+    model = workshop.load("toy")
+    before = stock_encoder(model).embeddings.word_embeddings.weight.detach().numpy().copy()
+    counts = workshop.tokens(model).counts(40)
+    edit = AdaptiveWords(width=2, layers=4, bottleneck=8)
+    declared = edit.reshape(shape_of(stock_encoder(model)))
+    cut = edit.apply(model, workshop)
+    after = stock_encoder(cut).embeddings.word_embeddings.weight.detach().numpy()
+    # As in a toy of 40 x 16: (40 + 16) x (8 - 2) / 16 - 1 = 20 rows.
+    most = np.argsort(-counts, kind="stable")[:20]
+    np.testing.assert_allclose(after[most], before[most], atol=1e-5)
+    rare = np.setdiff1d(np.arange(40), most)
+    assert np.linalg.matrix_rank(after[rare], tol=1e-4) == 2
+    assert shape_of(stock_encoder(cut)) == declared
+    assert declared.frequent == 20
+
+
+def test_a_size_that_the_layers_alone_exceed_is_refused() -> None:
+    with pytest.raises(XlbenchError, match=r"12 layers and 100 columns for every token .* leaves no whole row"):
+        AdaptiveWords(width=100, layers=6, bottleneck=128).reshape(MINILM)
+
+
+def test_the_method_keeps_all_layers_that_the_student_runs_and_trains_only_if_asked() -> None:
+    kind = load_registry().methods["adaptive-words"]
+    experiment = toy_experiment("adaptive-words", kind.options())  # B = 8, two layers that run twice; 512 pairs
+    stage = kind.plan(experiment, kind.options()).stage("student")
+    assert stage is not None
+    assert stage.edits == (Loop(layers=4), AdaptiveWords(width=16, layers=2, bottleneck=8))
+    assert stage.training is None
+    stage = kind.plan(experiment, kind.options.model_validate({"recovery_share": 0.5})).stage("student")
+    assert stage is not None
+    assert stage.training is not None
+    assert (stage.training.pairs, stage.sources()) == (256, ("aligned",))
