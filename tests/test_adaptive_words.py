@@ -57,9 +57,12 @@ def test_the_method_keeps_all_layers_that_the_student_runs_and_trains_only_if_as
     experiment = toy_experiment("adaptive-words", kind.options())  # B = 8, two layers that run twice; 512 pairs
     stage = kind.plan(experiment, kind.options()).stage("student")
     assert stage is not None
-    assert stage.edits == (Loop(layers=4), AdaptiveWords(width=16, layers=2, bottleneck=8))
+    assert stage.edits == (Loop(layers=4), AdaptiveWords(width=1, layers=2, bottleneck=8))  # an eighth of 8
     assert stage.training is None
     stage = kind.plan(experiment, kind.options.model_validate({"recovery_share": 0.5})).stage("student")
     assert stage is not None
     assert stage.training is not None
     assert (stage.training.pairs, stage.sources()) == (256, ("aligned",))
+    whole = experiment.model_copy(update={"student": experiment.student.model_copy(update={"bottleneck": None})})
+    with pytest.raises(XlbenchError, match="has no bottleneck"):
+        kind.plan(whole, kind.options())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 from toy_board import around, example_records, statistics_of, student
 
 from xlbench.errors import XlbenchError
 from xlbench.leaderboard.board import Board, Claim, Failure, FindingEntry, RunEntry
 from xlbench.leaderboard.figures import figures
-from xlbench.leaderboard.findings import findings, verdict
+from xlbench.leaderboard.findings import findings, loss_verdict, verdict
 from xlbench.leaderboard.pages import BoardText, render
 from xlbench.leaderboard.rows import rows_of
 
@@ -57,6 +58,29 @@ def test_a_finding_says_whether_a_claim_is_seen() -> None:
 )
 def test_an_interval_with_zero_in_it_decides_nothing(value: float, claim: Claim | None, words: str) -> None:
     assert verdict(around(value, 1.0), claim) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.5, "at most 1 % lower, as claimed"),
+        (-0.3, "at most 1 % lower, as claimed"),  # down to -0.8 at worst
+        (-0.4, "at most 1 % lower is neither seen nor excluded"),
+        (-1.3, "at most 1 % lower is neither seen nor excluded"),  # up to -0.8 at best
+        (-1.4, "more than 1 % lower, unlike the claim"),
+    ],
+)
+def test_a_claim_may_allow_a_loss(value: float, words: str) -> None:
+    # Of a score of 80, one per cent is 0.8 points.
+    assert loss_verdict(around(value, 0.5), 1.0, 80.0) == words
+
+
+def test_an_allowed_loss_is_of_the_other_rows_score() -> None:
+    # Differences are known to 1 point; 10 % of a score is more and 1 % is less.
+    assert "[−1.5, +0.5], at most 10 % lower, as claimed; " in said(0.5, claim="same", allowed_loss=10)
+    assert "[−1.5, +0.5], at most 1 % lower is neither seen nor excluded; " in said(0.5, claim="same", allowed_loss=1)
+    with pytest.raises(ValidationError, match="belongs to the claim 'same'"):
+        entry(claim="gain", allowed_loss=1)
 
 
 def test_a_row_that_is_not_there_is_named() -> None:

@@ -22,6 +22,7 @@ from xlbench.api import (
     PullToTarget,
     Stage,
     Target,
+    XlbenchError,
     aligned,
     centred,
     hookimpl,
@@ -40,7 +41,11 @@ class AdaptiveOptions(AlignOptions):
     """How narrow the rows of rare tokens are, and what is trained after the cut."""
 
     learning_rate: float = Field(default=3e-5, gt=0, le=1, description="Peak rate of what is trained after the cut.")
-    rare_width: int = Field(default=16, ge=1, description="Columns of the tokens whose rows are not kept whole.")
+    rare_width: int | None = Field(
+        default=None,
+        ge=1,
+        description="Columns of the tokens whose rows are not kept whole; None: an eighth of the student's bottleneck.",
+    )
     recovery_share: float = Field(
         default=0.0,
         ge=0,
@@ -53,8 +58,14 @@ def plan(experiment: Experiment, options: Options) -> Plan:
     """Align the assistant, keep K R of its layers, and cut its word table to what the student spec's size leaves."""
     assert isinstance(options, AdaptiveOptions)
     spec = experiment.student
+    if options.rare_width is None and spec.bottleneck is None:
+        raise XlbenchError(
+            f"Student '{spec.name}' has no bottleneck: how narrow may the rows of rare tokens be?",
+            "Say so, e.g. -o rare_width=16, or choose a student with a bottleneck.",
+        )
+    width = options.rare_width or max(1, (spec.bottleneck or 0) // 8)
     layers = Loop(layers=spec.layers * spec.repeats, choice=options.layer_choice)
-    words = AdaptiveWords(width=options.rare_width, layers=spec.layers, bottleneck=spec.bottleneck)
+    words = AdaptiveWords(width=width, layers=spec.layers, bottleneck=spec.bottleneck)
     recovery = None
     if options.recovery_share > 0:
         own = PullToTarget(target=Target(source="aligned", side="own"))

@@ -40,33 +40,37 @@ STARTER = Suite(
 # The languages of the paper's students, under the names that the tasks give them.
 NTREX = ("deu_Latn", "spa_Latn", "ita_Latn", "fra_Latn", "arb_Arab", "tur_Latn", "nld_Latn")
 
+STS17 = TaskRef(
+    task="STS17",
+    family="sts",
+    # The ten pairs of Reimers & Gurevych 2020; MTEB's ko-ko is in none of the paper's languages.
+    subsets=(
+        "ar-ar",
+        "en-ar",
+        "es-es",
+        "es-en",
+        "en-en",
+        "en-tr",
+        "en-de",
+        "fr-en",
+        "it-en",
+        "nl-en",
+    ),
+)
+
+TATOEBA = TaskRef(
+    task="Tatoeba",
+    family="bitext",
+    subsets=("deu-eng", "spa-eng", "ita-eng", "fra-eng", "ara-eng", "tur-eng", "nld-eng"),
+)
+
 PAPER = Suite(
     name="paper",
     summary="STS17 (ten pairs), multilingual STSb, Tatoeba and NTREX in the paper's eight languages",
     tasks=(
-        TaskRef(
-            task="STS17",
-            family="sts",
-            # The ten pairs of Reimers & Gurevych 2020; MTEB's ko-ko is in none of the paper's languages.
-            subsets=(
-                "ar-ar",
-                "en-ar",
-                "es-es",
-                "es-en",
-                "en-en",
-                "en-tr",
-                "en-de",
-                "fr-en",
-                "it-en",
-                "nl-en",
-            ),
-        ),
+        STS17,
         TaskRef(task="STSBenchmarkMultilingualSTS", family="sts", subsets=("en", "de", "es", "fr", "it", "nl")),
-        TaskRef(
-            task="Tatoeba",
-            family="bitext",
-            subsets=("deu-eng", "spa-eng", "ita-eng", "fra-eng", "ara-eng", "tur-eng", "nld-eng"),
-        ),
+        TATOEBA,
         TaskRef(
             task="NTREXBitextMining",
             family="bitext",
@@ -78,8 +82,14 @@ PAPER = Suite(
     ),
 )
 
+QUICK = Suite(
+    name="quick",
+    summary="STS17 and Tatoeba of the suite paper alone: its short sentences, in a fraction of its time",
+    tasks=(STS17, TATOEBA),
+)
+
 
 @hookimpl
 def xlbench_suites() -> tuple[Suite, ...]:
     """Return the built-in suites."""
-    return (STARTER, PAPER)
+    return (STARTER, PAPER, QUICK)

@@ -78,7 +78,16 @@ class FindingEntry(Frozen):
     row: str = Field(min_length=1, description="The row with it, as the table calls it.")
     beside: str = Field(min_length=1, description="The row without.")
     claim: Claim | None = Field(default=None, description="What was found before: 'gain', 'loss' or 'same'.")
+    allowed_loss: float | None = Field(
+        default=None, gt=0, description="Of 'same': per cent of the second row's score that the claim lets it lose."
+    )
     source: str = Field(default="", description="Who found it, in a sentence.")
+
+    @model_validator(mode="after")
+    def _allows_what_it_claims(self) -> FindingEntry:
+        if self.allowed_loss is not None and self.claim != "same":
+            raise ValueError("'allowed_loss' belongs to the claim 'same'")
+        return self
 
 
 class Board(Frozen):

@@ -43,9 +43,14 @@ def _finding(entry: FindingEntry, rows: dict[str, Row], table: Figures) -> str:
     row, beside = rows[entry.row], rows[entry.beside]
     parts = []
     for family in table.families:
-        difference = family_mean(row, family) - family_mean(beside, family)
+        whole = family_mean(beside, family)
+        difference = family_mean(row, family) - whole
         interval = _interval(table.statistics, row, beside, family)
-        doubt = f" {span(interval)}, {verdict(interval, entry.claim)}" if interval else ""
+        doubt = ""
+        if interval:
+            loss = entry.allowed_loss
+            told = verdict(interval, entry.claim) if loss is None else loss_verdict(interval, loss, whole)
+            doubt = f" {span(interval)}, {told}"
         parts.append(f"{FAMILY_NAMES[family]} {signed(difference)}{doubt}")
     parts.append(f"{signed((stored_parameters(row) - stored_parameters(beside)) / MEGA)} M parameters")
     saved, other = weight_bytes(row), weight_bytes(beside)
@@ -71,3 +76,16 @@ def verdict(interval: Interval, claim: Claim | None) -> str:
     if claim is None:
         return f"a {found}"
     return f"a {found}, as claimed" if claim == found else f"a {found}, unlike the claim"
+
+
+def loss_verdict(interval: Interval, allowed: float, whole: float) -> str:
+    """Return whether a loss of at most ``allowed`` per cent of the score ``whole`` is seen: a test of non-inferiority.
+
+    It is where all of the interval lies above that loss, and is refuted where all of it lies below.
+    """
+    limit = -allowed / 100 * whole
+    if interval.low >= limit:
+        return f"at most {allowed:g} % lower, as claimed"
+    if interval.high < limit:
+        return f"more than {allowed:g} % lower, unlike the claim"
+    return f"at most {allowed:g} % lower is neither seen nor excluded"

@@ -55,6 +55,7 @@ def save_toy_encoder(
     layers: int = 4,
     architecture: Literal["bert", "xlm-roberta"] = "bert",
     scale: float = 0.3,
+    rows: int | None = None,
 ) -> Path:
     """Save a SentenceTransformer directory with random weights and return its path.
 
@@ -65,6 +66,7 @@ def save_toy_encoder(
         layers: How many.
         architecture: Which of the two that students are cut from.
         scale: Standard deviation of the weights: the larger, the less alike the vectors of two sentences.
+        rows: Of its word table, where it has more than the tokenizer has tokens.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -76,7 +78,7 @@ def save_toy_encoder(
     torch.manual_seed(seed)
     tokenizer = toy_tokenizer()
     settings: dict[str, Any] = {  # so many arguments of two classes
-        "vocab_size": len(tokenizer),
+        "vocab_size": rows or len(tokenizer),
         "hidden_size": hidden,
         "num_hidden_layers": layers,
         "num_attention_heads": 2,
