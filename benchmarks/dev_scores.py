@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from datasets import load_dataset
 from scipy.stats import spearmanr
 
+from xlbench.corpora.sources import open_corpus
+from xlbench.distill.health import bitext_accuracy
 from xlbench.encoders.encode import encode
+from xlbench.plugins import load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,3 +47,29 @@ def dev_scores(
         "others": float(np.mean([score(*sides[language]) for language in languages])),
         "across": float(np.mean([score(sides["en"][0], sides[language][1]) for language in languages])),
     }
+
+
+def dev_bitext(
+    model: SentenceTransformer, settings: Settings, precision: Precision, references: Sequence[str], count: int
+) -> float:
+    """Return how often the nearest English sentence is the translation, x 100: mean over corpora, and their languages.
+
+    Args:
+        model: The encoder.
+        settings: Where corpora are.
+        precision: What it computes in.
+        references: Corpora, e.g. ``tsv:xquad_questions?languages=ar,de``; none that it was trained on.
+        count: Pairs of each language, the first ones: the more, the harder.
+    """
+    found = []
+    for reference in references:
+        opened = open_corpus(reference, load_registry().corpora, settings)
+        sides, languages = [], []
+        for number, language in enumerate(opened.languages()):
+            pairs = [pair for pair, _ in zip(opened.corpus.pairs(language), range(count), strict=False)]
+            sides += pairs
+            languages += [number] * len(pairs)
+        texts = [[pair.english for pair in sides], [pair.other for pair in sides]]
+        english, other = (torch.from_numpy(encode(model, side, precision=precision)) for side in texts)
+        found.append(100 * bitext_accuracy(english, other, np.array(languages)))
+    return float(np.mean(found))

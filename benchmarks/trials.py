@@ -1,8 +1,9 @@
 """Trials of methods and options, decided on dev data and never on a test set.
 
 A trial is a line of teachers and options of one method. After each of its stages the encoder is scored on the dev
-splits of STSb, per language and across languages (English first sentence, translated second sentence), beside what
-the trainer saw on pairs held out of the corpus. The stages stay in the store: a run with the same corpora, budget and
+splits of STSb, per language and across languages (English first sentence, translated second sentence), and with
+``--bitext`` on finding translations in corpora that it is not trained on, beside what the trainer saw on pairs held
+out of its own. The stages stay in the store: a run with the same corpora, budget and
 options takes them from there.
 
     python -m benchmarks.trials --data-root ROOT [--corpus tsv:NAME ...] [--method NAME] [--until STAGE] TRIAL ...
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from datasets import disable_progress_bars
 
-from benchmarks.dev_scores import dev_scores
+from benchmarks.dev_scores import dev_bitext, dev_scores
 from xlbench.distill.engine import run_plan
 from xlbench.distill.plan import Plan
 from xlbench.plugins import load_registry
@@ -82,8 +83,11 @@ def run_trial(
         if stage.key not in scored:
             student = load_student(made.paths[stage.name])
             scored[stage.key] = dev_scores(student, settings, experiment.precision, STSB, arguments.rows)
+            if arguments.bitext:
+                bitext = dev_bitext(student, settings, experiment.precision, arguments.bitext, arguments.rows)
+                scored[stage.key]["bitext"] = bitext
         figures = "   ".join(f"{part} {value:5.2f}" for part, value in scored[stage.key].items())
-        print(f"{trial} | {stage.name:16} STSb dev: {figures}; {stage.seconds:.0f} s", flush=True)
+        print(f"{trial} | {stage.name:16} dev: {figures}; {stage.seconds:.0f} s", flush=True)
         looks = [f"{look['step']:.0f}: {look['loss']:.4f}, {100 * look['accuracy']:.1f} %" for look in stage.looks]
         if looks:
             print(f"{trial} | {stage.name:16} held-out pairs: {'; '.join(looks)}", flush=True)
@@ -99,6 +103,7 @@ def main() -> None:
     parser.add_argument("--student", default="minilm-half")
     parser.add_argument("--until", help="The last stage to run.")
     parser.add_argument("--corpus", nargs="+", default=[f"tsv:{name}" for name in CORPORA])
+    parser.add_argument("--bitext", nargs="+", default=[], help="Corpora to find translations in.")
     parser.add_argument("--languages", nargs="+", default=list(STSB))
     parser.add_argument("--suite", default="paper", help="Whose sentences are kept out of the corpus.")
     parser.add_argument("--budget", default="minutes")
