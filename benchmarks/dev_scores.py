@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,6 @@ from scipy.stats import spearmanr
 from xlbench.corpora.sources import open_corpus
 from xlbench.distill.health import bitext_accuracy
 from xlbench.encoders.encode import encode
-from xlbench.plugins import load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from xlbench.experiment import Precision
+    from xlbench.plugins import Registry
     from xlbench.settings import Settings
 
 
@@ -50,12 +51,18 @@ def dev_scores(
 
 
 def dev_bitext(
-    model: SentenceTransformer, settings: Settings, precision: Precision, references: Sequence[str], count: int
+    model: SentenceTransformer,
+    registry: Registry,
+    settings: Settings,
+    precision: Precision,
+    references: Sequence[str],
+    count: int,
 ) -> float:
     """Return how often the nearest English sentence is the translation, x 100: mean over corpora, and their languages.
 
     Args:
         model: The encoder.
+        registry: Has the corpora's schemes.
         settings: Where corpora are.
         precision: What it computes in.
         references: Corpora, e.g. ``tsv:xquad_questions?languages=ar,de``; none that it was trained on.
@@ -63,10 +70,10 @@ def dev_bitext(
     """
     found = []
     for reference in references:
-        opened = open_corpus(reference, load_registry().corpora, settings)
+        opened = open_corpus(reference, registry.corpora, settings)
         sides, languages = [], []
         for number, language in enumerate(opened.languages()):
-            pairs = [pair for pair, _ in zip(opened.corpus.pairs(language), range(count), strict=False)]
+            pairs = list(islice(opened.corpus.pairs(language), count))
             sides += pairs
             languages += [number] * len(pairs)
         texts = [[pair.english for pair in sides], [pair.other for pair in sides]]

@@ -3,8 +3,7 @@
 A trial is a line of teachers and options of one method. After each of its stages the encoder is scored on the dev
 splits of STSb, per language and across languages (English first sentence, translated second sentence), and with
 ``--bitext`` on finding translations in corpora that it is not trained on, beside what the trainer saw on pairs held
-out of its own. The stages stay in the store: a run with the same corpora, budget and
-options takes them from there.
+out of its own. The stages stay in the store: a run with the same corpora, budget and options takes them from there.
 
     python -m benchmarks.trials --data-root ROOT [--corpus tsv:NAME ...] [--method NAME] [--until STAGE] TRIAL ...
 
@@ -84,7 +83,7 @@ def run_trial(
             student = load_student(made.paths[stage.name])
             scored[stage.key] = dev_scores(student, settings, experiment.precision, STSB, arguments.rows)
             if arguments.bitext:
-                bitext = dev_bitext(student, settings, experiment.precision, arguments.bitext, arguments.rows)
+                bitext = dev_bitext(student, registry, settings, experiment.precision, arguments.bitext, arguments.rows)
                 scored[stage.key]["bitext"] = bitext
         figures = "   ".join(f"{part} {value:5.2f}" for part, value in scored[stage.key].items())
         print(f"{trial} | {stage.name:16} dev: {figures}; {stage.seconds:.0f} s", flush=True)

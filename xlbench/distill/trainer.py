@@ -248,11 +248,12 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     tokens = workshop.tokens(model, training.max_tokens)
     lengths = pair_lengths(corpus.pairs, tokens)
     batches = LengthBuckets(lengths, training.batch_size, training.steps, training.seed)
-    read = np.union1d(sentences_read(corpus.pairs, batches, training.english_share), corpus.dev_pairs)
+    wanted = [target for term in training.terms for target in term.targets()]
+    read = None
+    if any(target.side == "own" for target in wanted):
+        read = np.union1d(sentences_read(corpus.pairs, batches, training.english_share), corpus.dev_pairs)
     targets: Mapping[Target, TargetTable] = {
-        target: workshop.targets(target, training.max_tokens, read)
-        for term in training.terms
-        for target in term.targets()
+        target: workshop.targets(target, training.max_tokens, read) for target in wanted
     }
     transformer = stock_encoder(model)
     padding = int(transformer.config.pad_token_id or 0)

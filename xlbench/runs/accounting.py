@@ -59,8 +59,8 @@ def _seconds(experiment: Experiment, registry: Registry, home: Path) -> dict[str
     """Return the seconds that each stage and target of an experiment took, by kind and key."""
     plan = plan_of(experiment, registry)
     keys = source_keys(plan, experiment)
-    stages = {stage.name: read_entry(home, STAGES, keys[stage.name], verify=False) for stage in plan.stages}
-    made = [entry.manifest for entry in stages.values() if entry]
+    found = [read_entry(home, STAGES, keys[stage.name], verify=False) for stage in plan.stages]
+    made = [entry.manifest for entry in found if entry]
     read = {key for stage in made for key in _targets_of(stage)}
     entries = {key: read_entry(home, TARGETS, key, verify=False) for key in read}
     targets = {key: entry.manifest for key, entry in entries.items() if entry}
