@@ -76,7 +76,10 @@ def dev_bitext(
             pairs = list(islice(opened.corpus.pairs(language), count))
             sides += pairs
             languages += [number] * len(pairs)
-        texts = [[pair.english for pair in sides], [pair.other for pair in sides]]
-        english, other = (torch.from_numpy(encode(model, side, precision=precision)) for side in texts)
+        texts = [pair.english for pair in sides] + [pair.other for pair in sides]
+        distinct = list(dict.fromkeys(texts))  # languages share English sentences
+        row = {text: number for number, text in enumerate(distinct)}
+        vectors = torch.from_numpy(encode(model, distinct, precision=precision))
+        english, other = vectors[[row[text] for text in texts]].chunk(2)
         found.append(100 * bitext_accuracy(english, other, np.array(languages)))
     return float(np.mean(found))

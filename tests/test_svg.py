@@ -14,6 +14,7 @@ from xlbench.leaderboard.board import PublishedRow
 from xlbench.leaderboard.figures import figures
 from xlbench.leaderboard.layout import Box, linear_scale, log_scale, place_labels, text_width
 from xlbench.leaderboard.rows import rows_of
+from xlbench.leaderboard.series import series_of
 from xlbench.leaderboard.svg import PLOT, SHAPES, panel, plot
 
 if TYPE_CHECKING:
@@ -139,6 +140,39 @@ def test_an_ending_that_all_students_share_is_left_out_of_labels() -> None:
     assert found is not None
     texts = {mark.label.text for mark in found.marks if mark.label}
     assert {"multistage", "single-stage", "multilingual-e5-small"} <= texts
+
+
+def test_students_that_differ_in_size_only_are_a_curve_with_one_label() -> None:
+    sizes = [student(points, name=name, parameters=more) for name, points, more in
+             [("large", 2.0, 2 * 10**7), ("small", 0.0, 0), ("middle", 1.0, 10**7)]]  # fmt: skip
+    found = panel(table(*sizes), "sts", "parameters")
+    assert found is not None
+    marks = {mark.point.name: mark for mark in found.marks}
+    (curve,) = found.curves
+    names = ("small", "middle", "large")
+    assert curve.keys == tuple(marks[name].point.key for name in names)
+    assert curve.path == "M" + "L".join(f"{marks[name].x:g} {marks[name].y:g}" for name in names)
+    # One series of the method: called after it, at the best of its rows.
+    assert [mark.label and mark.label.text for mark in (marks[name] for name in names)] == [None, None, "multistage"]
+    picture = plot(table(*sizes), "parameters") or ""
+    assert "one method and depth, other word tables" in picture
+    assert picture.count('class="series" data-rows') == 2  # in either panel
+    latency = panel(table(*sizes), "sts", "latency")
+    assert latency is not None
+    assert latency.curves == ()
+
+
+def test_curves_of_one_method_are_told_apart_by_their_layers() -> None:
+    def size(name: str, more: int, executed: int) -> Record:
+        record = student(name=name, parameters=more)
+        footprint = record.footprint.model_copy(update={"stored_layers": 6, "executed_layers": executed})
+        return record.model_copy(update={"footprint": footprint})
+
+    rows = [size(f"{executed} {more}", more, executed) for executed in (6, 12) for more in (0, 10**7, 2 * 10**7)]
+    assert {series.name for series in series_of(table(*rows))} == {"6 layers", "6 run as 12 layers"}
+    # Two sizes make no curve; nor does one size three times.
+    assert series_of(table(*rows[:2], *rows[3:5])) == []
+    assert series_of(table(*(student(name=name) for name in "abc"))) == []
 
 
 @pytest.mark.parametrize("title", ["<script>alert(1)</script>", 'a"b&c]]>', "x" * 300, "\x00\x1b", "漢字" * 40])

@@ -19,16 +19,14 @@ from xlbench.api import (
     Method,
     Options,
     Plan,
-    PullToTarget,
     Stage,
-    Target,
     XlbenchError,
     aligned,
     centred,
     hookimpl,
     presets,
+    recurrent,
     teacher_names,
-    training,
 )
 
 if TYPE_CHECKING:
@@ -66,11 +64,11 @@ def plan(experiment: Experiment, options: Options) -> Plan:
     width = options.rare_width or max(1, (spec.bottleneck or 0) // 8)
     layers = Loop(layers=spec.layers * spec.repeats, choice=options.layer_choice)
     words = AdaptiveWords(width=width, layers=spec.layers, bottleneck=spec.bottleneck)
-    recovery = None
     if options.recovery_share > 0:
-        own = PullToTarget(target=Target(source="aligned", side="own"))
-        recovery = training(experiment, options, (own,), options.recovery_share * experiment.budget.student_pairs)
-    student = Stage("student", "aligned", (layers, words), recovery)
+        pairs = options.recovery_share * experiment.budget.student_pairs
+        student = recurrent(experiment, options, "aligned", "aligned", pairs, edits=(layers, words), name="student")
+    else:
+        student = Stage("student", "aligned", (layers, words))
     return Plan(
         (*centred(experiment, options), *aligned(experiment, options), student),
         result="student",

@@ -71,11 +71,15 @@ def input_moments(encoder: BertModel | XLMRobertaModel, tokens: TokenTable, sent
     maps = linear_maps(encoder.encoder.layer)
     moments = {name: torch.zeros(it.in_features, it.in_features, dtype=torch.float64) for name, it in maps.items()}
     rows = [np.asarray(tokens.row(sentence), dtype=np.int64) for sentence in sentences]
-    real = torch.empty(0)
+    real = read = moment = torch.empty(0)
 
     def add(name: str, given: tuple[Tensor, ...]) -> None:
-        values = given[0][real]
-        moments[name] += values.T @ values
+        nonlocal read, moment
+        if given[0] is not read:  # queries, keys and values are made of the same tensor, one after the other
+            read = given[0]
+            values = read[real]
+            moment = values.T @ values
+        moments[name] += moment
 
     handles = [
         module.register_forward_pre_hook(lambda _, given, name=name: add(name, given)) for name, module in maps.items()

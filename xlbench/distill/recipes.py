@@ -271,6 +271,7 @@ def recurrent(
     *,
     edits: tuple[Edit, ...],
     hidden_weight: float = 0.0,
+    name: str = "recurrent",
 ) -> Stage:
     """Stage 3: keep and loop layers; pull each side to the assistant's own vector of it.
 
@@ -279,7 +280,7 @@ def recurrent(
     objectives: tuple[Objective | LiveObjective, ...] = (PullToTarget(target=Target(source=assistant, side="own")),)
     if hidden_weight > 0:
         objectives += (MatchHidden(source=assistant, weight=hidden_weight),)
-    return Stage("recurrent", start, edits, training(experiment, options, objectives, pairs))
+    return Stage(name, start, edits, training(experiment, options, objectives, pairs))
 
 
 def relations(

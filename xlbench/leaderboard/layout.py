@@ -105,7 +105,7 @@ def place_labels(
 
     Args:
         points: x and y of each, the most important first.
-        texts: Their labels.
+        texts: Their labels; a point whose text is empty gets none.
         bounds: No label leaves it.
         size: Of the font, in pixels.
         radius: Of the marks.
@@ -117,7 +117,7 @@ def place_labels(
     labels: list[Label | None] = []
     for (x, y), text in zip(points, texts, strict=True):
         best: tuple[float, Label] | None = None
-        for cost, candidate in _candidates(x, y, text, size):
+        for cost, candidate in _candidates(x, y, text, size) if text else ():
             if best is not None and cost >= best[0]:
                 continue
             box = candidate.box

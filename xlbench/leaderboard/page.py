@@ -67,6 +67,7 @@ def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) ->
                 (role, ROLE_NAMES[role], SHAPES[role])
                 for role in roles_in([part for group in groups for part in group.panels])
             ],
+            curved=any(part.curves for group in groups for part in group.panels),
             intervals=table.statistics is not None,
             languages=[language_map(table, family) for family in table.families],
             subsets=[subset_map(table, task) for task in table.scores.tasks],

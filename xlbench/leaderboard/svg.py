@@ -10,10 +10,11 @@ from xlbench.leaderboard.figures import published_family_mean
 from xlbench.leaderboard.formats import FAMILY_NAMES, MEGA, doubt, plain, points
 from xlbench.leaderboard.layout import Box, Label, linear_scale, log_scale, place_labels, text_width
 from xlbench.leaderboard.rows import has_collapsed, latency, stored_parameters
+from xlbench.leaderboard.series import series_of
 from xlbench.leaderboard.templating import environment, source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from xlbench.comparison.statistics import Interval
     from xlbench.experiment import Family
@@ -74,12 +75,21 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A line through the points of a series: their keys, and path data."""
+
+    keys: tuple[str, ...]
+    path: str
+
+
+@dataclass(frozen=True)
 class Panel:
     """One plot, laid out."""
 
     title: str
     about: str
     marks: tuple[Mark, ...]
+    curves: tuple[Curve, ...]
     frontier: str
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
@@ -94,6 +104,7 @@ def points_of(table: Figures, family: Family, cost: Cost) -> list[Point]:
     """Return what can be plotted: rows that have not collapsed, and whose cost is known."""
     found = []
     ending = common_ending([line.row.name for line in table.lines if line.row.role == "student"])
+    called = _labels_of_series(table, family)
     for number, line in enumerate(table.lines):
         measured = latency(line.row)
         value = measured if cost == "latency" else stored_parameters(line.row) / MEGA
@@ -101,7 +112,7 @@ def points_of(table: Figures, family: Family, cost: Cost) -> list[Point]:
             continue
         quality = line.qualities[family]
         name, role = line.row.name, line.row.role
-        label = name.removesuffix(ending)
+        label = called.get(name, name.removesuffix(ending))
         tip = _tip(line, family)
         found.append(Point(f"r{number}", name, label, role, value, quality.score, quality.interval, tip))
     for number, row in enumerate(table.published, len(table.lines)):
@@ -111,6 +122,16 @@ def points_of(table: Figures, family: Family, cost: Cost) -> list[Point]:
             tip = f"{plain(row.name)}\n{FAMILY_NAMES[family]} {points(mean)}, published\n{size:.1f} M parameters"
             found.append(Point(f"r{number}", row.name, row.name, "published", size, mean, None, tip))
     return found
+
+
+def _labels_of_series(table: Figures, family: Family) -> dict[str, str]:
+    """Return the labels of rows in a series: its name at the best of them, nothing at the others."""
+    scores = {line.row.name: line.qualities[family].score for line in table.lines}
+    return {
+        row: series.name if row == max(series.rows, key=scores.__getitem__) else ""
+        for series in series_of(table)
+        for row in series.rows
+    }
 
 
 def common_ending(names: Sequence[str]) -> str:
@@ -145,6 +166,8 @@ def panel(table: Figures, family: Family, cost: Cost) -> Panel | None:
     whiskers = [
         (up.place(point.interval.low), up.place(point.interval.high)) if point.interval else None for point in found
     ]
+    place_of = {point.name: place for point, place in zip(found, places, strict=True)}
+    curves = _curves(table, {point.name: point.key for point in found}, place_of) if cost == "parameters" else ()
     steps = sorted(place for place, point in zip(places, found, strict=True) if point.key in front)
     labels = place_labels(
         places,
@@ -165,6 +188,7 @@ def panel(table: Figures, family: Family, cost: Cost) -> Panel | None:
             Mark(point, x, y, ends, SHAPES[point.role], label)
             for point, (x, y), ends, label in zip(found, places, whiskers, labels, strict=True)
         ),
+        curves=curves,
         frontier=_staircase(steps),
         x_ticks=tuple((across.place(tick), f"{tick:g}") for tick in across.ticks),
         y_ticks=tuple((up.place(tick), points(tick).removesuffix(".0")) for tick in up.ticks),
@@ -199,6 +223,8 @@ def plot(table: Figures, cost: Cost) -> str | None:
 def _legend(panels: Sequence[Panel], width: float, *, intervals: bool) -> list[tuple[str, float, int, str]]:
     """Return what the legend explains, where it stands (pixels from the left, line), and its words."""
     entries = [(role, ROLE_NAMES[role]) for role in roles_in(panels)]
+    if any(part.curves for part in panels):
+        entries.append(("series", "one method and depth, other word tables"))
     entries += [("frontier", "not beaten in both"), *([("whisker", "95 % interval")] if intervals else [])]
     found, left, line = [], 0.0, 0
     for kind, words in entries:
@@ -214,6 +240,20 @@ def roles_in(panels: Sequence[Panel]) -> list[str]:
     """Return the roles that occur, in the order of the legend."""
     there = {mark.point.role for part in panels for mark in part.marks}
     return [role for role in ROLE_NAMES if role in there]
+
+
+def _curves(
+    table: Figures, key_of: Mapping[str, str], place_of: Mapping[str, tuple[float, float]]
+) -> tuple[Curve, ...]:
+    """Return a line for each series, its smallest row first."""
+    number = environment().filters["number"]
+    return tuple(
+        Curve(
+            tuple(key_of[row] for row in series.rows),
+            "M" + "L".join(f"{number(x)} {number(y)}" for x, y in (place_of[row] for row in series.rows)),
+        )
+        for series in series_of(table)
+    )
 
 
 def _segments(steps: Sequence[tuple[float, float]]) -> list[Box]:

@@ -42,6 +42,7 @@
     }
     all(".heat tr[data-row], details[data-row]").forEach((each) => { each.hidden = !kept.has(each.dataset.row); });
     all("svg.plot [data-row]").forEach((each) => each.classList.toggle("off", !kept.has(each.dataset.row)));
+    all("svg.plot [data-rows]").forEach((each) => each.classList.toggle("off", !each.dataset.rows.split(" ").every((key) => kept.has(key))));
     document.getElementById("count").textContent = `${kept.size} of ${body.rows.length} rows`;
     document.querySelector(".empty").hidden = kept.size > 0;
   };

@@ -1,0 +1,62 @@
+"""Rows that differ in size only: one method and depth, several word tables. A plot joins them to a curve."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from xlbench.fingerprint import fingerprint
+from xlbench.leaderboard.formats import layers
+from xlbench.leaderboard.rows import has_collapsed, stored_parameters
+
+if TYPE_CHECKING:
+    from xlbench.leaderboard.figures import Figures, Line
+
+FEWEST = 3  # sizes that make a curve
+
+
+class Kind(NamedTuple):
+    """What the rows of a series share."""
+
+    method: str
+    options: str
+    layers: str
+    trimmed: bool
+
+    def __str__(self) -> str:
+        """Return '6 run as 12 layers, trimmed'."""
+        return f"{self.layers} layers{', trimmed' if self.trimmed else ''}"
+
+
+class Series(NamedTuple):
+    """Rows of one kind, the smallest first."""
+
+    name: str
+    rows: tuple[str, ...]
+
+
+def series_of(table: Figures) -> list[Series]:
+    """Return the students of one method, options and depth that come in three sizes or more.
+
+    A series is called after what tells it from the others: its method where that has no other series, else its layers.
+    """
+    found: dict[Kind, dict[int, str]] = {}
+    for line in table.lines:
+        if (kind := _kind(line)) is not None:
+            found.setdefault(kind, {})[stored_parameters(line.row)] = line.row.name
+    curves = {kind: sizes for kind, sizes in found.items() if len(sizes) >= FEWEST}
+    methods = Counter(kind.method for kind in curves)
+    return [
+        Series(str(kind) if methods[kind.method] > 1 else kind.method, tuple(sizes[size] for size in sorted(sizes)))
+        for kind, sizes in curves.items()
+    ]
+
+
+def _kind(line: Line) -> Kind | None:
+    """Return what a student has in common with others; None for a row that is none, or says nothing."""
+    record = line.row.record
+    depth = layers(record.footprint.stored_layers, record.footprint.executed_layers)
+    if record.role != "student" or record.experiment is None or has_collapsed(line.row) or not depth:
+        return None
+    options = fingerprint(dict(record.experiment.options))
+    return Kind(record.experiment.method, options, depth, bool(line.languages))
