@@ -56,12 +56,14 @@ def plan(experiment: Experiment, options: Options) -> Plan:
     """Align the assistant, keep K R of its layers, and cut its word table to what the student spec's size leaves."""
     assert isinstance(options, AdaptiveOptions)
     spec = experiment.student
-    if options.rare_width is None and spec.bottleneck is None:
-        raise XlbenchError(
-            f"Student '{spec.name}' has no bottleneck: how narrow may the rows of rare tokens be?",
-            "Say so, e.g. -o rare_width=16, or choose a student with a bottleneck.",
-        )
-    width = options.rare_width or max(1, (spec.bottleneck or 0) // 8)
+    width = options.rare_width
+    if width is None:
+        if spec.bottleneck is None:
+            raise XlbenchError(
+                f"Student '{spec.name}' has no bottleneck: how narrow may the rows of rare tokens be?",
+                "Say so, e.g. -o rare_width=16, or choose a student with a bottleneck.",
+            )
+        width = max(1, spec.bottleneck // 8)
     layers = Loop(layers=spec.layers * spec.repeats, choice=options.layer_choice)
     words = AdaptiveWords(width=width, layers=spec.layers, bottleneck=spec.bottleneck)
     if options.recovery_share > 0:

@@ -58,5 +58,5 @@ def _kind(line: Line) -> Kind | None:
     depth = layers(record.footprint.stored_layers, record.footprint.executed_layers)
     if record.role != "student" or record.experiment is None or has_collapsed(line.row) or not depth:
         return None
-    options = fingerprint(dict(record.experiment.options))
+    options = fingerprint(record.experiment.options)
     return Kind(record.experiment.method, options, depth, bool(line.languages))

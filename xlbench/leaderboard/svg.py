@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xlbench.comparison.statistics import Interval
     from xlbench.experiment import Family
     from xlbench.leaderboard.figures import Figures, Line
+    from xlbench.leaderboard.series import Series
 
 Cost = Literal["parameters", "latency"]
 COST_NAMES: dict[Cost, tuple[str, str]] = {
@@ -100,11 +101,11 @@ class Panel:
     size: float = LABEL_SIZE
 
 
-def points_of(table: Figures, family: Family, cost: Cost) -> list[Point]:
+def points_of(table: Figures, family: Family, cost: Cost, series: Sequence[Series]) -> list[Point]:
     """Return what can be plotted: rows that have not collapsed, and whose cost is known."""
     found = []
     ending = common_ending([line.row.name for line in table.lines if line.row.role == "student"])
-    called = _labels_of_series(table, family)
+    called = _labels_of_series(series, {line.row.name: line.qualities[family].score for line in table.lines})
     for number, line in enumerate(table.lines):
         measured = latency(line.row)
         value = measured if cost == "latency" else stored_parameters(line.row) / MEGA
@@ -124,14 +125,10 @@ def points_of(table: Figures, family: Family, cost: Cost) -> list[Point]:
     return found
 
 
-def _labels_of_series(table: Figures, family: Family) -> dict[str, str]:
+def _labels_of_series(series: Sequence[Series], scores: Mapping[str, float]) -> dict[str, str]:
     """Return the labels of rows in a series: its name at the best of them, nothing at the others."""
-    scores = {line.row.name: line.qualities[family].score for line in table.lines}
-    return {
-        row: series.name if row == max(series.rows, key=scores.__getitem__) else ""
-        for series in series_of(table)
-        for row in series.rows
-    }
+    labels = {row: "" for each in series for row in each.rows}
+    return labels | {max(each.rows, key=scores.__getitem__): each.name for each in series}
 
 
 def common_ending(names: Sequence[str]) -> str:
@@ -152,7 +149,8 @@ def _tip(line: Line, family: Family) -> str:
 
 def panel(table: Figures, family: Family, cost: Cost) -> Panel | None:
     """Return the plot of a family's quality against a cost; nothing if there is nothing to plot."""
-    found = points_of(table, family, cost)
+    series = series_of(table)
+    found = points_of(table, family, cost, series)
     if not found:
         return None
     front = frontier({point.key: (point.y, point.x) for point in found if point.role != "published"}, (True, False))
@@ -166,8 +164,7 @@ def panel(table: Figures, family: Family, cost: Cost) -> Panel | None:
     whiskers = [
         (up.place(point.interval.low), up.place(point.interval.high)) if point.interval else None for point in found
     ]
-    place_of = {point.name: place for point, place in zip(found, places, strict=True)}
-    curves = _curves(table, {point.name: point.key for point in found}, place_of) if cost == "parameters" else ()
+    drawn = {point.name: (point.key, place) for point, place in zip(found, places, strict=True)}
     steps = sorted(place for place, point in zip(places, found, strict=True) if point.key in front)
     labels = place_labels(
         places,
@@ -188,7 +185,7 @@ def panel(table: Figures, family: Family, cost: Cost) -> Panel | None:
             Mark(point, x, y, ends, SHAPES[point.role], label)
             for point, (x, y), ends, label in zip(found, places, whiskers, labels, strict=True)
         ),
-        curves=curves,
+        curves=_curves(series, drawn) if cost == "parameters" else (),
         frontier=_staircase(steps),
         x_ticks=tuple((across.place(tick), f"{tick:g}") for tick in across.ticks),
         y_ticks=tuple((up.place(tick), points(tick).removesuffix(".0")) for tick in up.ticks),
@@ -242,18 +239,14 @@ def roles_in(panels: Sequence[Panel]) -> list[str]:
     return [role for role in ROLE_NAMES if role in there]
 
 
-def _curves(
-    table: Figures, key_of: Mapping[str, str], place_of: Mapping[str, tuple[float, float]]
-) -> tuple[Curve, ...]:
-    """Return a line for each series, its smallest row first."""
+def _curves(series: Sequence[Series], drawn: Mapping[str, tuple[str, tuple[float, float]]]) -> tuple[Curve, ...]:
+    """Return a line for each series through its rows' keys and places, the smallest row first."""
     number = environment().filters["number"]
-    return tuple(
-        Curve(
-            tuple(key_of[row] for row in series.rows),
-            "M" + "L".join(f"{number(x)} {number(y)}" for x, y in (place_of[row] for row in series.rows)),
-        )
-        for series in series_of(table)
-    )
+    found = []
+    for each in series:
+        keys, places = zip(*(drawn[row] for row in each.rows), strict=True)
+        found.append(Curve(keys, "M" + "L".join(f"{number(x)} {number(y)}" for x, y in places)))
+    return tuple(found)
 
 
 def _segments(steps: Sequence[tuple[float, float]]) -> list[Box]:
