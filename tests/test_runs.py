@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from xlbench_plugins.suites import STARTER
 
 from xlbench import XlbenchError
 from xlbench.leaderboard.rows import rows_of
@@ -20,6 +21,7 @@ from xlbench.leaderboard.table import markdown
 from xlbench.plugins import load_registry
 from xlbench.runs.request import Request, make_request
 from xlbench.runs.run import run
+from xlbench.scoring.tasks import evaluation_texts
 from xlbench.settings import Settings
 from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
@@ -241,6 +243,29 @@ def test_a_teacher_of_another_width_is_refused_before_training(toy_place: Path, 
     with pytest.raises(XlbenchError, match=r"pulls vectors of width 16 to .* whose width is 8"):
         go(home, request(toy_place, teacher=(str(toy_place / "narrow"),)))
     assert not (home / "stages").exists()
+
+
+def test_suites_that_keep_out_each_others_sentences_share_stages(toy_place: Path, home: Path, tmp_path: Path) -> None:
+    settings = Settings(home=home, quiet=True)
+    scored = set(evaluation_texts((load_registry((PLUGIN,)).suites["toy"],), settings))
+    english = next(text for text in evaluation_texts((STARTER,), settings) if text not in scored)
+    shutil.copytree(toy_place / "corpus", tmp_path / "corpus")
+    with (tmp_path / "corpus" / "en-de.tsv").open("a", encoding="utf-8") as stream:
+        stream.write(f"{english}\tein Satz\n")
+    corpus = (f"tsv:{tmp_path / 'corpus'}",)
+    alone = go(home, request(toy_place, corpus=corpus))[0][-1]
+    student = go(home, request(toy_place, corpus=corpus, keep_out=("starter",)))[0][-1]
+    other, notes = go(home, request(toy_place, corpus=corpus, suite="starter", keep_out=("toy",)))
+    assert [row.corpus.corpora[0].overlap for row in (alone, student, other[-1]) if row.corpus] == [0, 1, 1]
+    assert stages(notes, "making") == set()
+    assert other[-1].source == student.source != alone.source
+    assert other[-1].scores.suite == "starter"
+    assert student.experiment is not None
+    assert [suite.name for suite in student.experiment.keep_out] == ["starter"]
+    assert "also a sentence of the suite or of starter: 1 of" in markdown(rows_of([student]))
+    # Who keeps out nothing more is written, and so known in the store, as before there was a choice.
+    assert alone.experiment is not None
+    assert "keep_out" not in alone.experiment.model_dump()
 
 
 def test_records_of_different_suites_never_share_a_table(toy_place: Path, home: Path) -> None:

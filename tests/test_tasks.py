@@ -55,7 +55,7 @@ def test_the_local_copy_is_read_and_the_class_left_alone(tmp_path: Path, local_s
     assert list(columns[1].gold) == [0.0, 1.0, 2.0]
     assert mteb.get_task("STS17").metadata.dataset["path"] == STS17_DATA
     suite = Suite(name="one", summary="", tasks=(STS17,))
-    assert sorted(set(evaluation_texts(suite, settings))) == [
+    assert sorted(set(evaluation_texts((suite,), settings))) == [
         "en-de 0",
         "en-de 1",
         "en-de 2",
@@ -144,7 +144,7 @@ def test_digest_and_records_need_neither_torch_nor_mteb(tmp_path: Path) -> None:
         "from xlbench.settings import Settings\n"
         "from xlbench_plugins.suites import PAPER, STARTER\n"
         f"settings = Settings(home=Path({str(tmp_path)!r}))\n"
-        "print(evaluation_digest(PAPER, settings), evaluation_digest(STARTER, settings))\n"
+        "print(evaluation_digest((PAPER,), settings), evaluation_digest((STARTER,), settings))\n"
         "heavy = {'torch', 'mteb', 'datasets', 'transformers', 'sentence_transformers', 'pandas'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
@@ -152,28 +152,36 @@ def test_digest_and_records_need_neither_torch_nor_mteb(tmp_path: Path) -> None:
     digests, heavy = out.splitlines()
     assert heavy == "[]"
     settings = toy_settings(tmp_path)
-    assert digests.split() == [evaluation_digest(PAPER, settings), evaluation_digest(STARTER, settings)]
+    assert digests.split() == [evaluation_digest((PAPER,), settings), evaluation_digest((STARTER,), settings)]
 
 
 def test_the_digest_follows_tasks_and_data(tmp_path: Path, local_sts17: Path) -> None:
     settings = toy_settings(tmp_path, local_sts17)
     suite = Suite(name="one", summary="", tasks=(STS17, STS))
-    digest = evaluation_digest(suite, settings)
+    digest = evaluation_digest((suite,), settings)
     same = Suite(name="renamed", summary="", tasks=(STS, STS17), example=True)
-    assert evaluation_digest(same, settings) == digest
+    assert evaluation_digest((same,), settings) == digest
     fewer = STS17.model_copy(update={"subsets": ("en-en",)})
     others = [
-        evaluation_digest(Suite(name="one", summary="", tasks=(fewer, STS)), settings),
-        evaluation_digest(suite, toy_settings(tmp_path)),  # the hub's copy
+        evaluation_digest((Suite(name="one", summary="", tasks=(fewer, STS)),), settings),
+        evaluation_digest((suite,), toy_settings(tmp_path)),  # the hub's copy
     ]
     folder = local_sts17 / "datasets" / STS17_DATA
     (folder / "README.md").write_text("a page about it")
     (folder / ".cache").mkdir()
     (folder / ".cache" / "lock").write_text("")
-    assert evaluation_digest(suite, settings) == digest
+    assert evaluation_digest((suite,), settings) == digest
     (folder / "test" / "en-en.jsonl.gz").write_bytes(gzip.compress(b"{}"))
-    others.append(evaluation_digest(suite, settings))
+    others.append(evaluation_digest((suite,), settings))
     assert len({digest, *others}) == 4
+
+
+def test_a_part_of_a_suite_adds_nothing_to_it(tmp_path: Path) -> None:
+    settings = toy_settings(tmp_path)
+    part = SUITE.model_copy(update={"name": "part", "tasks": SUITE.tasks[:1]})
+    assert evaluation_digest((part, SUITE), settings) == evaluation_digest((SUITE,), settings)
+    assert evaluation_digest((part,), settings) != evaluation_digest((SUITE,), settings)
+    assert list(evaluation_texts((part, SUITE), settings)) == list(evaluation_texts((SUITE,), settings))
 
 
 def test_the_data_of_a_task_is_named(tmp_path: Path, local_sts17: Path) -> None:
@@ -189,7 +197,7 @@ def test_the_data_of_a_task_is_named(tmp_path: Path, local_sts17: Path) -> None:
 
 
 def test_evaluation_texts_hold_both_sides(tmp_path: Path) -> None:
-    texts = list(evaluation_texts(SUITE.model_copy(update={"tasks": (BITEXT, PARALLEL)}), toy_settings(tmp_path)))
+    texts = list(evaluation_texts((SUITE.model_copy(update={"tasks": (BITEXT, PARALLEL)}),), toy_settings(tmp_path)))
     # ToyBitext has 3 + 2 pairs, ToyParallel 2 + 2 + 2: 22 sentences, of which these are distinct.
     assert len(texts) == 22
     assert set(texts) == {"a", "b", "a b b b", "c", "d d", "d", "b b", "a a", "a b b"}

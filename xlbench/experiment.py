@@ -128,6 +128,11 @@ class Experiment(Frozen):
     assistant: EncoderRef
     data: Data
     suite: Suite
+    keep_out: tuple[Suite, ...] = Field(
+        default=(),
+        exclude_if=lambda suites: not suites,  # who keeps out nothing more is who they were: same fingerprint
+        description="Suites whose sentences no pair may contain, besides those of the scored one.",
+    )
     budget: Budget
     seed: int = Field(ge=0)
     precision: Precision
@@ -138,6 +143,11 @@ class Experiment(Frozen):
         if len({teacher.fingerprint for teacher in teachers}) != len(teachers):
             raise ValueError("the teachers must differ")
         return teachers
+
+    @property
+    def kept_out(self) -> tuple[Suite, ...]:
+        """Every suite whose sentences no pair may contain; the scored one is the first."""
+        return (self.suite, *self.keep_out)
 
     @property
     def teacher(self) -> EncoderRef:

@@ -22,6 +22,7 @@ from xlbench.errors import XlbenchError
 @click.option("--corpus", multiple=True, help="A source of pairs: starter, tsv:PATH, hub:ORG/NAME ... [starter].")
 @click.option("--language", "languages", multiple=True, help="Other sides to use [all of the corpora's].")
 @click.option("--suite", help="What is scored [starter].")
+@click.option("--keep-out", multiple=True, help="A suite more whose sentences no pair may contain [none].")
 @click.option("--budget", help="How much data and training [example].")
 @click.option("--pairs-per-language", type=click.IntRange(min=1), help="Overrides the budget's.")
 @click.option("--assistant-pairs", type=click.IntRange(min=0), help="Overrides the budget's.")

@@ -96,6 +96,7 @@ class Board(Frozen):
     title: str = Field(min_length=1, description="The pages' heading.")
     text: str = Field(default="", description="Markdown paragraphs above the table.")
     suite: str = Field(default="starter", description="What is scored.")
+    keep_out: tuple[str, ...] = Field(default=(), description="More suites whose sentences no pair may contain.")
     corpus: tuple[str, ...] = Field(default=("starter",), min_length=1, description="Sources of parallel pairs.")
     languages: tuple[str, ...] = Field(default=(), description="Other sides to use; none given: all there are.")
     budget: str = Field(default="example", description="How much data and training, the same for all.")

@@ -99,9 +99,12 @@ def configuration(row: Row) -> str:
     experiment = row.record.experiment
     facts: dict[str, Json] = {"encoder": row.record.name, "role": row.role, "fingerprint": row.record.source}
     if experiment is not None:
-        facts = experiment.model_dump(mode="json", exclude_none=True, exclude={"seed", "suite"})
+        facts = experiment.model_dump(mode="json", exclude_none=True, exclude={"seed", "suite", "keep_out"})
         options = {name: value for name, value in experiment.options.items() if value is not None}  # as TOML has none
-        facts = {"seeds": list(seeds(row)), "suite": experiment.suite.name, **facts, "options": options}
+        suites: dict[str, Json] = {"suite": experiment.suite.name}
+        if experiment.keep_out:
+            suites["keep_out"] = [suite.name for suite in experiment.keep_out]
+        facts = {"seeds": list(seeds(row)), **suites, **facts, "options": options}
     return tomli_w.dumps({**facts, "footprint": row.record.footprint.model_dump(mode="json", exclude_none=True)})
 
 

@@ -112,8 +112,10 @@ def contamination(records: Sequence[Record]) -> list[str]:
     dropped = {
         corpus.reference: corpus for fact in facts for corpus in sorted(fact.corpora, key=lambda corpus: corpus.overlap)
     }
+    more = sorted({suite.name for record in records if record.experiment for suite in record.experiment.keep_out})
+    suites = f"the suite or of {plain(', '.join(more))}" if more else "the suite"
     lines += [
-        f"Training pairs of {plain(name)} dropped because a side is also a sentence of the suite:"
+        f"Training pairs of {plain(name)} dropped because a side is also a sentence of {suites}:"
         f" {corpus.overlap:,} of {corpus.read:,}."
         for name, corpus in dropped.items()
     ]

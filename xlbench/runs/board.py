@@ -148,6 +148,7 @@ def _request(board: Board, entry: RunEntry) -> Request:
         corpus=board.corpus,
         languages=board.languages,
         suite=board.suite,
+        keep_out=board.keep_out,
         budget=board.budget,
         pairs_per_language=board.pairs_per_language,
         assistant_pairs=board.assistant_pairs,

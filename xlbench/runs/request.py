@@ -33,6 +33,9 @@ class Request(Frozen):
     corpus: tuple[str, ...] = Field(default=("starter",), min_length=1, description="Sources of parallel pairs.")
     languages: tuple[str, ...] = Field(default=(), description="Other sides to use; none given: all there are.")
     suite: str = Field(default="starter", description="What is scored.")
+    keep_out: tuple[str, ...] = Field(
+        default=(), description="More suites whose sentences no pair may contain: runs that share them share stages."
+    )
     budget: str = Field(default="example", description="How much data and training.")
     pairs_per_language: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
     assistant_pairs: int | None = Field(default=None, ge=0, description="Overrides the budget's.")

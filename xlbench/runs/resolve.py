@@ -44,7 +44,7 @@ def resolve(
     method = look_up("method", request.method, registry.methods)
     options = method_options(method, request.options, request.preset)
     student = student_spec(request.student, registry)
-    suite = look_up("suite", request.suite, registry.suites)
+    suite, *keep_out = (look_up("suite", name, registry.suites) for name in (request.suite, *request.keep_out))
     assistant = find_encoder(request.assistant, registry.encoders, settings)
     teachers = [_teacher(name, assistant, registry, settings) for name in request.teacher]
     corpora = [open_corpus(reference, registry.corpora, settings) for reference in request.corpus]
@@ -54,7 +54,7 @@ def resolve(
         languages=_languages(request.languages, corpora),
         pairs_per_language=budget.pairs_per_language,
         dev_pairs=budget.dev_pairs,
-        excluded=evaluation_digest(suite, settings),
+        excluded=evaluation_digest((suite, *keep_out), settings),
     )
     try:
         experiment = Experiment(
@@ -65,6 +65,7 @@ def resolve(
             assistant=assistant,
             data=data,
             suite=suite,
+            keep_out=tuple(keep_out),
             budget=budget,
             seed=request.seeds[0],
             precision=_precision(request, settings),

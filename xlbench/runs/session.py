@@ -40,13 +40,13 @@ class Session:
 
     def _corpus(self) -> PreparedCorpus:
         def excluded() -> set[int]:
-            return {text_key(text) for text in evaluation_texts(self.experiment.suite, self.settings)}
+            return {text_key(text) for text in evaluation_texts(self.experiment.kept_out, self.settings)}
 
         return prepare(self.experiment.data, self.corpora, excluded, self.settings)
 
     def _sample(self) -> list[str]:
         """Return sentences of the suite, of mixed length, spread evenly over it."""
-        texts = sorted(set(evaluation_texts(self.experiment.suite, self.settings)))
+        texts = sorted(set(evaluation_texts((self.experiment.suite,), self.settings)))
         return texts[:: max(1, len(texts) // SPEED_SAMPLE)][:SPEED_SAMPLE]
 
     def load_given(self, source: str) -> SentenceTransformer:

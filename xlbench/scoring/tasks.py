@@ -14,7 +14,7 @@ from xlbench.scoring.identity import data_identity
 from xlbench.scoring.quiet import quiet_datasets, randomness_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from mteb.abstasks import AbsTask
@@ -92,20 +92,20 @@ def read_data(task: AbsTask, ref: TaskRef, settings: Settings) -> list[Columns]:
         raise XlbenchError(f"{name} has no {error}: it is not what MTEB expects.", remedy) from error
 
 
-def evaluation_texts(suite: Suite, settings: Settings) -> Iterator[str]:
-    """Yield every sentence that the suite scores, both sides, repetitions included.
+def evaluation_texts(suites: Iterable[Suite], settings: Settings) -> Iterator[str]:
+    """Yield every sentence that the suites score, both sides, repetitions included; a shared task is read once.
 
     Raises:
         XlbenchError: A task cannot be found or read.
     """
-    for ref in suite.tasks:
+    for ref in _tasks(suites):
         for columns in read_data(load_task(ref, settings), ref, settings):
             yield from columns.first
             yield from columns.second
 
 
-def evaluation_digest(suite: Suite, settings: Settings) -> str:
-    """Return what identifies the sentences of a suite, without reading them, torch or mteb.
+def evaluation_digest(suites: Iterable[Suite], settings: Settings) -> str:
+    """Return what identifies the sentences of suites together, without reading them, torch or mteb.
 
     It covers each task's name, subsets, split and data: the bytes of a local copy (remembered by size and
     time of change), else the hub revision that the task pins, else the version of mteb.
@@ -114,9 +114,13 @@ def evaluation_digest(suite: Suite, settings: Settings) -> str:
         XlbenchError: A task's module cannot be found.
     """
     tasks: list[Json] = [
-        [ref.task, sorted(ref.subsets), ref.split, data_identity(ref, settings)] for ref in suite.tasks
+        [ref.task, sorted(ref.subsets), ref.split, data_identity(ref, settings)] for ref in _tasks(suites)
     ]
     return fingerprint(sorted(tasks, key=str))
+
+
+def _tasks(suites: Iterable[Suite]) -> list[TaskRef]:
+    return list(dict.fromkeys(ref for suite in suites for ref in suite.tasks))
 
 
 def _make(ref: TaskRef) -> AbsTask:
