@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("trials", nargs="+")
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--home", type=Path)
+    parser.add_argument("--plugin", type=Path, nargs="+", default=[], help="Files with methods of one's own.")
     parser.add_argument("--method", default="multistage")
     parser.add_argument("--student", default="minilm-half")
     parser.add_argument("--until", help="The last stage to run.")
@@ -114,7 +115,7 @@ def main() -> None:
     settings = read_settings(arguments.home, arguments.data_root)
     prepare_process(settings)
     disable_progress_bars()
-    registry = load_registry()
+    registry = load_registry(tuple(arguments.plugin))
     scored: dict[str, dict[str, float]] = {}
     for trial in arguments.trials:
         run_trial(trial, arguments, registry, settings, scored)

@@ -150,11 +150,21 @@ def test_bold_is_the_frontier() -> None:
 def test_what_the_corpus_shares_with_the_suite_is_told() -> None:
     record = example_student()
     assert record.corpus is not None
-    count = record.corpus.corpora[0].model_copy(update={"overlap": 12})
-    corpus = record.corpus.model_copy(update={"corpora": (count,), "notes": ("ted: its talks are in Tatoeba",)})
+    read = record.corpus.corpora[0]
+    counts = (
+        read.model_copy(update={"reference": "tsv:news", "read": 1000}),
+        read.model_copy(update={"overlap": 12}),
+        read.model_copy(update={"reference": "tsv:talks", "read": 234}),
+    )
+    corpus = record.corpus.model_copy(update={"corpora": counts, "notes": ("ted: its talks are in Tatoeba",)})
     text = markdown(rows_of([record.model_copy(update={"corpus": corpus})]))
     assert "- Training data: ted: its talks are in Tatoeba." in text
-    assert "dropped because a side is also a sentence of the suite: 12 of 2,730." in text
+    assert "- Training pairs of starter dropped because a side is also a sentence of the suite: 12 of 2,730." in text
+    # Those without are one line, their pairs counted together: 1,000 + 234.
+    assert (
+        "- Training pairs of tsv:news, tsv:talks dropped because a side is also a sentence of the suite: 0 of 1,234."
+        in text
+    )
 
 
 @pytest.mark.parametrize(

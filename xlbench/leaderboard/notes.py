@@ -114,10 +114,13 @@ def contamination(records: Sequence[Record]) -> list[str]:
     }
     more = sorted({suite.name for record in records if record.experiment for suite in record.experiment.keep_out})
     suites = f"the suite or of {plain(', '.join(more))}" if more else "the suite"
+    clean = [name for name, corpus in dropped.items() if corpus.overlap == 0]
+    counts = {plain(name): (corpus.overlap, corpus.read) for name, corpus in dropped.items() if corpus.overlap > 0}
+    if clean:
+        counts[", ".join(map(plain, clean))] = (0, sum(dropped[name].read for name in clean))
     lines += [
-        f"Training pairs of {plain(name)} dropped because a side is also a sentence of {suites}:"
-        f" {corpus.overlap:,} of {corpus.read:,}."
-        for name, corpus in dropped.items()
+        f"Training pairs of {names} dropped because a side is also a sentence of {suites}: {overlap:,} of {read:,}."
+        for names, (overlap, read) in counts.items()
     ]
     return lines
 
