@@ -262,10 +262,24 @@ def board(name: str) -> str:
     return markdown(folder.rows, folder.statistics)
 
 
+def rows(name: str, *words: str) -> str:
+    """Return rows of a board's table, without ranks and empty columns; their names stand between bars."""
+    lines = [line for line in board(name).splitlines() if line.startswith("|")]
+    header, _, *body = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    there: dict[str, list[str]] = {}
+    for cells in body:
+        there.setdefault(cells[0], cells)  # the first table is the main one
+    shown = [there[wanted.strip()] for wanted in " ".join(words).split("|")]
+    columns = zip(header, *shown, strict=True)
+    kept = [(title, *cells) for title, *cells in columns if any(cells) and not title.endswith("rank")]
+    titles, *chosen = (list(line) for line in zip(*kept, strict=True))
+    return table(titles, chosen)
+
+
 KINDS: dict[str, Callable[..., str]] = {
     it.__name__: it
     for it in (
         output, helps, file, template, templated, names, top_names, hooks, methods, students, suites, budgets,
-        encoders, corpora, datasets, fields, board,
+        encoders, corpora, datasets, fields, board, rows,
     )
 }  # fmt: skip
