@@ -38,6 +38,7 @@ from xlbench.errors import XlbenchError
     help="An option of the method; see `xlbench show method`.",
 )
 @click.option("--save", type=click.Path(path_type=Path), help="Copy the student into this new directory.")
+@click.option("--half", is_flag=True, help="Save its weights as float16: half of the bytes.")
 @click.option("--no-speed", is_flag=True, help="Do not measure speed.")
 @click.option("--print-config", is_flag=True, help="Print the settings as TOML and stop.")
 @json_option
@@ -47,6 +48,7 @@ def command(
     /,
     config: Path | None,
     save: Path | None,
+    half: bool,
     print_config: bool,
     no_speed: bool,
     as_json: bool,
@@ -63,6 +65,8 @@ def command(
     request = make_request(settings)
     if save is not None and len(request.seeds) > 1:
         raise XlbenchError(f"--save takes one student, and {len(request.seeds)} seeds make as many.", "Give one seed.")
+    if half and save is None:
+        raise XlbenchError("--half says how --save writes, and nothing is saved.", "Give --save DIRECTORY too.")
     if print_config:
         import tomli_w
 
@@ -87,7 +91,7 @@ def command(
     for student in students:
         say(f"student: {student_directory(student, shared)}")
     if save is not None and students:
-        export_student(students[0], save, shared)
+        export_student(students[0], save, shared, half=half)
     if as_json:
         print_json([row.model_dump(mode="json", by_alias=True) for row in results.records])
     else:
