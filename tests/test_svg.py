@@ -116,6 +116,16 @@ def test_marks_are_where_their_figures_are() -> None:
     assert found.frontier == f"M{small.x:g} {small.y:g}H{large.x:g}V{large.y:g}H{PLOT.right:g}"
 
 
+def test_the_frontier_climbs_where_two_costs_fall_on_one_pixel() -> None:
+    # 144 parameters more, of 43 million: a better student at a cost that cannot be seen.
+    found = panel(table(student(10.0, method="b", parameters=144)), "sts", "parameters")
+    assert found is not None
+    marks = {mark.point.name: mark for mark in found.marks}
+    cheap, good, large = marks["multistage/minilm-half"], marks["b/minilm-half"], marks["multilingual-e5-small"]
+    assert cheap.x == good.x
+    assert found.frontier == (f"M{cheap.x:g} {cheap.y:g}H{good.x:g}V{good.y:g}H{large.x:g}V{large.y:g}H{PLOT.right:g}")
+
+
 def test_roles_have_shapes_of_their_own_and_collapsed_rows_no_mark() -> None:
     scores = {name: dict.fromkeys(task.subsets, 60.0) for name, task in example_records()[0].scores.tasks.items()}
     published = PublishedRow(name="org/other", source="s", commit="c", scores=scores, parameters=10**8)

@@ -165,7 +165,8 @@ def panel(table: Figures, family: Family, cost: Cost) -> Panel | None:
         (up.place(point.interval.low), up.place(point.interval.high)) if point.interval else None for point in found
     ]
     drawn = {point.name: (point.key, place) for point, place in zip(found, places, strict=True)}
-    steps = sorted(place for place, point in zip(places, found, strict=True) if point.key in front)
+    # By cost and not by pixel: costs that differ may fall on one.
+    steps = [drawn[point.name][1] for point in sorted(found, key=lambda point: point.x) if point.key in front]
     labels = place_labels(
         places,
         [plain(point.label, LONGEST_LABEL) for point in found],
