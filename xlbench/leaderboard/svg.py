@@ -166,7 +166,8 @@ def panel(table: Figures, family: Family, cost: Cost) -> Panel | None:
     ]
     drawn = {point.name: (point.key, place) for point, place in zip(found, places, strict=True)}
     # By cost and not by pixel: costs that differ may fall on one.
-    steps = [drawn[point.name][1] for point in sorted(found, key=lambda point: point.x) if point.key in front]
+    best = sorted((point for point in found if point.key in front), key=lambda point: point.x)
+    steps = [drawn[point.name][1] for point in best]
     labels = place_labels(
         places,
         [plain(point.label, LONGEST_LABEL) for point in found],
@@ -181,7 +182,7 @@ def panel(table: Figures, family: Family, cost: Cost) -> Panel | None:
     name, x_label = COST_NAMES[cost]
     return Panel(
         title=FAMILY_NAMES[family],
-        about=_about(found, front, family, name),
+        about=_about(len(found), best, family, name),
         marks=tuple(
             Mark(point, x, y, ends, SHAPES[point.role], label)
             for point, (x, y), ends, label in zip(found, places, whiskers, labels, strict=True)
@@ -269,10 +270,10 @@ def _staircase(steps: Sequence[tuple[float, float]]) -> str:
     return f"M{number(x)} {number(y)}{turns}H{number(PLOT.right)}"
 
 
-def _about(found: Sequence[Point], front: frozenset[str], family: Family, cost: str) -> str:
-    """Describe a plot to those who do not see it."""
-    best = ", ".join(plain(point.name) for point in sorted(found, key=lambda point: point.x) if point.key in front)
+def _about(count: int, best: Sequence[Point], family: Family, cost: str) -> str:
+    """Describe a plot to those who do not see it: how many encoders, and the frontier, cheapest first."""
+    names = ", ".join(plain(point.name) for point in best)
     return (
-        f"{FAMILY_NAMES[family]} scores of {len(found)} encoders against their {cost}."
-        f" Not beaten in both, cheapest first: {best}."
+        f"{FAMILY_NAMES[family]} scores of {count} encoders against their {cost}."
+        f" Not beaten in both, cheapest first: {names}."
     )
