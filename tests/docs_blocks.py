@@ -223,10 +223,10 @@ def corpora() -> str:
 
 
 def fields(model: str) -> str:
-    """Return the keys of a TOML file or table, with defaults and help."""
+    """Return the keys of a TOML file or table, with defaults and help; those that must be there come first."""
     rows = [
         [f"`{name}`", "required" if it.is_required() else f"`{_plain(it.default)}`", it.description or ""]
-        for name, it in MODELS[model].model_fields.items()
+        for name, it in sorted(MODELS[model].model_fields.items(), key=lambda item: not item[1].is_required())
     ]
     return table(["Key", "Default", ""], rows)
 

@@ -10,10 +10,10 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from xlbench.conditions import Conditions, Treatment
 from xlbench.errors import XlbenchError
-from xlbench.experiment import Precision, Seeds, StudentSpec
+from xlbench.experiment import Seeds
 from xlbench.fingerprint import Frozen, fingerprint
-from xlbench.kinds import Scalar
 from xlbench.names import nearest
 
 FOLDER = Path("leaderboards")  # under the working directory: NAME.toml, what it gave, and the pages
@@ -38,15 +38,9 @@ class Failure(Frozen):
     message: str
 
 
-class RunEntry(Frozen):
+class RunEntry(Treatment):
     """``[[run]]``: a student, trained once per seed."""
 
-    method: str = Field(default="multistage", description="Which method trains the student.")
-    student: str | StudentSpec = Field(
-        default="minilm-half", description="How it is cut: a name, a TOML file beside the working directory, a table."
-    )
-    preset: str = Field(default="default", description="A set of the method's options to begin with.")
-    options: dict[str, Scalar] = Field(default_factory=dict, description="The method's options, over the preset's.")
     seeds: Seeds | None = Field(default=None, description="Other seeds than the board's.")
     name: str | None = Field(
         default=None,
@@ -90,27 +84,16 @@ class FindingEntry(Frozen):
         return self
 
 
-class Board(Frozen):
-    """What one table compares: one suite, one budget, one assistant, so that differences are the methods'."""
+class Board(Conditions):
+    """What one table compares."""
 
     title: str = Field(min_length=1, description="The pages' heading.")
     text: str = Field(default="", description="Markdown paragraphs above the table.")
-    suite: str = Field(default="starter", description="What is scored.")
-    keep_out: tuple[str, ...] = Field(default=(), description="More suites whose sentences no pair may contain.")
-    corpus: tuple[str, ...] = Field(default=("starter",), min_length=1, description="Sources of parallel pairs.")
-    languages: tuple[str, ...] = Field(default=(), description="Other sides to use; none given: all there are.")
-    budget: str = Field(default="example", description="How much data and training, the same for all.")
-    pairs_per_language: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
-    assistant_pairs: int | None = Field(default=None, ge=0, description="Overrides the budget's.")
-    student_pairs: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
-    teacher: tuple[str, ...] = Field(default=("assistant",), min_length=1, description="Who teaches.")
-    assistant: str = Field(default="multilingual-e5-small", description="The multilingual encoder that is cut.")
     seeds: Seeds = Field(default=(0,), description="A run is repeated with each.")
-    precision: Precision | Literal["auto"] = Field(default="auto", description="What encoders compute in.")
-    run: tuple[RunEntry, ...] = ()
-    encoder: tuple[EncoderEntry, ...] = ()
-    published: tuple[PublishedEntry, ...] = ()
-    finding: tuple[FindingEntry, ...] = ()
+    run: tuple[RunEntry, ...] = Field(default=(), description="Students to train and score.")
+    encoder: tuple[EncoderEntry, ...] = Field(default=(), description="Encoders that are only scored.")
+    published: tuple[PublishedEntry, ...] = Field(default=(), description="Scores of others, not ranked.")
+    finding: tuple[FindingEntry, ...] = Field(default=(), description="Differences that are told in words.")
 
     @model_validator(mode="after")
     def _has_rows(self) -> Board:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from xlbench.conditions import Conditions, Treatment
 from xlbench.distill.engine import source_keys
 from xlbench.encoders.sources import find_encoder
 from xlbench.errors import XlbenchError
@@ -137,24 +138,9 @@ def _check_findings(board: BoardFile, names: Sequence[str], runs: Sequence[_Run]
 
 
 def _request(board: Board, entry: RunEntry) -> Request:
-    return Request(
-        method=entry.method,
-        student=entry.student,
-        preset=entry.preset,
-        options=entry.options,
-        seeds=entry.seeds or board.seeds,
-        teacher=board.teacher,
-        assistant=board.assistant,
-        corpus=board.corpus,
-        languages=board.languages,
-        suite=board.suite,
-        keep_out=board.keep_out,
-        budget=board.budget,
-        pairs_per_language=board.pairs_per_language,
-        assistant_pairs=board.assistant_pairs,
-        student_pairs=board.student_pairs,
-        precision=board.precision,
-    )
+    shared = board.model_dump(include=set(Conditions.model_fields))
+    own = entry.model_dump(include=set(Treatment.model_fields))
+    return Request.model_validate({**shared, **own, "seeds": entry.seeds or board.seeds})
 
 
 def _called(made: Made, name: str) -> Made:

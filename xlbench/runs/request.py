@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from xlbench.conditions import Conditions, Treatment
 from xlbench.errors import XlbenchError
-from xlbench.experiment import Precision, Seeds, StudentSpec
-from xlbench.fingerprint import Frozen
-from xlbench.kinds import Scalar
+from xlbench.experiment import Seeds
 from xlbench.names import nearest
 
 if TYPE_CHECKING:
@@ -19,33 +18,10 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=BaseModel)
 
 
-class Request(Frozen):
+class Request(Conditions, Treatment):
     """An experiment by names, or the same one with several seeds."""
 
-    method: str = Field(default="multistage", description="Which method trains the student.")
-    student: str | StudentSpec = Field(default="minilm-half", description="How the student is cut.")
-    teacher: tuple[str, ...] = Field(
-        default=("assistant",),
-        min_length=1,
-        description="Who teaches: 'assistant' is the assistant's own English side; more join the matrix term.",
-    )
-    assistant: str = Field(default="multilingual-e5-small", description="The multilingual encoder that is cut.")
-    corpus: tuple[str, ...] = Field(default=("starter",), min_length=1, description="Sources of parallel pairs.")
-    languages: tuple[str, ...] = Field(default=(), description="Other sides to use; none given: all there are.")
-    suite: str = Field(default="starter", description="What is scored.")
-    keep_out: tuple[str, ...] = Field(
-        default=(), description="More suites whose sentences no pair may contain: runs that share them share stages."
-    )
-    budget: str = Field(default="example", description="How much data and training.")
-    pairs_per_language: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
-    assistant_pairs: int | None = Field(default=None, ge=0, description="Overrides the budget's.")
-    student_pairs: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
     seeds: Seeds = Field(default=(0,), description="Of everything random: the student is trained once with each.")
-    precision: Precision | Literal["auto"] = Field(
-        default="auto", description="What encoders compute in; auto: what the device is good at."
-    )
-    preset: str = Field(default="default", description="A set of the method's options to begin with.")
-    options: dict[str, Scalar] = Field(default_factory=dict, description="The method's options, over the preset's.")
 
 
 def read_toml(path: Path) -> dict[str, object]:
