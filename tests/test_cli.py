@@ -196,10 +196,6 @@ def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path
     assert second.stdout == first.stdout
     assert (tmp_path / "student" / "model.safetensors").is_file()
     complains(xlbench("-q", *words, "--save", str(tmp_path / "student"), home=tmp_path / "home"), "is there already")
-    complains(xlbench("-q", *words, "--half", home=tmp_path / "home"), "nothing is saved", "--save DIRECTORY")
-    xlbench("-q", *words, "--save", str(tmp_path / "half"), "--half", home=tmp_path / "home")
-    whole, half = ((tmp_path / name / "model.safetensors").stat().st_size for name in ("student", "half"))
-    assert half < 0.6 * whole
     assert "all 4 records come from the store" in second.stderr
     board = xlbench("--plugin", PLUGIN, "leaderboard", "show", "--suite", "toy", home=tmp_path / "home")
     assert board.stdout == first.stdout

@@ -206,6 +206,16 @@ def test_the_subset_table_ends_with_the_means() -> None:
     assert "not a benchmark" in lines[-1]
 
 
+def test_rows_of_fewer_bits_are_explained_and_no_others() -> None:
+    record = student()
+    assert record.experiment is not None
+    spec = record.experiment.student.model_copy(update={"bits": 8})
+    rounded = record.model_copy(update={"experiment": record.experiment.model_copy(update={"student": spec})})
+    line = "- 8bit, 16bit: rounded to that many bits of each weight; MB are those of the files."
+    assert line in markdown(rows_of([*example_records()[:3], rounded])).splitlines()
+    assert line not in markdown(rows_of([*example_records()[:3], record])).splitlines()
+
+
 def test_a_row_with_a_trimmed_vocabulary_says_which_languages_it_kept() -> None:
     def with_tokens(record: Record, vocabulary: int | None) -> Record:
         size = record.footprint.model_copy(update={"vocabulary": vocabulary})

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
 from xlbench import XlbenchError
@@ -173,35 +171,6 @@ def test_saved_students_load_where_xlbench_is_not(place: Path, tmp_path: Path) -
             assert json.loads((path / "config.json").read_text("utf-8"))["model_type"] == "bert"
         saved = SentenceTransformer(str(path), device="cpu", local_files_only=True)
         np.testing.assert_allclose(saved.encode(TEXTS), model_of(place, record).encode(TEXTS), atol=1e-6)
-
-
-# What loads token vectors keeps the type that they are stored in.
-@pytest.mark.parametrize(("method", "loaded"), [("static", torch.float16), ("multistage", torch.float32)])
-def test_a_student_saved_in_half_precision_has_half_the_bytes(
-    method: str, loaded: torch.dtype, place: Path, tmp_path: Path
-) -> None:
-    record, _ = go(place, method)
-    export_student(record, tmp_path / "student", settings_of(place), half=True)
-    saved = load_student(tmp_path / "student")
-    assert {parameter.dtype for parameter in saved.parameters()} == {loaded}
-    tensors = [tensor for path in (tmp_path / "student").rglob("*.safetensors") for tensor in load_file(path).values()]
-    # Two bytes for each; whole numbers, of which a model may keep some, stay as they are.
-    assert sum(tensor.nbytes for tensor in tensors if tensor.is_floating_point()) == 2 * record.footprint.parameters
-    # float16 has 11 significant bits: a weight is off by 2^-11 = 0.0005 of itself at the most.
-    np.testing.assert_allclose(saved.encode(TEXTS), model_of(place, record).encode(TEXTS), atol=2e-3)
-
-
-def test_a_weight_beyond_float16_is_told_and_nothing_is_left(tmp_path: Path) -> None:
-    model = load_student(save_toy_encoder(tmp_path / "toy"))
-    with torch.no_grad():
-        stock_encoder(model).embeddings.word_embeddings.weight[:, 0] = 1e6
-    save_student(model, tmp_path / "assistant")
-    write_toy_corpus(tmp_path / "corpus", 240)
-    record, _ = go(tmp_path, "vocab-trim")
-    there = sorted(tmp_path.iterdir())
-    with pytest.raises(XlbenchError, match=r"'embeddings.word_embeddings.weight' are too large for float16"):
-        export_student(record, tmp_path / "student", settings_of(tmp_path), half=True)
-    assert sorted(tmp_path.iterdir()) == there
 
 
 def test_a_static_artifact_may_teach_and_what_is_cut_later_keeps_its_languages(place: Path, tmp_path: Path) -> None:

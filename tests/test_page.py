@@ -83,10 +83,10 @@ def files(title: str = "A board", text: str = "", name: str = "minilm-half") -> 
 
 def test_a_board_is_a_table_a_page_and_two_pictures() -> None:
     found = files(text="First.\n\nSecond.")
-    assert sorted(found) == ["board-latency.svg", "board-parameters.svg", "board.html", "board.md"]
+    assert sorted(found) == ["board-bytes.svg", "board-latency.svg", "board.html", "board.md"]
     lines = found["board.md"].split("\n\n")
     assert lines[1:4] == ["# A board", "First.", "Second."]
-    assert "![Quality against stored parameters](board-parameters.svg)" in lines
+    assert "![Quality against stored bytes](board-bytes.svg)" in lines
     assert found["board.md"].endswith("\n")
 
 

@@ -88,7 +88,7 @@ def test_scales_have_round_ticks_inside() -> None:
 
 
 def test_both_pictures_are_valid_described_and_the_same_every_time() -> None:
-    for cost in ("parameters", "latency"):
+    for cost in ("bytes", "latency"):
         text = plot(table(student()), cost)
         assert text is not None
         assert text == plot(table(student()), cost)
@@ -104,7 +104,7 @@ def test_both_pictures_are_valid_described_and_the_same_every_time() -> None:
 
 
 def test_marks_are_where_their_figures_are() -> None:
-    found = panel(table(student(parameters=0)), "sts", "parameters")
+    found = panel(table(student(parameters=0)), "sts", "bytes")
     assert found is not None
     marks = {mark.point.name: mark for mark in found.marks}
     small, large = marks["minilm-half"], marks["multilingual-e5-small"]
@@ -118,7 +118,7 @@ def test_marks_are_where_their_figures_are() -> None:
 
 def test_the_frontier_climbs_where_two_costs_fall_on_one_pixel() -> None:
     # 144 parameters more, of 43 million: a better student at a cost that cannot be seen.
-    found = panel(table(student(10.0, method="b", parameters=144)), "sts", "parameters")
+    found = panel(table(student(10.0, method="b", parameters=144)), "sts", "bytes")
     assert found is not None
     marks = {mark.point.name: mark for mark in found.marks}
     cheap, good, large = marks["multistage/minilm-half"], marks["b/minilm-half"], marks["multilingual-e5-small"]
@@ -129,24 +129,26 @@ def test_the_frontier_climbs_where_two_costs_fall_on_one_pixel() -> None:
 def test_roles_have_shapes_of_their_own_and_collapsed_rows_no_mark() -> None:
     scores = {name: dict.fromkeys(task.subsets, 60.0) for name, task in example_records()[0].scores.tasks.items()}
     published = PublishedRow(name="org/other", source="s", commit="c", scores=scores, parameters=10**8)
-    found = panel(table(student(), collapsed(student(method="b")), published=(published,)), "sts", "parameters")
+    found = panel(table(student(), collapsed(student(method="b")), published=(published,)), "sts", "bytes")
     assert found is not None
     shapes = {mark.point.role: mark.shape for mark in found.marks}
     assert shapes["student"] == SHAPES["student"]
     # Assistant and aligned assistant are both squares, one filled and one hollow.
     assert len(set(shapes.values())) == len(shapes) - 1
     assert [mark.point.name for mark in found.marks if mark.point.role == "student"] == ["multistage/minilm-half"]
+    # 100 million parameters, of four bytes each as nobody says otherwise.
+    assert [mark.point.x for mark in found.marks if mark.point.role == "published"] == [400.0]
     assert panel(table(published=(published,)), "sts", "latency") is not None
 
 
 def test_what_was_not_measured_has_no_picture() -> None:
     rows = rows_of([record.model_copy(update={"speed": None}) for record in example_records()])
     assert plot(figures(rows), "latency") is None
-    assert plot(figures(rows), "parameters") is not None
+    assert plot(figures(rows), "bytes") is not None
 
 
 def test_an_ending_that_all_students_share_is_left_out_of_labels() -> None:
-    found = panel(table(student(), student(1.0, method="single-stage")), "sts", "parameters")
+    found = panel(table(student(), student(1.0, method="single-stage")), "sts", "bytes")
     assert found is not None
     texts = {mark.label.text for mark in found.marks if mark.label}
     assert {"multistage", "single-stage", "multilingual-e5-small"} <= texts
@@ -155,7 +157,7 @@ def test_an_ending_that_all_students_share_is_left_out_of_labels() -> None:
 def test_students_that_differ_in_size_only_are_a_curve_with_one_label() -> None:
     sizes = [student(points, name=name, parameters=more) for name, points, more in
              [("large", 2.0, 2 * 10**7), ("small", 0.0, 0), ("middle", 1.0, 10**7)]]  # fmt: skip
-    found = panel(table(*sizes), "sts", "parameters")
+    found = panel(table(*sizes), "sts", "bytes")
     assert found is not None
     marks = {mark.point.name: mark for mark in found.marks}
     (curve,) = found.curves
@@ -164,7 +166,7 @@ def test_students_that_differ_in_size_only_are_a_curve_with_one_label() -> None:
     assert curve.path == "M" + "L".join(f"{marks[name].x:g} {marks[name].y:g}" for name in names)
     # One series of the method: called after it, at the best of its rows.
     assert [mark.label and mark.label.text for mark in (marks[name] for name in names)] == [None, None, "multistage"]
-    picture = plot(table(*sizes), "parameters") or ""
+    picture = plot(table(*sizes), "bytes") or ""
     assert "one method and depth, other word tables" in picture
     assert picture.count('class="series" data-rows') == 2  # in either panel
     latency = panel(table(*sizes), "sts", "latency")
@@ -185,9 +187,25 @@ def test_curves_of_one_method_are_told_apart_by_their_layers() -> None:
     assert series_of(table(*(student(name=name) for name in "abc"))) == []
 
 
+def test_students_of_8_bits_are_a_series_of_their_own() -> None:
+    def rounded(record: Record) -> Record:
+        assert record.experiment is not None
+        spec = record.experiment.student.model_copy(update={"bits": 8})
+        return record.model_copy(
+            update={"name": f"{record.name}-8bit", "experiment": record.experiment.model_copy(update={"student": spec})}
+        )
+
+    whole = [student(name=name, parameters=more) for name, more in (("a", 10**6), ("b", 10**7), ("c", 2 * 10**7))]
+    found = {series.name: series.rows for series in series_of(table(*whole, *map(rounded, whole)))}
+    assert found == {
+        "6 run as 12 layers": ("minilm-half", "a", "b", "c"),  # the first one is in every table here
+        "6 run as 12 layers, 8 bits": ("a-8bit", "b-8bit", "c-8bit"),
+    }
+
+
 @pytest.mark.parametrize("title", ["<script>alert(1)</script>", 'a"b&c]]>', "x" * 300, "\x00\x1b", "漢字" * 40])
 def test_a_hostile_title_breaks_no_picture(title: str) -> None:
-    text = plot(table(student(name=title)), "parameters")
+    text = plot(table(student(name=title)), "bytes")
     assert text is not None
     root = ET.fromstring(text)
     assert not [element for element in root.iter() if "script" in element.tag]

@@ -59,7 +59,10 @@ def student(
     record = shifted(example_student(), points)
     assert record.experiment is not None
     experiment = record.experiment.model_copy(update={"method": method, "seed": seed})
-    size = record.footprint.model_copy(update={"parameters": record.footprint.parameters + parameters})
+    old = record.footprint
+    assert old.weight_bytes is not None
+    more = {"parameters": old.parameters + parameters, "weight_bytes": old.weight_bytes + 4 * parameters}
+    size = old.model_copy(update=more)
     return record.model_copy(update={"name": name, "experiment": experiment, "footprint": size})
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from xlbench.experiment import Precision, StudentSpec
+from xlbench.experiment import Bits, Precision, StudentSpec
 from xlbench.fingerprint import Frozen
 from xlbench.kinds import Scalar
 
@@ -18,6 +18,7 @@ class Treatment(Frozen):
     student: str | StudentSpec = Field(
         default="minilm-half", description="How it is cut: a name, a TOML file beside the working directory, a table."
     )
+    bits: Bits | None = Field(default=None, description="Of a stored weight: 32, 16 or 8. Overrides the student's.")
     preset: str = Field(default="default", description="A set of the method's options to begin with.")
     options: dict[str, Scalar] = Field(default_factory=dict, description="The method's options, over the preset's.")
 

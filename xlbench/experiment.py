@@ -21,9 +21,12 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)]
 """Of everything random: an axis along which an experiment is repeated, not a setting to tune. Ascending."""
 
+Bits = Literal[8, 16, 32]
+"""Of a stored weight: 32 is float32, 16 float16, 8 whole numbers with a scale for each row of a matrix."""
+
 
 class StudentSpec(Frozen):
-    """How a student is cut from an assistant."""
+    """How a student is cut from an assistant, and stored."""
 
     name: str = Field(min_length=1, description="What boards call it.")
     bottleneck: int | None = Field(
@@ -32,6 +35,11 @@ class StudentSpec(Frozen):
     layers: int = Field(ge=1, description="Stored layers K.")
     repeats: int = Field(default=1, ge=1, description="Times R that each stored layer runs.")
     hidden: int | None = Field(default=None, ge=1, description="Hidden size the assistant must have; None takes any.")
+    bits: Bits = Field(
+        default=32,
+        exclude_if=lambda bits: bits == 32,  # who is stored whole is who they were: same fingerprint
+        description="Of a stored weight: 32, 16 or 8.",
+    )
     summary: str = Field(default="", description="One line for listings.")
 
 

@@ -17,6 +17,7 @@ from xlbench.errors import XlbenchError
 @click.option("--method", help="Which method trains the student [multistage].")
 @click.option("--student", help="How the student is cut: a name or a TOML file [minilm-half].")
 @click.option("--student-spec", help="A spec, inline: B=128,K=6,R=2.")
+@click.option("--bits", type=click.Choice([8, 16, 32]), help="Of a stored weight [the student's: 32].")
 @click.option("--teacher", multiple=True, help="Who teaches; 'assistant' is its own English side [assistant].")
 @click.option("--assistant", help="The multilingual encoder that is cut [multilingual-e5-small].")
 @click.option("--corpus", multiple=True, help="A source of pairs: starter, tsv:PATH, hub:ORG/NAME ... [starter].")
@@ -38,7 +39,6 @@ from xlbench.errors import XlbenchError
     help="An option of the method; see `xlbench show method`.",
 )
 @click.option("--save", type=click.Path(path_type=Path), help="Copy the student into this new directory.")
-@click.option("--half", is_flag=True, help="Save its weights as float16: half of the bytes.")
 @click.option("--no-speed", is_flag=True, help="Do not measure speed.")
 @click.option("--print-config", is_flag=True, help="Print the settings as TOML and stop.")
 @json_option
@@ -48,7 +48,6 @@ def command(
     /,
     config: Path | None,
     save: Path | None,
-    half: bool,
     print_config: bool,
     no_speed: bool,
     as_json: bool,
@@ -65,8 +64,6 @@ def command(
     request = make_request(settings)
     if save is not None and len(request.seeds) > 1:
         raise XlbenchError(f"--save takes one student, and {len(request.seeds)} seeds make as many.", "Give one seed.")
-    if half and save is None:
-        raise XlbenchError("--half says how --save writes, and nothing is saved.", "Give --save DIRECTORY too.")
     if print_config:
         import tomli_w
 
@@ -91,7 +88,7 @@ def command(
     for student in students:
         say(f"student: {student_directory(student, shared)}")
     if save is not None and students:
-        export_student(students[0], save, shared, half=half)
+        export_student(students[0], save, shared)
     if as_json:
         print_json([row.model_dump(mode="json", by_alias=True) for row in results.records])
     else:

@@ -1,4 +1,4 @@
-"""The edits that xlbench's own methods use: bottleneck, adaptive words, loop, centre, average."""
+"""The edits that xlbench's own methods use: bottleneck, adaptive words, loop, centre, average, storing."""
 
 from __future__ import annotations
 
@@ -137,6 +137,28 @@ class Loop(Frozen):
         from xlbench.students.surgery import keep_layers, student_in
 
         keep_layers(student_in(model), self.layers, self.repeats, self.choice, self.order)
+        return model
+
+
+class Stored(Frozen):
+    """Round the weights to fewer bits, in which the encoder is saved; what it computes in is another matter."""
+
+    version: ClassVar[int] = 1
+    bits: Literal[8, 16]
+
+    def sources(self) -> tuple[str, ...]:
+        """Return nothing: it reads only its start."""
+        return ()
+
+    def reshape(self, shape: Shape) -> Shape:
+        """Return the shape with those bits."""
+        return shape.with_bits(self.bits)
+
+    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+        """Round."""
+        from xlbench.students.surgery import store_in
+
+        store_in(model, self.bits)
         return model
 
 

@@ -242,10 +242,11 @@ def _checked(stage: Stage, edit: Edit, declared: Shape, model: SentenceTransform
         XlbenchError: It is another one, or its parameters are not those that the shape stands for.
     """
     from xlbench.encoders.encode import dimension
+    from xlbench.students.int8 import count
     from xlbench.students.surgery import shape_in
 
     made = shape_in(model, dimension(model))
-    counted = sum(parameter.numel() for parameter in model.parameters())
+    counted = count(model)
     if not declared.admits(made):
         names = [name for name in type(made).model_fields if getattr(made, name) != getattr(declared, name)]
         differing = ", ".join(f"{name} {getattr(made, name)} and not {getattr(declared, name)}" for name in names)

@@ -41,12 +41,14 @@ def reading(table: Figures) -> list[str]:
         " and better in one of them."
     )
     lines.append("Params: stored, in millions; in brackets their share of the assistant's." if table.base else "")
+    if any(record.experiment and record.experiment.student.bits < 32 for record in _records(table)):
+        lines.append("8bit, 16bit: rounded to that many bits of each weight; MB are those of the files.")
     if any(line.languages for line in table.lines):
         lines.append("Languages: those that a trimmed vocabulary kept; empty: all of the assistant's.")
-    if any(_looped(line.row.record) for line in table.lines):
+    if any(map(_looped, _records(table))):
         lines.append("Layers that run more than once save bytes, not time.")
     lines += _speed(table)
-    if any(line.row.record.stages for line in table.lines):
+    if any(record.stages for record in _records(table)):
         lines.append("Train min: all stages of a run, whether made for it or taken from the store; mean over seeds.")
     return [line for line in lines if line]
 
@@ -67,6 +69,10 @@ def _speed(table: Figures) -> list[str]:
         f" ms: for a sentence alone, median of {speed.repetitions} rounds. On {where}."
         + (" Not all on one machine: compare the multiples." if len(machines) > 1 else "")
     ]
+
+
+def _records(table: Figures) -> list[Record]:
+    return [line.row.record for line in table.lines]
 
 
 def _looped(record: Record) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xlbench.leaderboard.figures import Figures, Line
 
 FEWEST = 3  # sizes that make a curve
+WHOLE = 32  # bits, of which nothing need be said
 
 
 class Kind(NamedTuple):
@@ -22,10 +23,12 @@ class Kind(NamedTuple):
     options: str
     layers: str
     trimmed: bool
+    bits: int
 
     def __str__(self) -> str:
-        """Return '6 run as 12 layers, trimmed'."""
-        return f"{self.layers} layers{', trimmed' if self.trimmed else ''}"
+        """Return '6 run as 12 layers, trimmed, 8 bits'."""
+        bits = f", {self.bits} bits" if self.bits < WHOLE else ""
+        return f"{self.layers} layers{', trimmed' if self.trimmed else ''}{bits}"
 
 
 class Series(NamedTuple):
@@ -59,4 +62,4 @@ def _kind(line: Line) -> Kind | None:
     if record.role != "student" or record.experiment is None or has_collapsed(line.row) or not depth:
         return None
     options = fingerprint(record.experiment.options)
-    return Kind(record.experiment.method, options, depth, bool(line.languages))
+    return Kind(record.experiment.method, options, depth, bool(line.languages), record.experiment.student.bits)

@@ -9,7 +9,7 @@ from xlbench.comparison.rank import frontier
 from xlbench.leaderboard.figures import published_family_mean
 from xlbench.leaderboard.formats import FAMILY_NAMES, MEGA, doubt, plain, points
 from xlbench.leaderboard.layout import Box, Label, linear_scale, log_scale, place_labels, text_width
-from xlbench.leaderboard.rows import has_collapsed, latency, stored_parameters
+from xlbench.leaderboard.rows import has_collapsed, latency, stored_parameters, weight_bytes
 from xlbench.leaderboard.series import series_of
 from xlbench.leaderboard.templating import environment, source
 
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from xlbench.comparison.statistics import Interval
     from xlbench.experiment import Family
     from xlbench.leaderboard.figures import Figures, Line
+    from xlbench.leaderboard.rows import Row
     from xlbench.leaderboard.series import Series
 
-Cost = Literal["parameters", "latency"]
+Cost = Literal["bytes", "latency"]
 COST_NAMES: dict[Cost, tuple[str, str]] = {
-    "parameters": ("stored parameters", "Stored parameters, millions, log scale (fewer to the left)"),
+    "bytes": ("stored bytes", "Megabytes of stored weights, log scale (fewer to the left)"),
     "latency": ("latency", "Milliseconds for one sentence, log scale (faster to the left)"),
 }
+FLOAT32 = 4  # bytes of a parameter: how checkpoints are published whose files nobody here has seen
 ROLE_NAMES = {
     "student": "student",
     "encoder": "encoder as given",
@@ -107,8 +109,7 @@ def points_of(table: Figures, family: Family, cost: Cost, series: Sequence[Serie
     ending = common_ending([line.row.name for line in table.lines if line.row.role == "student"])
     called = _labels_of_series(series, {line.row.name: line.qualities[family].score for line in table.lines})
     for number, line in enumerate(table.lines):
-        measured = latency(line.row)
-        value = measured if cost == "latency" else stored_parameters(line.row) / MEGA
+        value = latency(line.row) if cost == "latency" else _megabytes(line.row)
         if value is None or has_collapsed(line.row):
             continue
         quality = line.qualities[family]
@@ -118,11 +119,16 @@ def points_of(table: Figures, family: Family, cost: Cost, series: Sequence[Serie
         found.append(Point(f"r{number}", name, label, role, value, quality.score, quality.interval, tip))
     for number, row in enumerate(table.published, len(table.lines)):
         mean = published_family_mean(row, family, table.scores)
-        if cost == "parameters" and row.parameters and mean is not None:
-            size = row.parameters / MEGA
-            tip = f"{plain(row.name)}\n{FAMILY_NAMES[family]} {points(mean)}, published\n{size:.1f} M parameters"
+        if cost == "bytes" and row.parameters and mean is not None:
+            size = FLOAT32 * row.parameters / MEGA
+            tip = f"{plain(row.name)}\n{FAMILY_NAMES[family]} {points(mean)}, published\n{size:.0f} MB as float32"
             found.append(Point(f"r{number}", row.name, row.name, "published", size, mean, None, tip))
     return found
+
+
+def _megabytes(row: Row) -> float | None:
+    stored = weight_bytes(row)
+    return None if stored is None else stored / MEGA
 
 
 def _labels_of_series(series: Sequence[Series], scores: Mapping[str, float]) -> dict[str, str]:
@@ -142,7 +148,8 @@ def _tip(line: Line, family: Family) -> str:
     score = f"{FAMILY_NAMES[family]} {points(quality.score)}{doubt(quality.interval, quality.deviation)}"
     if quality.standing:
         score += f", rank {quality.standing.rank} {quality.standing.letters}"
-    size = f"{stored_parameters(line.row) / MEGA:.1f} M parameters"
+    stored = _megabytes(line.row)
+    size = f"{stored_parameters(line.row) / MEGA:.1f} M parameters{f', {stored:.0f} MB' if stored is not None else ''}"
     speed = f", {milliseconds:.1f} ms" if milliseconds is not None else ""
     return f"{plain(line.row.name)} ({ROLE_NAMES[line.row.role]})\n{score}\n{size}{speed}"
 
@@ -187,7 +194,7 @@ def panel(table: Figures, family: Family, cost: Cost) -> Panel | None:
             Mark(point, x, y, ends, SHAPES[point.role], label)
             for point, (x, y), ends, label in zip(found, places, whiskers, labels, strict=True)
         ),
-        curves=_curves(series, drawn) if cost == "parameters" else (),
+        curves=_curves(series, drawn) if cost == "bytes" else (),
         frontier=_staircase(steps),
         x_ticks=tuple((across.place(tick), f"{tick:g}") for tick in across.ticks),
         y_ticks=tuple((up.place(tick), points(tick).removesuffix(".0")) for tick in up.ticks),

@@ -22,19 +22,16 @@ def student_directory(record: Record, settings: Settings) -> Path:
     return entry_path(settings.home, "stages", record.source) / MODEL
 
 
-def export_student(record: Record, target: Path, settings: Settings, *, half: bool = False) -> None:
+def export_student(record: Record, target: Path, settings: Settings) -> None:
     """Copy a student out of the store, whole or not at all.
 
     Args:
         record: The student's.
         target: The directory to make.
         settings: Where the store is.
-        half: Write weights as float16, in half of the bytes. An encoder's configuration still says float32, which is
-            what transformers and SentenceTransformer then make of them when they load it; static vectors stay.
 
     Raises:
-        XlbenchError: The target is there already, the student is no longer in the store, a weight is beyond float16,
-            or the disk is full.
+        XlbenchError: The target is there already, the student is no longer in the store, or the disk is full.
     """
     if target.exists():
         raise XlbenchError(f"'{target}' is there already.", "Name a directory that is not, or delete it.")
@@ -47,24 +44,6 @@ def export_student(record: Record, target: Path, settings: Settings, *, half: bo
     with disk_errors():
         try:
             shutil.copytree(student_directory(record, settings), temporary)
-            if half:
-                for weights in temporary.rglob("*.safetensors"):
-                    _halve(weights)
             temporary.rename(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _halve(path: Path) -> None:
-    import torch
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-        whole = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
-    tensors = {name: it.half() if it.is_floating_point() else it for name, it in whole.items()}
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise XlbenchError(f"Weights '{name}' are too large for float16.", "Save the student without --half.")
-    save_file(tensors, path, metadata)

@@ -43,7 +43,7 @@ def resolve(
     """
     method = look_up("method", request.method, registry.methods)
     options = method_options(method, request.options, request.preset)
-    student = student_spec(request.student, registry)
+    student = _student(request, registry)
     suite, *keep_out = (look_up("suite", name, registry.suites) for name in (request.suite, *request.keep_out))
     assistant = find_encoder(request.assistant, registry.encoders, settings)
     teachers = [_teacher(name, assistant, registry, settings) for name in request.teacher]
@@ -83,6 +83,13 @@ def method_options(method: Method, given: Mapping[str, Scalar], preset: str = DE
     """
     chosen = look_up(f"preset of method {method.name}", preset, {DEFAULT: {}, **method.presets})
     return validated(method.options, {**chosen, **given}, f"option of method {method.name}:")
+
+
+def _student(request: Request, registry: Registry) -> StudentSpec:
+    spec = student_spec(request.student, registry)
+    if request.bits is None or request.bits == spec.bits:
+        return spec
+    return spec.model_copy(update={"bits": request.bits, "name": f"{spec.name}-{request.bits}bit"})
 
 
 def student_spec(given: str | StudentSpec, registry: Registry) -> StudentSpec:

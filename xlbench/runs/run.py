@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench._version import __version__
+from xlbench.distill.edits import Stored
 from xlbench.distill.engine import Distilled, given_sources, run_plan, source_keys
 from xlbench.distill.health import UnhealthyError
-from xlbench.distill.plan import Plan
+from xlbench.distill.plan import Plan, Stage
 from xlbench.leaderboard.board import Failure
 from xlbench.leaderboard.record import FILE, ITEMS, KIND, Provenance, Record, read_record
 from xlbench.runs.find import Made
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from xlbench.plugins import Registry
     from xlbench.runs.request import Request
     from xlbench.settings import Settings
+
+STORED = "stored"  # the stage in which a student gets its bits
 
 
 class Results(NamedTuple):
@@ -152,13 +156,18 @@ def _stored(row: Row, settings: Settings) -> Made | None:
 
 
 def plan_of(experiment: Experiment, registry: Registry) -> Plan:
-    """Return the plan of an experiment.
+    """Return the plan of an experiment: its method's, and a stage that stores the student in fewer bits if asked.
 
     Raises:
         XlbenchError: The method's options are not valid.
     """
     method = registry.methods[experiment.method]
-    return method.plan(experiment, validated(method.options, dict(experiment.options), "option"))
+    plan = method.plan(experiment, validated(method.options, dict(experiment.options), "option"))
+    bits = experiment.student.bits
+    if bits == 32 or not method.student:
+        return plan
+    stored = Stage(STORED, plan.result, (Stored(bits=bits),))
+    return dataclasses.replace(plan, stages=(*plan.stages, stored), result=STORED)
 
 
 def _record(row: Row, plan: Plan, distilled: Distilled, session: Session, say: Callable[[str], None]) -> Made:

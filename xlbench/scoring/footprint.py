@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sentence_transformers import SentenceTransformer
-    from torch import nn
 
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".onnx", ".npy", ".npz"})
 
@@ -56,6 +55,8 @@ def measure_footprint(model: SentenceTransformer, path: Path | None) -> Footprin
     Raises:
         XlbenchError: The model does not say how wide its embeddings are.
     """
+    from xlbench.students.int8 import count
+
     dimension = model.get_embedding_dimension()
     if dimension is None:
         raise XlbenchError(
@@ -69,11 +70,6 @@ def measure_footprint(model: SentenceTransformer, path: Path | None) -> Footprin
         known["weight_bytes"] = directory_size(path, WEIGHT_SUFFIXES)
         known["directory_bytes"] = directory_size(path)
     return Footprint(parameters=count(model), dimension=dimension, **known)
-
-
-def count(module: nn.Module) -> int:
-    """Return how many parameters a module stores: shared ones once, frozen ones too."""
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def directory_size(path: Path, suffixes: frozenset[str] | None = None) -> int:
@@ -96,6 +92,8 @@ def _known_parts(model: SentenceTransformer) -> dict[str, int]:
     """Return what is known of the embedding layer and of the layers; nothing for other architectures."""
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from torch.nn import ModuleList
+
+    from xlbench.students.int8 import count
 
     first = next(iter(model.children()), None)
     if isinstance(first, StaticEmbedding):  # a table and nothing else

@@ -1,4 +1,4 @@
-"""BERT and XLM-R with a bottleneck under the word table, layers that run more than once and maps of low rank.
+"""BERT and XLM-R with a bottleneck under the word table, looped layers, maps of low rank and weights of few bits.
 
 Only parts are exchanged; no forward pass is written again. Importing this module teaches transformers the two
 architectures, after which ``SentenceTransformer(path)`` loads a saved student like any other model.
@@ -15,13 +15,17 @@ from transformers import (
     AutoModel,
     BertConfig,
     BertModel,
+    PreTrainedModel,
     XLMRobertaConfig,
     XLMRobertaModel,
 )
 
+from xlbench.experiment import Bits  # noqa: TC001 - configurations resolve it at run time
+from xlbench.students.int8 import empty_int8, pack_int8, unpack_maps
 from xlbench.students.low_rank import exchange_maps
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
 
 
@@ -113,7 +117,8 @@ class LoopedLayers(nn.ModuleList):
 class StudentBertConfig(BertConfig):  # type: ignore[no-untyped-call]
     """BERT's configuration, and a student's: the bottleneck's width (None: full table), how many tokens it corrects.
 
-    Further how often the layers run, in which order, and the share of parameters that maps of low rank have.
+    Further how often the layers run, in which order, the share of parameters that maps of low rank have, and the bits
+    of a weight on disk.
     """
 
     model_type = "xlbench-bert"
@@ -122,6 +127,7 @@ class StudentBertConfig(BertConfig):  # type: ignore[no-untyped-call]
     rank_share: float = 1.0
     repeats: int = 1
     loop_order: LoopOrder = "cycle"
+    bits: Bits = 32
 
 
 class StudentXLMRobertaConfig(XLMRobertaConfig):  # type: ignore[no-untyped-call]
@@ -133,9 +139,30 @@ class StudentXLMRobertaConfig(XLMRobertaConfig):  # type: ignore[no-untyped-call
     rank_share: float = 1.0
     repeats: int = 1
     loop_order: LoopOrder = "cycle"
+    bits: Bits = 32
 
 
-class StudentBertModel(BertModel):  # type: ignore[no-untyped-call]
+class _Stored(PreTrainedModel):  # type: ignore[no-untyped-call]
+    """How the weights of a student of 8 bits are written and read."""
+
+    @classmethod
+    def from_pretrained(cls, *place: object, **settings: object) -> object:  # type: ignore[override]
+        """Load as any model; tables stay as they are stored, maps become float."""
+        loaded = super().from_pretrained(*place, **settings)  # type: ignore[arg-type]
+        unpack_maps(loaded[0] if isinstance(loaded, tuple) else loaded)
+        return loaded
+
+    def save_pretrained(  # type: ignore[override]
+        self, save_directory: str | os.PathLike[str], **settings: object
+    ) -> None:
+        """Save as any model."""
+        if self.config.bits == 8:
+            pack_int8(self)
+        super().save_pretrained(save_directory, **settings)  # type: ignore[arg-type]
+        unpack_maps(self)
+
+
+class StudentBertModel(_Stored, BertModel):  # type: ignore[no-untyped-call]
     """BERT with a student's parts."""
 
     config_class = StudentBertConfig
@@ -145,7 +172,7 @@ class StudentBertModel(BertModel):  # type: ignore[no-untyped-call]
         exchange_parts(self, config)
 
 
-class StudentXLMRobertaModel(XLMRobertaModel):  # type: ignore[no-untyped-call]
+class StudentXLMRobertaModel(_Stored, XLMRobertaModel):  # type: ignore[no-untyped-call]
     """XLM-R with a student's parts."""
 
     config_class = StudentXLMRobertaConfig
@@ -160,7 +187,7 @@ StudentConfig = StudentBertConfig | StudentXLMRobertaConfig
 
 
 def exchange_parts(model: BertModel | XLMRobertaModel, config: StudentConfig) -> None:
-    """Put a bottleneck table, narrow maps and looped layers, all without trained weights, into a stock encoder."""
+    """Put a bottleneck table, narrow maps, looped layers and int8 parts, all without weights, into a stock encoder."""
     if config.bottleneck is not None:
         table: nn.Embedding = model.embeddings.word_embeddings
         rows, hidden = table.num_embeddings, table.embedding_dim
@@ -170,6 +197,8 @@ def exchange_parts(model: BertModel | XLMRobertaModel, config: StudentConfig) ->
         exchange_maps(model.encoder.layer, config.rank_share)
     if config.repeats > 1:
         model.encoder.layer = LoopedLayers(list(model.encoder.layer), config.repeats, config.loop_order)
+    if config.bits == 8:
+        empty_int8(model)
 
 
 def register() -> None:

@@ -16,7 +16,10 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 
 
 def save_student(model: SentenceTransformer, path: Path) -> None:
-    """Write the model, its tokenizer and its pipeline to a directory; weights as safetensors.
+    """Write the model, its tokenizer and its pipeline to a directory; weights as safetensors, in their bits.
+
+    The configuration of an encoder of 16 bits still says float32, which is what transformers and SentenceTransformer
+    then make of them when they load it: on a CPU nothing computes slower than float16.
 
     Args:
         model: A student or any other SentenceTransformer.
@@ -29,12 +32,27 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
+    config = getattr(getattr(next(iter(model.children()), None), "auto_model", None), "config", None)
+    if getattr(config, "bits", 32) == 16:
+        for weights in path.rglob("*.safetensors"):
+            _halve(weights)
     pickled = [file for file in sorted(path.rglob("*")) if file.suffix in PICKLES]
     if pickled:
         raise XlbenchError(
             f"A module of the encoder writes '{pickled[0].name}', a pickle, which may run code when loaded.",
             "Its save method must write safetensors.",
         )
+
+
+def _halve(path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+    halves = {name: it.half() if it.is_floating_point() else it for name, it in tensors.items()}
+    save_file(halves, path, metadata)
 
 
 def load_student(path: Path) -> SentenceTransformer:

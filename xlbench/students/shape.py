@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xlbench.errors import XlbenchError
+from xlbench.experiment import Bits
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Shape(Frozen):
     pooler: bool = True
     dimension: int | None = Field(default=None, ge=1, description="Width of its vectors, where it is not hidden.")
     head: int = Field(default=0, ge=0, description="Parameters of what follows the encoder, e.g. a dense map.")
+    bits: Bits = Field(default=32, exclude_if=lambda bits: bits == 32, description="Of a stored weight.")
     trimmed: bool = Field(
         default=False,
         description="The corpus decides how many of the vocabulary's rows stay: sizes are the largest possible.",
@@ -109,8 +111,13 @@ class Shape(Frozen):
             what: Ends 'only BERT and XLM-R encoders can be'.
 
         Raises:
-            XlbenchError: The encoder is another one.
+            XlbenchError: The encoder is another one, or stored in 8 bits.
         """
+        if self.bits == 8:
+            raise XlbenchError(
+                f"An encoder that is stored in 8 bits cannot be {what}.",
+                "It can teach as it is (-o centre=false); start from the one that it was rounded from.",
+            )
         if self.architecture not in TRANSFORMERS:
             raise XlbenchError(
                 f"Only BERT and XLM-R encoders can be {what}, and this one is no such encoder.",
@@ -237,6 +244,21 @@ class Shape(Frozen):
         if self.rank_share < 1:
             raise XlbenchError("The layers' maps have a low rank already.", "Start from an encoder with full maps.")
         return self.model_copy(update={"rank_share": share})
+
+    def with_bits(self, bits: Bits) -> Shape:
+        """Return the shape with ``bits`` of each stored weight.
+
+        Raises:
+            XlbenchError: It is no transformer, or its weights are rounded already.
+        """
+        if self.architecture not in TRANSFORMERS:
+            raise XlbenchError(
+                f"Only BERT and XLM-R students can be stored in {bits} bits.",
+                "Leave the bits out: a static student is float16 as it is.",
+            )
+        if self.bits != 32:
+            raise XlbenchError(f"The weights have {self.bits} bits already.", "Start from an encoder of 32.")
+        return self.model_copy(update={"bits": bits})
 
     def cut(self, spec: StudentSpec) -> Shape:
         """Return the shape of the student that ``spec`` cuts from an assistant of this shape.

@@ -19,6 +19,7 @@ from xlbench.students.architecture import (
     StudentXLMRobertaConfig,
     StudentXLMRobertaModel,
 )
+from xlbench.students.int8 import pack_int8, unpack_maps
 from xlbench.students.shape import Shape
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def shape_of(model: BertModel | XLMRobertaModel) -> Shape:
         bottleneck=getattr(config, "bottleneck", None),
         frequent=getattr(config, "frequent", 0),
         pooler=model.pooler is not None,
+        bits=getattr(config, "bits", 32),
     )
 
 
@@ -193,6 +195,29 @@ def cut_bottleneck(
     student.embeddings.set_submodule("word_embeddings", new)
     student.config.bottleneck = width
     student.config.frequent = len(ids)
+
+
+def store_in(model: SentenceTransformer, bits: Literal[8, 16]) -> None:
+    """Have an encoder saved with ``bits`` of each weight, and round it now to what will be saved.
+
+    In 16 bits all of it, and what was a stock encoder stays one. In 8 bits its tables and linear maps: biases and norms
+    are a hundredth, and of what follows the encoder not much is known.
+
+    Raises:
+        XlbenchError: A weight is too large for it.
+    """
+    if bits == 16:
+        for name, weight in model.named_parameters():
+            if not torch.isfinite(weight.half()).all():
+                raise XlbenchError(f"Weights '{name}' are too large for 16 bits.", "Store the student in 32.")
+            with torch.no_grad():
+                weight.copy_(weight.half())
+        stock_encoder(model).config.bits = bits
+    else:
+        student = student_in(model)
+        pack_int8(student)
+        unpack_maps(student)
+        student.config.bits = bits
 
 
 def shift_output(model: BertModel | XLMRobertaModel, shift: np.ndarray) -> None:

@@ -158,6 +158,7 @@ def test_embeddings_are_finite_and_not_collapsed(trial: Trial) -> None:
 def test_the_declared_size_is_the_counted_size(trial: Trial) -> None:
     """What the edits' reshape() says is what the artifact has: parameters, widths, layers."""
     from xlbench.encoders.encode import dimension
+    from xlbench.students.int8 import count
     from xlbench.students.load import load_student
     from xlbench.students.surgery import shape_in
 
@@ -168,5 +169,5 @@ def test_the_declared_size_is_the_counted_size(trial: Trial) -> None:
     model = load_student(ran.artifact)
     made = shape_in(model, dimension(model))
     assert declared.admits(made), f"reshape() declares {declared}, the artifact is {made}"
-    counted = sum(parameter.numel() for parameter in model.parameters())
+    counted = count(model)
     assert made.parameters == counted, f"the artifact has {counted:,} parameters, its shape has {made.parameters:,}"
