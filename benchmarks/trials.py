@@ -60,6 +60,7 @@ def run_trial(
         {
             "method": arguments.method,
             "student": arguments.student,
+            "bits": arguments.bits,
             "teacher": tuple(teachers.split(",")),
             "corpus": tuple(arguments.corpus),
             "languages": tuple(arguments.languages),
@@ -101,6 +102,7 @@ def main() -> None:
     parser.add_argument("--plugin", type=Path, nargs="+", default=[], help="Files with methods of one's own.")
     parser.add_argument("--method", default="multistage")
     parser.add_argument("--student", default="minilm-half")
+    parser.add_argument("--bits", type=int, choices=(8, 16, 32), help="Of a stored weight.")
     parser.add_argument("--until", help="The last stage to run.")
     parser.add_argument("--corpus", nargs="+", default=[f"tsv:{name}" for name in CORPORA])
     parser.add_argument("--bitext", nargs="+", default=[], help="Corpora to find translations in.")
