@@ -41,6 +41,11 @@ class CorpusFacts(Frozen):
     sentences: int = Field(description="Distinct sentences of all pairs, English and other.")
     corpora: tuple[CorpusCount, ...]
     notes: tuple[str, ...] = Field(description="What a reader of scores must be told of the corpora.")
+    near_duplicates: dict[str, float] = Field(
+        default_factory=dict,
+        exclude_if=lambda shares: not shares,
+        description="By task of the suite: the share of its sentences that nearly occur in the training data.",
+    )
 
     def overlap(self) -> int:
         """Return how many pairs were dropped because a side occurs in the evaluation data."""

@@ -115,6 +115,12 @@ def contamination(records: Sequence[Record]) -> list[str]:
         f"Training data: {plain(note, LONG)}."
         for note in sorted({note for fact in facts for note in fact.notes if note})
     ]
+    near: dict[str, float] = {}
+    for fact in facts:
+        near |= {task: max(share, near.get(task, 0.0)) for task, share in fact.near_duplicates.items()}
+    if near:
+        shares = ", ".join(f"{plain(task)} {100 * share:.1f} %" for task, share in near.items())
+        lines.append(f"Test sentences that share four words in five or more with one of the training data: {shares}.")
     dropped = {
         corpus.reference: corpus for fact in facts for corpus in sorted(fact.corpora, key=lambda corpus: corpus.overlap)
     }

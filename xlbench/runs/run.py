@@ -204,7 +204,7 @@ def _score(row: Row, plan: Plan, distilled: Distilled, session: Session, directo
         source=distilled.keys[row.source],
         experiment=experiment if student else None,
         stages=tuple(stage for stage in distilled.stages if stage.name in needed),
-        corpus=session.corpus().facts if made else None,
+        corpus=session.facts() if made else None,
         scores=scored.scores,
         footprint=measure_footprint(model, made or saved_directory(model)),
         speed=measure_speed(

@@ -6,21 +6,29 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from xlbench.corpora.folding import text_key
+from xlbench.corpora.near_duplicates import near_duplicates
 from xlbench.corpora.prepare import prepare
 from xlbench.encoders.sources import load_encoder
-from xlbench.scoring.tasks import evaluation_texts
+from xlbench.fingerprint import fingerprint
+from xlbench.progress import progress
+from xlbench.scoring.tasks import evaluation_digest, evaluation_texts, task_texts
+from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from sentence_transformers import SentenceTransformer
 
+    from xlbench.corpora.facts import CorpusFacts
     from xlbench.corpora.prepare import PreparedCorpus
     from xlbench.corpora.sources import OpenCorpus
     from xlbench.experiment import EncoderRef, Experiment
+    from xlbench.fingerprint import Json
     from xlbench.plugins import Registry
     from xlbench.settings import Settings
 
+KIND, VERSION = "near-duplicates", 1  # in the store; the version changes with their meaning
 SPEED_SAMPLE = 192  # sentences
 
 
@@ -35,6 +43,7 @@ class Session:
         self.settings = settings
         self.corpora = corpora
         self.corpus = cache(self._corpus)
+        self.facts = cache(self._facts)
         self.sample = cache(self._sample)
         self.baseline = cache(partial(self.load_given, "assistant"))
 
@@ -43,6 +52,20 @@ class Session:
             return {text_key(text) for text in evaluation_texts(self.experiment.kept_out, self.settings)}
 
         return prepare(self.experiment.data, self.corpora, excluded, self.settings)
+
+    def _facts(self) -> CorpusFacts:
+        """Return what a record says of the corpus, and how much of the suite is nearly in it."""
+        corpus, suite = self.corpus(), self.experiment.suite
+        key: Json = {"corpus": corpus.digest, "suite": evaluation_digest((suite,), self.settings), "version": VERSION}
+
+        def build(directory: Path) -> dict[str, Json]:
+            tested = {task.task: task_texts(task, self.settings) for task in suite.tasks}
+            title, total = "looking for near-duplicates", len(corpus.sentences)
+            with progress(title, total, quiet=self.settings.quiet) as advance:
+                return {"shares": near_duplicates(tested, corpus.sentences, advance)}
+
+        entry = get_or_build(self.settings.home, KIND, fingerprint(key), build)
+        return corpus.facts.model_copy(update={"near_duplicates": entry.manifest.facts["shares"]})
 
     def _sample(self) -> list[str]:
         """Return sentences of the suite, of mixed length, spread evenly over it."""

@@ -99,9 +99,18 @@ def evaluation_texts(suites: Iterable[Suite], settings: Settings) -> Iterator[st
         XlbenchError: A task cannot be found or read.
     """
     for ref in _tasks(suites):
-        for columns in read_data(load_task(ref, settings), ref, settings):
-            yield from columns.first
-            yield from columns.second
+        yield from task_texts(ref, settings)
+
+
+def task_texts(ref: TaskRef, settings: Settings) -> Iterator[str]:
+    """Yield every sentence of a task, as often as it occurs.
+
+    Raises:
+        XlbenchError: The task's data is missing or unreadable.
+    """
+    for columns in read_data(load_task(ref, settings), ref, settings):
+        yield from columns.first
+        yield from columns.second
 
 
 def evaluation_digest(suites: Iterable[Suite], settings: Settings) -> str:

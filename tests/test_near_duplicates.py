@@ -1,0 +1,117 @@
+"""Test sentences that the training data nearly has: what is near, and that the short way finds all of it."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from toy_board import example_records
+
+from xlbench.corpora.near_duplicates import near_duplicates, words
+from xlbench.leaderboard.rows import rows_of
+from xlbench.leaderboard.table import markdown
+from xlbench.plugins import load_registry
+from xlbench.runs.request import make_request
+from xlbench.runs.run import run
+from xlbench.settings import Settings
+from xlbench.store import entries
+from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Don't stop!", {"don", "t", "stop"}),
+        ("Été, ÉTÉ -- ete", {"ete"}),
+        ("IĞDIR'da 12 ev", {"igdir", "da", "12", "ev"}),
+        ("我們去 Berlin", {"我", "們", "去", "berlin"}),
+        ("ไปไหน", set("ไปไหน")),
+        ("?! _", set()),
+    ],
+)
+def test_the_words_of_a_text(text: str, expected: set[str]) -> None:
+    assert words(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("A man plays a guitar", True),  # the same words
+        ("a guitar! PLAYS: a man", True),  # in another order
+        ("the man plays a guitar", True),  # 4 of 5
+        ("one man plays the guitar", False),  # 3 of 6
+        ("man plays guitar", False),  # 3 of 4
+        ("", False),
+    ],
+)
+def test_four_words_in_five_are_near(text: str, near: bool) -> None:
+    assert near_duplicates({"task": ["a man plays a guitar"]}, [text]) == {"task": float(near)}
+
+
+def test_shares_are_of_the_distinct_sentences_of_each_task() -> None:
+    tested = {
+        "one": ["a b c", "a b c", "d e f", "g h i", "..."],
+        "two": ["A, B, C"],
+        "three": iter(["x y z"]),
+        "none": [],
+    }
+    # Four distinct ones in the first task, of which the corpus has one; it has the second task's only one, too.
+    assert near_duplicates(tested, ["c b a", "d e g"]) == {"one": 0.25, "two": 1.0, "three": 0.0, "none": 0.0}
+
+
+def test_the_short_way_finds_what_comparing_all_with_all_does() -> None:
+    draw = random.Random(0)
+    letters = "abcdefghijklm"
+
+    def sentence() -> str:
+        return " ".join(draw.choices(letters, weights=range(1, 14), k=draw.randint(1, 16)))
+
+    tested, corpus = [sentence() for _ in range(300)], [sentence() for _ in range(300)]
+    pairs = [(set(text.split()), [set(other.split()) for other in corpus]) for text in dict.fromkeys(tested)]
+    expected = [any(5 * len(own & other) >= 4 * len(own | other) for other in others) for own, others in pairs]
+    assert 0.05 < sum(expected) / len(expected) < 0.95
+    assert near_duplicates({"task": tested}, corpus) == {"task": sum(expected) / len(expected)}
+    # One sentence at a time says which they are, not only how many.
+    for text, near in zip(dict.fromkeys(tested), expected, strict=True):
+        assert near_duplicates({"task": [text]}, corpus) == {"task": float(near)}
+
+
+def test_a_run_says_how_near_its_data_is_and_looks_once(tmp_path: Path) -> None:
+    save_toy_encoder(tmp_path / "assistant")
+    write_toy_corpus(tmp_path / "corpus", 240)
+    settings = Settings(home=tmp_path / "home", quiet=True, device="cpu", speed_rounds=0)
+    for method in ("single-stage", "vocab-trim"):
+        request = make_request(
+            {
+                "method": method,
+                "student": {"name": "toy", "bottleneck": 8, "layers": 2},
+                "assistant": str(tmp_path / "assistant"),
+                "corpus": (f"tsv:{tmp_path / 'corpus'}",),
+                "suite": "starter",
+                "budget": "example",
+                "student_pairs": 64,
+                "assistant_pairs": 0,
+            }
+        )
+        *_, student = run(request, load_registry(), settings).records
+        assert student.corpus is not None
+        # Words of the toy corpus are in no sentence of the suite.
+        assert student.corpus.near_duplicates == dict.fromkeys(student.scores.tasks, 0.0)
+    assert [entry.kind for entry in entries(settings.home)].count("near-duplicates") == 1
+
+
+def test_boards_say_how_near_the_data_is() -> None:
+    records = example_records()
+    line = "- Test sentences that share four words in five or more with one of the training data: "
+    assert line not in markdown(rows_of(records))
+    assert records[-1].corpus is not None
+    told = [
+        records[-1].corpus.model_copy(update={"near_duplicates": shares})
+        for shares in ({"STS17": 0.01, "Tatoeba": 0.0426}, {"STS17": 0.03})
+    ]
+    rows = [record.model_copy(update={"corpus": fact}) for record, fact in zip(records[-2:], told, strict=True)]
+    assert f"{line}STS17 3.0 %, Tatoeba 4.3 %." in markdown(rows_of([*records[:-2], *rows])).splitlines()
