@@ -175,6 +175,18 @@ def test_a_student_of_8_bits_is_saved_again_as_it_was(place: Path, tmp_path: Pat
     }
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_student_of_8_bits_computes_in_any_type(dtype: torch.dtype, place: Path) -> None:
+    source = str(directory_of(place, go(place, bits=8)[-1]))
+    before = SentenceTransformer(source, device="cpu", local_files_only=True).encode(TEXTS)
+    asked = SentenceTransformer(source, device="cpu", local_files_only=True, model_kwargs={"dtype": dtype})
+    assert {part.dtype for part in asked.parameters()} == {dtype}
+    later = SentenceTransformer(source, device="cpu", local_files_only=True).to(dtype)
+    for model in (asked, later):
+        vectors = model.encode(TEXTS, convert_to_tensor=True).float().numpy()
+        np.testing.assert_allclose(vectors, before, atol=0.03)
+
+
 def test_what_was_stock_stays_stock_in_16_bits(place: Path) -> None:
     record = go(place, "vocab-trim", bits=16)[-1]
     path = directory_of(place, record)

@@ -19,16 +19,19 @@ class Int8Matrix(nn.Module):
 
     Attributes:
         steps: int8 [R, C]. A buffer, as whoever asks an encoder for its type looks at its first parameter.
-        scale: The size of a row's step, float16 [R, 1] (float32 where it was loaded as that).
+        scale: The size of a row's step, float16 [R, 1].
+        like: Empty, and not saved: of the type that the encoder computes in, whenever that is changed.
     """
 
     steps: torch.Tensor
     scale: torch.Tensor
+    like: torch.Tensor
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()
         self.register_buffer("steps", torch.zeros(rows, columns, dtype=torch.int8))
         self.register_buffer("scale", torch.ones(rows, 1, dtype=torch.float16))
+        self.register_buffer("like", torch.empty(0), persistent=False)
 
     def take(self, matrix: torch.Tensor) -> None:
         """Round a float matrix, [R, C], to it: by half a step at the most, and a row's largest value to step 127.
@@ -39,14 +42,16 @@ class Int8Matrix(nn.Module):
         scale = (matrix.float().abs().amax(dim=1, keepdim=True) / LARGEST).half()
         if not torch.isfinite(scale).all():
             raise XlbenchError("A weight is too large to be stored in 8 bits.", "Store the student in 32.")
-        scale = torch.where(scale == 0, 1, scale)  # a row of zeros, or of less than float16 knows
-        self.steps = (matrix.float() / scale.float()).round().clamp(-LARGEST, LARGEST).to(torch.int8)
-        self.scale = scale
+        self.scale = torch.where(scale == 0, 1, scale)  # a row of zeros, or of less than float16 knows
+        self.steps = (matrix.float() / self.scale.float()).round().clamp(-LARGEST, LARGEST).to(torch.int8)
 
     @property
     def weight(self) -> torch.Tensor:
-        """The matrix, float32 [R, C], computed anew at each call."""
-        return self.steps.float() * self.scale.float()
+        """The matrix, float [R, C], computed anew at each call."""
+        return self._floats(self.steps, self.scale)
+
+    def _floats(self, steps: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        return (steps.float() * scale.float()).to(self.like.dtype)
 
 
 class Int8Embedding(Int8Matrix):
@@ -58,24 +63,24 @@ class Int8Embedding(Int8Matrix):
         return len(self.steps)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return rows, float32 [..., C], by their numbers, [...]."""
-        return self.steps[ids].float() * self.scale[ids].float()
+        """Return rows, float [..., C], by their numbers, [...]."""
+        return self._floats(self.steps[ids], self.scale[ids])
 
 
 class Int8Linear(Int8Matrix):
-    """A linear map as it is stored: R outputs, C inputs, and the bias in float."""
+    """A linear map as it is stored: R outputs, C inputs, and its bias as it was."""
 
-    def __init__(self, rows: int, columns: int, *, bias: bool) -> None:
+    def __init__(self, rows: int, columns: int, bias: nn.Parameter | None) -> None:
         super().__init__(rows, columns)
-        self.bias = nn.Parameter(torch.zeros(rows)) if bias else None
+        self.bias = bias
 
     def linear(self) -> nn.Linear:
-        """Return the map that it stands for, in float32."""
+        """Return the map that it stands for."""
         rows, columns = self.steps.shape
         made = nn.Linear(columns, rows, bias=self.bias is not None, device="meta")
         made.weight = nn.Parameter(self.weight)
         if self.bias is not None:
-            made.bias = nn.Parameter(self.bias.detach().float())
+            made.bias = nn.Parameter(self.bias.detach().to(self.like.dtype))
         return made
 
 
@@ -87,8 +92,7 @@ def count(module: nn.Module) -> int:
 
 def empty_int8(encoder: nn.Module) -> None:
     """Put int8 parts, without weights, in the place of every table and linear map of an encoder."""
-    for name, old, new in _parts(encoder):
-        del old
+    for name, _, new in _parts(encoder):
         encoder.set_submodule(name, new)
 
 
@@ -100,9 +104,7 @@ def pack_int8(encoder: nn.Module) -> None:
     """
     for name, old, new in _parts(encoder):
         new.take(old.weight.detach())
-        if isinstance(old, nn.Linear) and old.bias is not None:
-            assert isinstance(new, Int8Linear)
-            new.bias = old.bias
+        new.like = new.like.to(old.weight.dtype)
         encoder.set_submodule(name, new)
 
 
@@ -117,7 +119,8 @@ def _parts(encoder: nn.Module) -> list[tuple[str, nn.Linear | nn.Embedding, Int8
     found: list[tuple[str, nn.Linear | nn.Embedding, Int8Embedding | Int8Linear]] = []
     for name, part in encoder.named_modules():
         if type(part) is nn.Linear:
-            found.append((name, part, Int8Linear(*part.weight.shape, bias=part.bias is not None)))
+            rows, columns = part.weight.shape
+            found.append((name, part, Int8Linear(rows, columns, part.bias)))
         elif type(part) is nn.Embedding:
             found.append((name, part, Int8Embedding(*part.weight.shape)))
     return found
