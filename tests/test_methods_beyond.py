@@ -147,6 +147,17 @@ def test_trimming_changes_no_vector_of_the_corpus_and_says_which_languages_are_l
     assert np.abs(student.encode(missing) - assistant.encode(missing)).max() > 1e-3
 
 
+def test_uncut_is_the_aligned_assistant_with_all_that_it_has(place: Path) -> None:
+    whole, _ = go(place, "uncut")
+    assert [stage.name for stage in whole.stages] == ["teacher-centred", "alignment", "aligned"]
+    assert whole.source == whole.stages[-1].key
+    assistant = load_student(place / "assistant")
+    assert whole.footprint.parameters == sum(weight.numel() for weight in assistant.parameters())
+    trimmed, _ = go(place, "uncut", {"trim": True})
+    assert trimmed.stages[-1].traits == {"languages": ["en", "de"]}
+    assert all(stage.reused for stage in trimmed.stages[:-1])
+
+
 def test_a_static_student_has_no_layer(place: Path) -> None:
     record, _ = go(place, "static")
     size = record.footprint
