@@ -28,11 +28,11 @@ def said(points: float, **changes: object) -> str:
 
 
 def test_a_finding_tells_points_with_their_interval_and_what_they_cost() -> None:
-    # The other row is 2 points better and 2.5 M parameters larger; differences are known to 1 point. The bytes of
-    # its file were left as they are.
+    # The other row is 2 points better and 2.5 M parameters larger; differences are known to 1 point. A
+    # parameter is four bytes.
     line = said(2.0)
     assert line.startswith(f"Stage 4 ({WITH} against {WITHOUT}): STS −2.0 [−3.0, −1.0], a loss; Bitext −2.0 ")
-    assert "; −2.5 M parameters; 0 MB." in line
+    assert "; −2.5 M parameters; −10 MB." in line
     assert line.endswith("One seed: what another would change is not in the intervals.")
 
 

@@ -149,7 +149,7 @@ def test_a_mark_shows_its_figures_to_pointer_and_keyboard(visit: Open) -> None:
     assert tip.inner_text().split("\n")[:3] == [
         "large | <b> (student)",
         "STS 39.3 ± 2.0, rank 4 d",
-        "53.0 M parameters, 28.4 ms",
+        "53.0 M parameters, 212 MB, 28.4 ms",
     ]
     assert "hot" in (tab.locator("#main tbody tr", has_text="large").get_attribute("class") or "")
     tab.mouse.move(0, 0)
