@@ -158,8 +158,10 @@ class _Stored(PreTrainedModel):  # type: ignore[no-untyped-call]
         """Save as any model."""
         if self.config.bits == 8:
             pack_int8(self)
-        super().save_pretrained(save_directory, **settings)  # type: ignore[arg-type]
-        unpack_maps(self)
+        try:
+            super().save_pretrained(save_directory, **settings)  # type: ignore[arg-type]
+        finally:
+            unpack_maps(self)  # whoever catches a full disk goes on with a model that computes
 
 
 class StudentBertModel(_Stored, BertModel):  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError
 from xlbench.students import architecture
+from xlbench.students.surgery import inner_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,8 +33,7 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
-    config = getattr(getattr(next(iter(model.children()), None), "auto_model", None), "config", None)
-    if getattr(config, "bits", 32) == 16:
+    if getattr(getattr(inner_model(model), "config", None), "bits", 32) == 16:
         for weights in path.rglob("*.safetensors"):
             _halve(weights)
     pickled = [file for file in sorted(path.rglob("*")) if file.suffix in PICKLES]

@@ -33,13 +33,18 @@ if TYPE_CHECKING:
 Choice = Literal["spaced", "first", "last"]
 
 
+def inner_model(model: SentenceTransformer) -> object:
+    """Return the transformers model of the first module; None where that has none, as a static one."""
+    return getattr(next(iter(model.children()), None), "auto_model", None)
+
+
 def stock_encoder(model: SentenceTransformer) -> BertModel | XLMRobertaModel:
     """Return the BERT or XLM-R inside, stock or student.
 
     Raises:
         XlbenchError: There is none: such an encoder can teach, but nothing can be cut from it.
     """
-    inner = getattr(next(iter(model.children()), None), "auto_model", None)
+    inner = inner_model(model)
     if not isinstance(inner, BertModel | XLMRobertaModel):
         raise XlbenchError(
             f"A student cannot be cut from a {type(inner).__name__}.", "The assistant must be a BERT or an XLM-R."
@@ -82,7 +87,7 @@ def shape_in(model: SentenceTransformer, width: int) -> Shape:
         width: How wide its vectors are.
     """
     first, *rest = model.children()
-    inner = getattr(first, "auto_model", None)
+    inner = inner_model(model)
     if isinstance(inner, BertModel | XLMRobertaModel):
         shape = shape_of(inner)
     elif isinstance(first, StaticEmbedding):
