@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -12,60 +11,37 @@ import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from torch import nn
+from toy_runs import STUDENT, make_place, settings_at, toy_request, toy_run
 
 from xlbench import XlbenchError
 from xlbench.experiment import StudentSpec
 from xlbench.fingerprint import fingerprint
-from xlbench.plugins import load_registry
 from xlbench.runs.artifact import student_directory
-from xlbench.runs.request import make_request
-from xlbench.runs.run import run
-from xlbench.settings import Settings
 from xlbench.students.int8 import Int8Embedding, Int8Linear, Int8Matrix, pack_int8, unpack_maps
 from xlbench.students.load import load_student, save_student
 from xlbench.students.surgery import shape_of, stock_encoder
-from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xlbench.leaderboard.record import Record
 
-PLUGIN = Path(__file__).parent / "toy_plugin.py"
 TEXTS = ["cat sees dog", "alt haus nahe grün baum", "bread"]  # words of the corpus
-STUDENT = {"name": "toy-half", "bottleneck": 8, "layers": 2, "repeats": 2}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with an assistant, a corpus and a store that tests share."""
-    place = tmp_path_factory.mktemp("bits")
-    save_toy_encoder(place / "assistant")
-    write_toy_corpus(place / "corpus", 240)
-    return place
+    return make_place(tmp_path_factory.mktemp("bits"))
 
 
-def settings_of(place: Path) -> Settings:
-    return Settings(home=place / "home", quiet=True, device="cpu", speed_rounds=0)
-
-
-def go(place: Path, method: str = "multistage", assistant: Path | None = None, **more: object) -> list[Record]:
+def go(place: Path, **changes: object) -> list[Record]:
     """Return the records of a run."""
-    request = make_request(
-        {
-            "method": method,
-            "student": STUDENT,
-            "assistant": str(assistant or place / "assistant"),
-            "corpus": (f"tsv:{place / 'corpus'}",),
-            "suite": "toy",
-            "budget": "toy",
-            "precision": "float32",
-            **more,
-        }
-    )
-    return run(request, load_registry((PLUGIN,)), settings_of(place)).records
+    return toy_run(toy_request(place, **changes), settings_at(place / "home"))[0].records
 
 
 def directory_of(place: Path, record: Record) -> Path:
-    return student_directory(record, settings_of(place))
+    return student_directory(record, settings_at(place / "home"))
 
 
 def tensors_of(directory: Path) -> dict[str, torch.Tensor]:
@@ -188,7 +164,7 @@ def test_a_student_of_8_bits_computes_in_any_type(dtype: torch.dtype, place: Pat
 
 
 def test_what_was_stock_stays_stock_in_16_bits(place: Path) -> None:
-    record = go(place, "vocab-trim", bits=16)[-1]
+    record = go(place, method="vocab-trim", bits=16)[-1]
     path = directory_of(place, record)
     config = json.loads((path / "config.json").read_text("utf-8"))
     assert (config["model_type"], config["dtype"], config["bits"]) == ("bert", "float32", 16)
@@ -208,17 +184,17 @@ def test_a_spec_may_say_its_bits_and_those_of_a_run_go_first(place: Path) -> Non
 
 
 def test_methods_that_make_no_student_have_no_bits(place: Path) -> None:
-    assert {record.role for record in go(place, "reference", bits=8)} == {
-        record.role for record in go(place, "reference")
+    assert {record.role for record in go(place, method="reference", bits=8)} == {
+        record.role for record in go(place, method="reference")
     }
 
 
 def test_what_cannot_be_stored_in_fewer_bits_is_told(place: Path, tmp_path: Path) -> None:
     with pytest.raises(XlbenchError, match="Only BERT and XLM-R students can be stored in 8 bits"):
-        go(place, "static", bits=8)
+        go(place, method="static", bits=8)
     eighth = directory_of(place, go(place, bits=8)[-1])
     with pytest.raises(XlbenchError, match="An encoder that is stored in 8 bits cannot be"):
-        go(place, assistant=eighth, student={"name": "x", "layers": 1})
+        go(place, assistant=str(eighth), student={"name": "x", "layers": 1})
     model = load_student(place / "assistant")
     with torch.no_grad():
         stock_encoder(model).embeddings.word_embeddings.weight[:, 0] = 1e7
@@ -228,4 +204,4 @@ def test_what_cannot_be_stored_in_fewer_bits_is_told(place: Path, tmp_path: Path
         (8, "A weight is too large"),
     ):
         with pytest.raises(XlbenchError, match=message):
-            go(place, "vocab-trim", assistant=tmp_path / "large", bits=bits)
+            go(place, method="vocab-trim", assistant=str(tmp_path / "large"), bits=bits)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from toy_runs import PLUGIN, make_place, settings_at
 
 from xlbench import XlbenchError
 from xlbench.cli.app import app
@@ -22,14 +23,12 @@ from xlbench.leaderboard.folder import read_folder
 from xlbench.leaderboard.rendering import differences, write_pages
 from xlbench.plugins import load_registry
 from xlbench.runs.board import run_board
-from xlbench.settings import Settings
 from xlbench.store import entries
-from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
+from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PLUGIN = Path(__file__).parent / "toy_plugin.py"
 ROWS = """
 [[run]]
 method = "single-stage"
@@ -55,15 +54,9 @@ STUDENTS = ["toy-half-seed0.json", "toy-half-seed1.json"]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("boards")
-    save_toy_encoder(directory / "assistant")
+    directory = make_place(tmp_path_factory.mktemp("boards"))
     save_toy_encoder(directory / "other", seed=1)
-    write_toy_corpus(directory / "corpus", 240)
     return directory
-
-
-def settings(place: Path) -> Settings:
-    return Settings(home=place / "home", quiet=True, device="cpu", speed_rounds=0)
 
 
 def declare(place: Path, name: str, rows: str = ROWS, head: str = HEAD) -> BoardFile:
@@ -75,7 +68,7 @@ def declare(place: Path, name: str, rows: str = ROWS, head: str = HEAD) -> Board
 
 def go(place: Path, board: BoardFile) -> list[str]:
     notes: list[str] = []
-    run_board(board, load_registry((PLUGIN,)), settings(place), notes.append)
+    run_board(board, load_registry((PLUGIN,)), settings_at(place / "home"), notes.append)
     return notes
 
 
@@ -318,7 +311,7 @@ def test_what_cannot_be_run_is_found_before_training(place: Path, tmp_path: Path
     board = declare(tmp_path, "bad", rows.replace("{place}", str(place)), HEAD.replace("{place}", str(place)))
     notes: list[str] = []
     with pytest.raises(XlbenchError, match=words):
-        run_board(board, load_registry((PLUGIN,)), settings(tmp_path), notes.append)
+        run_board(board, load_registry((PLUGIN,)), settings_at(tmp_path / "home"), notes.append)
     assert notes == []
     assert not (tmp_path / "home" / "stages").exists()
 

@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
+from toy_runs import make_place, settings_at, toy_request, toy_run
 
 from xlbench import XlbenchError
 from xlbench.api import Plan, PullToTarget, Stage, Target, TokenVectors, Training, TrimVocabulary
 from xlbench.distill.plan import check_plan
-from xlbench.plugins import load_registry
 from xlbench.runs.artifact import export_student, student_directory
-from xlbench.runs.request import make_request
-from xlbench.runs.run import run
-from xlbench.settings import Settings
 from xlbench.students.load import load_student, save_student
 from xlbench.students.shape import MINILM
 from xlbench.students.surgery import stock_encoder
-from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 if TYPE_CHECKING:
     from xlbench.leaderboard.record import Record
@@ -34,40 +30,20 @@ TEXTS = ["cat sees dog", "alt haus nahe grün baum", "bread"]  # words of the co
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with an assistant, a corpus and a store that tests share."""
-    place = tmp_path_factory.mktemp("beyond")
-    save_toy_encoder(place / "assistant")
-    write_toy_corpus(place / "corpus", 240)
-    return place
-
-
-def settings_of(place: Path, home: str = "home") -> Settings:
-    return Settings(home=place / home, quiet=True, device="cpu", speed_rounds=0)
+    return make_place(tmp_path_factory.mktemp("beyond"))
 
 
 def go(
     place: Path, method: str, options: dict[str, object] | None = None, home: str = "home", plugin: Path = EDITS
 ) -> tuple[Record, list[str]]:
     """Return the student's record, and what was said."""
-    request = make_request(
-        {
-            "method": method,
-            "student": {"name": "toy-half", "bottleneck": 8, "layers": 2, "repeats": 2},
-            "assistant": str(place / "assistant"),
-            "corpus": (f"tsv:{place / 'corpus'}",),
-            "suite": "toy",
-            "budget": "toy",
-            "precision": "float32",
-            "options": options or {},
-        }
-    )
-    notes: list[str] = []
-    registry = load_registry((HERE / "toy_plugin.py", plugin))
-    results = run(request, registry, settings_of(place, home), notes.append)
+    request = toy_request(place, method=method, options=options or {})
+    results, notes = toy_run(request, settings_at(place / home), plugin)
     return results.records[-1], notes
 
 
 def model_of(place: Path, record: Record, home: str = "home") -> SentenceTransformer:
-    return load_student(student_directory(record, settings_of(place, home)))
+    return load_student(student_directory(record, settings_at(place / home)))
 
 
 def table_of(model: SentenceTransformer) -> np.ndarray:
@@ -115,19 +91,9 @@ def test_the_factors_are_those_of_the_truncated_svd(place: Path) -> None:
 
 
 def test_a_student_without_a_bottleneck_has_nothing_to_factorise(place: Path) -> None:
-    registry = load_registry((HERE / "toy_plugin.py",))
-    request = make_request(
-        {
-            "method": "svd-bottleneck",
-            "student": {"name": "full", "layers": 2},
-            "assistant": str(place / "assistant"),
-            "corpus": (f"tsv:{place / 'corpus'}",),
-            "suite": "toy",
-            "budget": "toy",
-        }
-    )
+    request = toy_request(place, method="svd-bottleneck", student={"name": "full", "layers": 2})
     with pytest.raises(XlbenchError, match="'full' has no bottleneck"):
-        run(request, registry, settings_of(place))
+        toy_run(request, settings_at(place / "home"))
 
 
 def test_trimming_changes_no_vector_of_the_corpus_and_says_which_languages_are_left(place: Path) -> None:
@@ -173,7 +139,7 @@ def test_saved_students_load_where_xlbench_is_not(place: Path, tmp_path: Path) -
     for method in ("vocab-trim", "static"):
         record, _ = go(place, method)
         path = tmp_path / method
-        export_student(record, path, settings_of(place))
+        export_student(record, path, settings_at(place / "home"))
         assert {file.suffix for file in path.rglob("*") if file.is_file()} == {".safetensors", ".json"}
         # Nothing in it that only xlbench knows: modules and, of the trimmed one, architecture are stock.
         modules = json.loads((path / "modules.json").read_text("utf-8"))
@@ -186,35 +152,28 @@ def test_saved_students_load_where_xlbench_is_not(place: Path, tmp_path: Path) -
 
 def test_a_static_artifact_may_teach_and_what_is_cut_later_keeps_its_languages(place: Path, tmp_path: Path) -> None:
     record, _ = go(place, "static", {"width": 16})
-    export_student(record, tmp_path / "static", settings_of(place))
-    request = make_request(
-        {
-            "method": "single-stage",
-            "student": {"name": "toy-half", "bottleneck": 8, "layers": 2},
-            "assistant": str(place / "assistant"),
-            "teacher": (str(tmp_path / "static"),),
-            "corpus": (f"tsv:{place / 'corpus'}",),
-            "suite": "toy",
-            "budget": "toy",
-            "precision": "float32",
-            "student_pairs": 32,
-            "options": {"centre": False, "batch_size": 16, "trim": True},
-        }
+    export_student(record, tmp_path / "static", settings_at(place / "home"))
+    options = {"batch_size": 16, "trim": True}
+    request = toy_request(
+        place,
+        method="single-stage",
+        teacher=(str(tmp_path / "static"),),
+        student_pairs=32,
+        options={**options, "centre": False},
     )
-    registry = load_registry((HERE / "toy_plugin.py",))
-    rows = run(request, registry, settings_of(place)).records
+    rows = toy_run(request, settings_at(place / "home"))[0].records
     assert [row.role for row in rows] == ["teacher", "assistant", "student"]
     assert rows[-1].stages[-1].traits == {"languages": ["en", "de"]}
-    facts = json.loads((student_directory(rows[-1], settings_of(place)) / "xlbench.json").read_text("utf-8"))
+    facts = json.loads((student_directory(rows[-1], settings_at(place / "home")) / "xlbench.json").read_text("utf-8"))
     assert facts["traits"] == {"languages": ["en", "de"]}
-    centred = request.model_copy(update={"options": {"batch_size": 16}})
+    centred = request.model_copy(update={"options": options})
     with pytest.raises(XlbenchError, match="'teacher-centred': Only BERT and XLM-R encoders can be centred"):
-        run(centred, registry, settings_of(place))
+        toy_run(centred, settings_at(place / "home"))
 
 
 def test_a_plugins_own_edit_averages_checkpoints(place: Path) -> None:
     record, _ = go(place, "average")
-    home = settings_of(place).home / "stages"
+    home = place / "home" / "stages"
     first, second = (load_student(home / stage.key / "model").state_dict() for stage in record.stages[:2])
     got = model_of(place, record).state_dict()
     for name, tensor in got.items():
@@ -246,7 +205,7 @@ def test_edits_are_cached_resumed_and_made_anew_when_their_code_changes(
     record, notes = go(place, "average", home="own", plugin=plugin)
     made = [note.split()[1] for note in notes if "made in" in note]
     assert made == ["average:"]
-    assert not (settings_of(place, "own").home / "stages" / record.source / engine.MODEL / "left.safetensors").exists()
+    assert not (place / "own" / "stages" / record.source / engine.MODEL / "left.safetensors").exists()
     _, notes = go(place, "average", home="own", plugin=plugin)
     assert any("from the store" in note for note in notes)
     assert not any("made in" in note for note in notes)

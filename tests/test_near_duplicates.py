@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from toy_board import example_records
+from toy_runs import make_place, settings_at, toy_request, toy_run
 
 from xlbench.corpora.near_duplicates import near_duplicates, words
 from xlbench.leaderboard.rows import rows_of
 from xlbench.leaderboard.table import markdown
-from xlbench.plugins import load_registry
-from xlbench.runs.request import make_request
-from xlbench.runs.run import run
-from xlbench.settings import Settings
 from xlbench.store import entries
-from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,23 +77,11 @@ def test_the_short_way_finds_what_comparing_all_with_all_does() -> None:
 
 
 def test_a_run_says_how_near_its_data_is_and_looks_once(tmp_path: Path) -> None:
-    save_toy_encoder(tmp_path / "assistant")
-    write_toy_corpus(tmp_path / "corpus", 240)
-    settings = Settings(home=tmp_path / "home", quiet=True, device="cpu", speed_rounds=0)
+    make_place(tmp_path)
+    settings = settings_at(tmp_path / "home")
     for method in ("single-stage", "vocab-trim"):
-        request = make_request(
-            {
-                "method": method,
-                "student": {"name": "toy", "bottleneck": 8, "layers": 2},
-                "assistant": str(tmp_path / "assistant"),
-                "corpus": (f"tsv:{tmp_path / 'corpus'}",),
-                "suite": "starter",
-                "budget": "example",
-                "student_pairs": 64,
-                "assistant_pairs": 0,
-            }
-        )
-        *_, student = run(request, load_registry(), settings).records
+        request = toy_request(tmp_path, method=method, suite="starter", student_pairs=64, assistant_pairs=0)
+        *_, student = toy_run(request, settings)[0].records
         assert student.corpus is not None
         # Words of the toy corpus are in no sentence of the suite.
         assert student.corpus.near_duplicates == dict.fromkeys(student.scores.tasks, 0.0)

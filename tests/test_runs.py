@@ -9,43 +9,33 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from toy_runs import PLUGIN, make_place, settings_at, toy_request, toy_run
 from xlbench_plugins.suites import STARTER
 
 from xlbench import XlbenchError
 from xlbench.leaderboard.rows import rows_of
 from xlbench.leaderboard.table import markdown
 from xlbench.plugins import load_registry
-from xlbench.runs.request import Request, make_request
-from xlbench.runs.run import run
 from xlbench.scoring.tasks import evaluation_texts
 from xlbench.settings import Settings
-from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
+from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
-    from xlbench.leaderboard.record import Record
+    from pathlib import Path
 
-PLUGIN = Path(__file__).parent / "toy_plugin.py"
-TOY: dict[str, object] = {
-    "student": {"name": "toy-half", "bottleneck": 8, "layers": 2, "repeats": 2},
-    "suite": "toy",
-    "budget": "toy",
-    "options": {"batch_size": 16},
-    "precision": "float32",
-}
+    from xlbench.leaderboard.record import Record
+    from xlbench.runs.request import Request
 
 
 @pytest.fixture(scope="session")
 def toy_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with an assistant, a teacher and a corpus."""
-    place = tmp_path_factory.mktemp("toy")
-    save_toy_encoder(place / "assistant")
+    place = make_place(tmp_path_factory.mktemp("toy"))
     save_toy_encoder(place / "teacher", seed=1)
     save_toy_encoder(place / "narrow", seed=2, hidden=8)
-    write_toy_corpus(place / "corpus", 240)
     return place
 
 
@@ -55,25 +45,12 @@ def home(tmp_path: Path) -> Path:
 
 
 def request(place: Path, **changes: object) -> Request:
-    settings = {
-        **TOY,
-        "assistant": str(place / "assistant"),
-        "corpus": (f"tsv:{place / 'corpus'}",),
-        **changes,
-    }
-    if settings.get("method") == "reference" and "options" not in changes:
-        settings["options"] = {}
-    return make_request(settings)
+    options = {} if changes.get("method") == "reference" else {"batch_size": 16}
+    return toy_request(place, **{"options": options, **changes})
 
 
 def go(home: Path, wanted: Request) -> tuple[list[Record], list[str]]:
-    notes: list[str] = []
-    results = run(
-        wanted,
-        load_registry((PLUGIN,)),
-        Settings(home=home, quiet=True, device="cpu", speed_rounds=0),
-        notes.append,
-    )
+    results, notes = toy_run(wanted, settings_at(home))
     return results.records, notes
 
 
@@ -102,9 +79,8 @@ def test_a_run_gives_teacher_assistant_and_student_and_the_second_takes_all_from
 
 
 def test_speed_is_measured_against_the_assistant_in_the_same_process(toy_place: Path, home: Path) -> None:
-    settings = Settings(home=home, quiet=True, device="cpu", speed_rounds=1)
     wanted = request(toy_place, method="reference", options={"encoder": "assistant"})
-    (row,) = run(wanted, load_registry((PLUGIN,)), settings).records
+    (row,) = toy_run(wanted, settings_at(home, speed_rounds=1))[0].records
     assert row.speed is not None
     assert row.speed.model.throughput.median > 0
     assert row.speed.sentences > 100

@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from statistics import stdev
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 from toy_board import collapsed, student
+from toy_runs import PLUGIN, make_place, settings_at, toy_request, toy_run
 
 from xlbench import XlbenchError
 from xlbench.cli.app import app
@@ -20,49 +20,24 @@ from xlbench.distill import trainer
 from xlbench.distill.health import UnhealthyError
 from xlbench.leaderboard.board import Failure
 from xlbench.leaderboard.seeds import seed_table
-from xlbench.plugins import load_registry
-from xlbench.runs.request import Request, make_request
-from xlbench.runs.run import run
-from xlbench.settings import Settings
-from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from xlbench.runs.run import Results
 
-PLUGIN = Path(__file__).parent / "toy_plugin.py"
 LOWEST_RATE = "Lower the learning rate"
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("seeds")
-    save_toy_encoder(directory / "assistant")
-    write_toy_corpus(directory / "corpus", 240)
-    return directory
-
-
-def request(place: Path, *seeds: int) -> Request:
-    return make_request(
-        {
-            "method": "single-stage",
-            "student": {"name": "toy-half", "bottleneck": 8, "layers": 2, "repeats": 2},
-            "assistant": str(place / "assistant"),
-            "corpus": (f"tsv:{place / 'corpus'}",),
-            "suite": "toy",
-            "budget": "toy",
-            "options": {"batch_size": 16},
-            "precision": "float32",
-            "seeds": seeds,
-        }
-    )
+    return make_place(tmp_path_factory.mktemp("seeds"))
 
 
 def go(place: Path, home: Path, *seeds: int) -> tuple[Results, list[str]]:
-    notes: list[str] = []
-    settings = Settings(home=home, quiet=True, device="cpu", speed_rounds=0)
-    return run(request(place, *seeds), load_registry((PLUGIN,)), settings, notes.append), notes
+    request = toy_request(place, method="single-stage", options={"batch_size": 16}, seeds=seeds)
+    return toy_run(request, settings_at(home))
 
 
 def unlucky(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part, pair_l
 from xlbench.distill.capture import LiveTerms, live_terms
 from xlbench.distill.health import Look, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors
-from xlbench.encoders.anatomy import embedding_output, mean_pool, quick_attention, transformer_of
+from xlbench.encoders.anatomy import embedding_output, mean_pool, quick_attention
 from xlbench.encoders.loading import quiet_transformers
 from xlbench.encoders.products import training_products
 from xlbench.encoders.runtime import COMPILER, choose_device, explain_compile, half_dtype
@@ -65,7 +65,7 @@ class Student(nn.Module):
     def encode(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Return float [sentences, dimension] for token ids and mask, int [sentences, tokens]."""
         if self.level == "embeddings":
-            hidden = embedding_output(transformer_of(self.model), input_ids, attention_mask)
+            hidden = embedding_output(stock_encoder(self.model), input_ids, attention_mask)
             return mean_pool(hidden, attention_mask)
         features = {"input_ids": input_ids, "attention_mask": attention_mask}
         vectors: torch.Tensor = self.model(features)["sentence_embedding"]

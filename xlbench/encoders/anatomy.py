@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 ARCHITECTURES = ("bert", "xlm-roberta", "roberta", "xlbench-bert", "xlbench-xlm-roberta")
 
 
+def inner_model(model: SentenceTransformer) -> object:
+    """Return the transformers model of the first module; None where that has none, as a static one."""
+    return getattr(next(iter(model.children()), None), "auto_model", None)
+
+
 def transformer_of(model: SentenceTransformer) -> PreTrainedModel:
     """Return the stock transformers encoder inside: BERT, RoBERTa or XLM-R.
 
@@ -28,12 +33,12 @@ def transformer_of(model: SentenceTransformer) -> PreTrainedModel:
     """
     from transformers import PreTrainedModel
 
-    inner = getattr(next(iter(model.children()), None), "auto_model", None)
+    inner = inner_model(model)
     kind = getattr(getattr(inner, "config", None), "model_type", None)
     if not isinstance(inner, PreTrainedModel) or kind not in ARCHITECTURES:
         found = f"has the architecture '{kind}'" if kind else "holds no transformers model"
         raise XlbenchError(
-            f"This encoder {found}; students are cut from BERT, RoBERTa or XLM-R encoders.",
+            f"This encoder {found}; students are cut from BERT or XLM-R encoders.",
             "As an assistant choose one with such an encoder, e.g. multilingual-e5-small; "
             "any SentenceTransformer can be a teacher.",
         )
@@ -70,8 +75,7 @@ def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 def saved_directory(model: SentenceTransformer) -> Path | None:
     """Return the local directory that a model was loaded from; None when it was made in memory."""
-    inner = getattr(next(iter(model.children()), None), "auto_model", None)
-    path = Path(str(getattr(inner, "name_or_path", "") or ""))
+    path = Path(str(getattr(inner_model(model), "name_or_path", "") or ""))
     return path if path.name and path.is_dir() else None
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xlbench.encoders.anatomy import inner_model
 from xlbench.errors import XlbenchError
 from xlbench.students import architecture
-from xlbench.students.surgery import inner_model
 
 if TYPE_CHECKING:
     from pathlib import Path

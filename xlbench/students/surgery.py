@@ -10,6 +10,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch.nn import LayerNorm
 from transformers import BertModel, XLMRobertaModel
 
+from xlbench.encoders.anatomy import inner_model, transformer_of
 from xlbench.errors import XlbenchError
 from xlbench.students.architecture import (
     BottleneckEmbedding,
@@ -33,18 +34,13 @@ if TYPE_CHECKING:
 Choice = Literal["spaced", "first", "last"]
 
 
-def inner_model(model: SentenceTransformer) -> object:
-    """Return the transformers model of the first module; None where that has none, as a static one."""
-    return getattr(next(iter(model.children()), None), "auto_model", None)
-
-
 def stock_encoder(model: SentenceTransformer) -> BertModel | XLMRobertaModel:
     """Return the BERT or XLM-R inside, stock or student.
 
     Raises:
         XlbenchError: There is none: such an encoder can teach, but nothing can be cut from it.
     """
-    inner = inner_model(model)
+    inner = transformer_of(model)
     if not isinstance(inner, BertModel | XLMRobertaModel):
         raise XlbenchError(
             f"A student cannot be cut from a {type(inner).__name__}.", "The assistant must be a BERT or an XLM-R."
