@@ -81,6 +81,25 @@ def test_fewer_english_sides_are_read_in_every_stage_that_runs_the_encoder() -> 
     assert shares == {"alignment": 0.5, "bottleneck": 1.0, "recurrent": 0.5, "contrastive": 0.5}
 
 
+def test_a_stage_looks_no_oftener_than_it_sees_as_many_pairs_as_a_look_reads() -> None:
+    def looks(name: str, evaluations: int) -> int:
+        stage = stage_of(name, "multistage", evaluations=evaluations)
+        assert stage is not None
+        assert stage.training is not None
+        return stage.training.evaluations
+
+    # 16 dev pairs; 128 pairs in stage 1, and 0.4 of 512 in stage 3: 205 / 16 = 12.8.
+    assert looks("alignment", 100) == 8
+    assert looks("recurrent", 100) == 12
+    assert looks("recurrent", 4) == 4
+    few = load_registry().methods["multistage"]
+    chosen = few.options.model_validate({})
+    experiment = toy_experiment("multistage", chosen)
+    scarce = experiment.model_copy(update={"data": experiment.data.model_copy(update={"dev_pairs": 300})})
+    trained = [stage.training for stage in few.plan(scarce, chosen).stages if stage.training]
+    assert [training.evaluations for training in trained] == [1, 1, 1]  # at its end there is always one
+
+
 def test_the_paper_preset_is_what_was_published_and_options_go_over_it(tmp_path: Path) -> None:
     request = Request(preset="paper", options={"dropout": False})
     (experiment,), _ = resolve(request, load_registry(), Settings(home=tmp_path))

@@ -40,7 +40,12 @@ class StageOptions(Options):
     weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW's, on matrices only.")
     dropout: bool = Field(default=False, description="Keep the encoder's own dropout while training.")
     max_tokens: int = Field(default=128, ge=8, le=512, description="Where sentences are cut.")
-    evaluations: int = Field(default=4, ge=1, le=100, description="Looks at the dev pairs in a stage.")
+    evaluations: int = Field(
+        default=4,
+        ge=1,
+        le=100,
+        description="Looks at the dev pairs in a stage, at most one for each time that as many pairs were seen.",
+    )
     bottleneck_start: Literal["pca", "random"] = Field(
         default="pca", description="First value of the bottleneck; the paper's is random."
     )
@@ -170,11 +175,16 @@ def training(
     seed: int | None = None,
     batch_size: int | None = None,
 ) -> Training:
-    """Return the training of a stage with the method's options and the experiment's seed."""
+    """Return the training of a stage with the method's options and the experiment's seed.
+
+    A look reads both sides of every dev pair, about half of the work of training on as many: a stage of few pairs looks
+    less often than ``options.evaluations``, so that it does not look for longer than it trains.
+    """
+    count = max(1, round(pairs))
     return Training.model_validate(
         {
             "objectives": objectives,
-            "pairs": max(1, round(pairs)),
+            "pairs": count,
             "seed": experiment.seed if seed is None else seed,
             "level": level,
             "trainable": trainable,
@@ -184,7 +194,7 @@ def training(
             "weight_decay": options.weight_decay,
             "dropout": options.dropout,
             "max_tokens": options.max_tokens,
-            "evaluations": options.evaluations,
+            "evaluations": min(options.evaluations, max(1, count // experiment.data.dev_pairs)),
         }
     )
 
