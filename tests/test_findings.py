@@ -36,6 +36,27 @@ def test_a_finding_tells_points_with_their_interval_and_what_they_cost() -> None
     assert line.endswith("One seed: what another would change is not in the intervals.")
 
 
+def over_seeds(*points: float, beside: tuple[float, ...]) -> str:
+    mine = [student(value, seed=seed) for seed, value in enumerate(points)]
+    others = [student(value, seed=seed, method="without") for seed, value in enumerate(beside)]
+    rows = rows_of([*mine, *others])
+    (line,) = findings([entry()], figures(rows, statistics_of(rows)))
+    return line
+
+
+def test_a_finding_tells_how_far_seeds_differ() -> None:
+    # Seeds are paired: 1 - 0, 2 - 3 and 3 - 1, their mean 2/3.
+    line = over_seeds(1.0, 2.0, 3.0, beside=(0.0, 3.0, 1.0))
+    assert "STS +0.7 [−0.3, +1.7], not told apart (by seed −1.0 to +2.0); Bitext" in line
+    assert "One seed" not in line
+
+
+def test_a_row_of_one_seed_is_named_beside_one_of_several() -> None:
+    line = over_seeds(1.0, 2.0, beside=(0.0,))
+    assert "STS +1.5 [+0.5, +2.5], a gain (by seed +1.0 to +2.0); Bitext" in line
+    assert line.endswith(f"One seed of {WITHOUT}: what another would change is not in the intervals.")
+
+
 def test_a_finding_says_whether_a_claim_is_seen() -> None:
     line = said(-2.0, claim="gain", source="Somebody: two points.")
     assert "STS +2.0 [+1.0, +3.0], a gain, as claimed;" in line

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError
 from xlbench.leaderboard.formats import FAMILY_NAMES, MEGA, plain, signed, span
-from xlbench.leaderboard.rows import family_mean, stored_parameters, weight_bytes
+from xlbench.leaderboard.rows import family_mean, score_by_seed, stored_parameters, weight_bytes
 from xlbench.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xlbench.comparison.statistics import Interval, Statistics
+    from xlbench.experiment import Family
     from xlbench.leaderboard.board import Claim, FindingEntry
     from xlbench.leaderboard.figures import Figures
     from xlbench.leaderboard.rows import Row
@@ -23,8 +24,9 @@ LONG = 300  # characters of a claim
 def findings(entries: Sequence[FindingEntry], table: Figures) -> tuple[str, ...]:
     """Return a line of plain text for each finding that a board asks for.
 
-    Each gives the first row minus the second one: points by family with their paired 95 % interval, stored
-    parameters and bytes; and whether what was claimed is seen. Of a row whose runs could not end well it says that.
+    Each gives the first row minus the second one: points by family with their paired 95 % interval over items and
+    the least and most that any seed gave, stored parameters and bytes; and whether what was claimed is seen. Of a
+    row whose runs could not end well it says that.
 
     Raises:
         XlbenchError: A finding names a row that the board does not have.
@@ -51,15 +53,33 @@ def _finding(entry: FindingEntry, rows: dict[str, Row], table: Figures) -> str:
             loss = entry.allowed_loss
             told = verdict(interval, entry.claim) if loss is None else loss_verdict(interval, loss, whole)
             doubt = f" {span(interval)}, {told}"
-        parts.append(f"{FAMILY_NAMES[family]} {signed(difference)}{doubt}")
+        parts.append(f"{FAMILY_NAMES[family]} {signed(difference)}{doubt}{_over_seeds(row, beside, family)}")
     parts.append(f"{signed((stored_parameters(row) - stored_parameters(beside)) / MEGA)} M parameters")
     saved, other = weight_bytes(row), weight_bytes(beside)
     if saved is not None and other is not None:
         parts.append(f"{signed((saved - other) / MEGA, 0)} MB")
-    seeds = min(len(row.runs), len(beside.runs))
-    few = " One seed: what another would change is not in the intervals." if seeds == 1 else ""
     source = f" Before: {plain(entry.source, LONG)}" if entry.source else ""
-    return f"{plain(entry.part)} ({plain(row.name)} against {plain(beside.name)}): {'; '.join(parts)}.{source}{few}"
+    heading = f"{plain(entry.part)} ({plain(row.name)} against {plain(beside.name)})"
+    return f"{heading}: {'; '.join(parts)}.{source}{_few_seeds(row, beside)}"
+
+
+def _over_seeds(row: Row, beside: Row, family: Family) -> str:
+    """Return the range of the difference over seeds; pairs runs of a seed where both rows have several."""
+    one, two = score_by_seed(row, family), score_by_seed(beside, family)
+    if len(one) > 1 and len(two) > 1:
+        found = [one[seed] - two[seed] for seed in one.keys() & two.keys()]
+    else:
+        found = [first - second for first in one.values() for second in two.values()]
+    return f" (by seed {signed(min(found))} to {signed(max(found))})" if len(found) > 1 else ""
+
+
+def _few_seeds(row: Row, beside: Row) -> str:
+    trained = [it for it in (row, beside) if it.role in {"aligned", "student"}]
+    single = [it for it in trained if len(it.runs) == 1]
+    if not single:
+        return ""
+    which = "" if len(single) == len(trained) else f" of {plain(single[0].name)}"
+    return f" One seed{which}: what another would change is not in the intervals."
 
 
 def _interval(statistics: Statistics | None, row: Row, beside: Row, family: str) -> Interval | None:

@@ -101,6 +101,11 @@ def family_mean(row: Row, family: Family) -> float:
     return fmean(run.scores.families[family] for run in sound_runs(row))
 
 
+def score_by_seed(row: Row, family: Family) -> dict[int, float]:
+    """Return a family's score of each sound run, times 100; that of an encoder without a seed under 0."""
+    return {_seed(run): run.scores.families[family] for run in sound_runs(row)}
+
+
 def task_mean(row: Row, task: str) -> float:
     """Return the mean over the sound runs of a task's score, times 100."""
     return fmean(run.scores.tasks[task].mean() for run in sound_runs(row))
