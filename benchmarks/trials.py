@@ -80,6 +80,8 @@ def run_trial(
         plan = Plan(plan.stages[: names.index(arguments.until) + 1], arguments.until)
     made = run_plan(plan, experiment, session.corpus, session.load_given, settings, lambda _: None)
     for stage in made.stages:
+        if arguments.score and stage.name not in arguments.score:
+            continue
         if stage.key not in scored:
             student = load_student(made.paths[stage.name])
             scored[stage.key] = dev_scores(student, settings, experiment.precision, STSB, arguments.rows)
@@ -104,6 +106,7 @@ def main() -> None:
     parser.add_argument("--student", default="minilm-half")
     parser.add_argument("--bits", type=int, choices=(8, 16, 32), help="Of a stored weight.")
     parser.add_argument("--until", help="The last stage to run.")
+    parser.add_argument("--score", nargs="+", default=[], help="The stages to score; all without it.")
     parser.add_argument("--corpus", nargs="+", default=[f"tsv:{name}" for name in CORPORA])
     parser.add_argument("--bitext", nargs="+", default=[], help="Corpora to find translations in.")
     parser.add_argument("--languages", nargs="+", default=list(STSB))

@@ -105,6 +105,32 @@ def test_fewer_english_sides_are_read_than_others(share: float, english: list[in
     assert batch["english"] == len(own) - 3
 
 
+def test_a_bank_is_drawn_from_the_english_sentences_anew_for_each_batch() -> None:
+    pairs = np.stack([np.arange(0, 200, 2), np.arange(1, 200, 2)], axis=1)  # English sentences are the even ones
+    target = Target(source="assistant", side="english", bank=40)
+
+    class Long(Tokens):
+        def row(self, sentence: int) -> np.ndarray:
+            return np.array([5])
+
+    made = Collator(pairs, Long(), np.arange(10), 1, {target: Vectors()})  # type: ignore[arg-type]
+    (one,), (again,), (other,) = (made(numbers)["targets"] for numbers in ([3, 7], [3, 7], [3, 8]))
+    assert one[:4, 0].tolist() == [6, 14, 6, 14]
+    bank = one[4:, 0]
+    assert len(bank) == 40
+    assert (bank % 2 == 0).all()
+    assert len(bank.unique()) > 20  # of 100, 40 draws give 33 different ones on average
+    assert torch.equal(one, again)
+    assert not torch.equal(bank, other[4:, 0])
+
+
+def test_a_bank_is_no_larger_than_the_corpus() -> None:
+    pairs = np.array([[0, 1], [2, 3], [4, 5]])
+    target = Target(source="assistant", side="english", bank=4096)
+    (vectors,) = Collator(pairs, Tokens(), np.arange(10), 1, {target: Vectors()})([0])["targets"]  # type: ignore[arg-type]
+    assert vectors.shape == (2 + 3, 1)
+
+
 @pytest.mark.parametrize("part_tokens", [6, 12])
 def test_parts_change_neither_loss_nor_gradient(part_tokens: int, tmp_path: Path) -> None:
     model = SentenceTransformer(str(save_toy_encoder(tmp_path / "toy")), device="cpu")

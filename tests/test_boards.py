@@ -340,3 +340,29 @@ def test_records_of_a_board_or_of_the_store_make_a_table(board: BoardFile, place
     small = CliRunner().invoke(app, [*before, "--budget", "smoke"], catch_exceptions=False).stdout
     assert "toy-half" not in small  # only encoders that were given are left
     assert "assistant" in small
+
+
+TWICE_ALIGNED = """
+[[run]]
+method = "uncut"
+student = {{ name = "toy-whole", layers = 4 }}
+preset = "matrix"
+name = "matrix"
+seeds = [0]
+
+[[run]]
+method = "uncut"
+student = {{ name = "toy-whole", layers = 4 }}
+name = "neighbours"
+seeds = [0]
+"""
+
+
+def test_the_first_aligned_assistant_is_the_baseline_and_another_only_the_student_that_it_is(place: Path) -> None:
+    board = declare(place, "twice-aligned", TWICE_ALIGNED)
+    go(place, board)
+    rows = {row.name: row.record for row in read_folder(board).rows}
+    assert [record.role for record in rows.values()].count("aligned") == 1
+    (aligned,) = (record for record in rows.values() if record.role == "aligned")
+    assert aligned.source == rows["matrix"].source
+    assert aligned.source != rows["neighbours"].source

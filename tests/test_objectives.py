@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import e
+
 import pytest
 import torch
 from pydantic import ValidationError
 
-from xlbench.distill.objectives import MatchSimilarities, PairVectors, PullToTarget, Target
+from xlbench.distill.objectives import MatchNeighbours, MatchSimilarities, PairVectors, PullToTarget, Target
 
 ENGLISH = Target(source="teacher", side="english")
 SECOND = Target(source="teacher:1", side="english")
@@ -64,6 +66,38 @@ def test_fewer_english_sides_leave_the_other_sides_whole() -> None:
     assert term.loss(student, {ENGLISH: target}).item() == pytest.approx(1 / 3)
 
 
+def test_neighbours_are_those_of_the_batch_and_of_the_bank() -> None:
+    # Neighbours [1, 0], the pair's own, and [0, 1], the bank's. Of the target's cosines (1, 0) the softmax is
+    # (e, 1) / (e + 1); the English side has (0, 1), so (1, e) / (e + 1), and the other side, at any length, the
+    # target's. Divergences (e x 1 - 1 x 1) / (e + 1) and 0: the mean is half of the first.
+    wanted = vectors([[1.0, 0.0]], [[1.0, 0.0]])._replace(bank=torch.tensor([[0.0, 5.0]]))
+    student = vectors([[0.0, 1.0]], [[3.0, 0.0]])
+    term = MatchNeighbours(target=ENGLISH, temperature=1.0, weight=4.0)
+    assert term.loss(student, {ENGLISH: wanted}).item() == pytest.approx(4.0 * (e - 1) / (e + 1) / 2)
+    # Without the bank there is one neighbour, whose share is 1 whatever the student does.
+    assert term.loss(student, {ENGLISH: wanted._replace(bank=None)}).item() == pytest.approx(0.0, abs=1e-7)
+
+
+def test_a_lower_temperature_looks_at_fewer_neighbours() -> None:
+    # As above with cosines over 0.5: shares (e^2, 1) / (e^2 + 1), log ratios 2 and -2.
+    wanted = vectors([[1.0, 0.0]], [[1.0, 0.0]])._replace(bank=torch.tensor([[0.0, 1.0]]))
+    student = vectors([[0.0, 1.0]], [[1.0, 0.0]])
+    term = MatchNeighbours(target=ENGLISH, temperature=0.5)
+    assert term.loss(student, {ENGLISH: wanted}).item() == pytest.approx((e**2 - 1) / (e**2 + 1))
+
+
+def test_neighbours_and_banks_are_english() -> None:
+    own = Target(source="teacher", side="own")
+    with pytest.raises(ValidationError, match="neighbours are a source's English vectors"):
+        MatchNeighbours(target=own)
+    with pytest.raises(ValidationError, match="a bank is of a source's English sentences"):
+        Target(source="teacher", side="own", bank=8)
+
+
+def test_a_target_without_a_bank_is_written_down_as_ever() -> None:
+    assert ENGLISH.model_dump() == {"source": "teacher", "side": "english", "level": "sentence"}
+
+
 def test_a_similarity_matrix_is_of_english_vectors() -> None:
     with pytest.raises(ValidationError, match="side 'english'"):
         MatchSimilarities(mix=((Target(source="teacher", side="own"), 1.0),))
@@ -73,3 +107,4 @@ def test_nothing_is_left_to_learn_at_the_target() -> None:
     same = vectors([[0.6, 0.8], [1.0, 0.0]], [[0.6, 0.8], [1.0, 0.0]])
     assert PullToTarget(target=ENGLISH).loss(same, {ENGLISH: same}).item() == 0.0
     assert MatchSimilarities(mix=((ENGLISH, 1.0),)).loss(same, {ENGLISH: same}).item() == pytest.approx(0.0, abs=1e-12)
+    assert MatchNeighbours(target=ENGLISH).loss(same, {ENGLISH: same}).item() == pytest.approx(0.0, abs=1e-6)

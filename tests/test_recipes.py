@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from xlbench.api import Average, Loop, MatchSimilarities, PullToTarget, Stage, Target
+from xlbench.api import Average, Loop, MatchNeighbours, MatchSimilarities, PullToTarget, Stage, Target
 from xlbench.errors import XlbenchError
 from xlbench.plugins import load_registry
 from xlbench.runs.request import Request
@@ -60,6 +60,18 @@ def test_stage_1_matches_similarities_and_holds_on_to_what_the_assistant_knew() 
         MatchSimilarities(mix=((ENGLISH, 1.0),), weight=10, sides="all"),
         PullToTarget(target=OWN, weight=0.5),
     )
+
+
+def test_neighbours_are_matched_where_their_weight_is_given() -> None:
+    bank = Target(source="teacher-centred", side="english", bank=512)
+    options = {"neighbour_bank": 512, "neighbour_temperature": 0.1}
+    first = alignment("multistage", assistant_neighbour_weight=3, **options)
+    assert first.training is not None
+    assert first.training.objectives[2:] == (MatchNeighbours(target=bank, weight=3, temperature=0.1),)
+    last = stage_of("contrastive", "multistage", neighbour_weight=2, **options)
+    assert last is not None
+    assert last.training is not None
+    assert last.training.objectives[2:] == (MatchNeighbours(target=bank, weight=2, temperature=0.1),)
 
 
 def test_after_stage_1_the_assistant_is_averaged_with_what_it_was() -> None:
@@ -125,6 +137,7 @@ def test_the_paper_preset_is_what_was_published_and_options_go_over_it(tmp_path:
         "assistant_words": True,
     }
     assert {name: experiment.options[name] for name in published} == published
+    assert not {"neighbour_weight", "assistant_neighbour_weight"} & experiment.options.keys()  # 0 is not written down
     assert experiment.options["dropout"] is False
     plan = plan_of(experiment, load_registry())
     sizes = {stage.name: stage.training.batch_size for stage in plan.stages if stage.training}
@@ -136,7 +149,14 @@ def test_what_is_compared_with_the_method_has_the_preset_too(method: str) -> Non
     kind = load_registry().methods[method]
     options = method_options(kind, {}, "paper")
     assert options.model_dump()["bottleneck_start"] == "random"
-    assert method_options(kind, {}) == kind.options()
+    assert method_options(kind, {}, "matrix" if "matrix" in kind.presets else "default") == kind.options()
+
+
+@pytest.mark.parametrize("method", ["multistage", "no-contrastive", "uncut", "adaptive-words", "minilmv2"])
+def test_a_run_that_names_no_preset_matches_neighbours_in_stage_1(method: str) -> None:
+    options = method_options(load_registry().methods[method], {}).model_dump()
+    assert (options["assistant_neighbour_weight"], options["assistant_start_share"]) == (30.0, 0.0)
+    assert "neighbour_weight" not in options
 
 
 def test_an_unknown_preset_is_answered_with_the_nearest() -> None:

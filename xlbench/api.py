@@ -11,7 +11,7 @@ from xlbench.corpora.starter import open_starter
 from xlbench.distill.edits import AdaptiveWords, Average, Bottleneck, Centre, Loop
 from xlbench.distill.live import Layer, LayerStates, LiveObjective, MatchHidden, MatchRelations
 from xlbench.distill.low_rank import LowRank
-from xlbench.distill.objectives import MatchSimilarities, Objective, PairVectors, PullToTarget, Target
+from xlbench.distill.objectives import MatchNeighbours, MatchSimilarities, Objective, PairVectors, PullToTarget, Target
 from xlbench.distill.plan import Edit, Plan, Stage, Training
 from xlbench.distill.recipes import (
     AlignOptions,
@@ -22,6 +22,7 @@ from xlbench.distill.recipes import (
     contrastive,
     english,
     loop_edit,
+    neighbours,
     presets,
     recurrent,
     relations,
@@ -64,6 +65,7 @@ __all__ = [
     "Loop",
     "LowRank",
     "MatchHidden",
+    "MatchNeighbours",
     "MatchRelations",
     "MatchSimilarities",
     "Method",
@@ -93,6 +95,7 @@ __all__ = [
     "english",
     "hookimpl",
     "loop_edit",
+    "neighbours",
     "open_hub",
     "open_parquet",
     "open_starter",

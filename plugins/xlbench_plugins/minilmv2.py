@@ -58,4 +58,4 @@ def plan(experiment: api.Experiment, options: api.Options) -> api.Plan:
 def xlbench_methods() -> list[api.Method]:
     """Register the method."""
     summary = "self-attention relations of the assistant's last layer, then the teacher's vectors"
-    return [api.Method("minilmv2", summary, plan, MiniLMv2Options, REFERENCE)]
+    return [api.Method("minilmv2", summary, plan, MiniLMv2Options, REFERENCE, presets=api.presets(MiniLMv2Options))]

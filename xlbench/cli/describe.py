@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xlbench.kinds import DEFAULT
 from xlbench.names import look_up
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from xlbench.experiment import Budget, StudentSpec
-    from xlbench.kinds import Method
+    from xlbench.kinds import Method, Scalar
     from xlbench.plugins import Registry
 
 
@@ -35,7 +36,7 @@ def budget_line(budget: Budget) -> str:
     )
 
 
-def option_rows(options: type[BaseModel]) -> list[dict[str, str]]:
+def option_rows(options: type[BaseModel], preset: Mapping[str, Scalar] | None = None) -> list[dict[str, str]]:
     """Return name, type, default, bounds and help of every option."""
     schema = options.model_json_schema()["properties"] if options.model_fields else {}
     rows = []
@@ -59,7 +60,7 @@ def option_rows(options: type[BaseModel]) -> list[dict[str, str]]:
             {
                 "name": name,
                 "type": ", ".join([kind + none, *bounds]),
-                "default": str(field.default),
+                "default": str((preset or {}).get(name, field.default)),
                 "help": field.description or "",
             }
         )
@@ -75,8 +76,8 @@ def details(registry: Registry, kind: str, name: str) -> dict[str, object]:
     if kind == "method":
         method = look_up(kind, name, registry.methods)
         facts: dict[str, object] = {"name": name, "summary": method.summary, "reference": method.reference}
-        presets = {f"preset {preset}": dict(values) for preset, values in method.presets.items()}
-        return {**facts, **presets, "options": option_rows(method.options)}
+        presets = {f"preset {preset}": dict(values) for preset, values in method.presets.items() if preset != DEFAULT}
+        return {**facts, **presets, "options": option_rows(method.options, method.presets.get(DEFAULT))}
     if kind == "student":
         return _student(look_up(kind, name, registry.students))
     if kind == "encoder":

@@ -7,6 +7,7 @@ need not be equally long, run through the encoder in parts of like length.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -35,7 +36,8 @@ class Batch(TypedDict):
     """n pairs, of m of which the English side is read too: the m English sentences come first, then the n others.
 
     ``parts`` holds the sentences by length; ``places``, int64 [m + n], is where each of them comes among the rows
-    of all parts, one after the other. Each target is float32 [m + n, dimension]. ``english`` is m.
+    of all parts, one after the other. Each target is float32 [m + n + k, dimension], the last k rows those of its
+    bank. ``english`` is m.
     """
 
     parts: list[Part]
@@ -123,14 +125,25 @@ class Collator:
         places = np.empty(len(rows), np.int64)
         places[np.concatenate(order)] = np.arange(len(rows))
         english = np.concatenate([chosen[:read, 0], chosen[:, 0]])
+        wanted = [
+            np.concatenate([english if target.side == "english" else sentences, self._bank(target.bank, numbers)])
+            for target in self.targets
+        ]
         return Batch(
             parts=[self._part([rows[place] for place in part]) for part in order],
             places=torch.from_numpy(places),
-            targets=[
-                table.take(english if target.side == "english" else sentences) for target, table in self.targets.items()
-            ],
+            targets=[table.take(ids) for ids, table in zip(wanted, self.targets.values(), strict=True)],
             english=read,
         )
+
+    @cached_property
+    def _english_ids(self) -> np.ndarray:
+        return np.unique(self.pairs[:, 0])
+
+    def _bank(self, size: int, numbers: Sequence[int]) -> np.ndarray:
+        """Return ids of English sentences, the same whenever these pairs are a batch; of a small corpus no more."""
+        drawn = min(size, len(self._english_ids))
+        return self._english_ids[np.random.default_rng(list(numbers)).integers(len(self._english_ids), size=drawn)]
 
     def _part(self, rows: list[np.ndarray]) -> Part:
         ids, mask = pad(rows, self.padding)

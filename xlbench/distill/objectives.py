@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from torch import Tensor
 
@@ -29,16 +30,30 @@ class Target(Frozen):
         description="What the other side's sentence is compared with: its English pair, or itself."
     )
     level: Level = "sentence"
+    bank: int = Field(
+        default=0,
+        ge=0,
+        exclude_if=lambda bank: bank == 0,  # who asks for none is who they were: same fingerprint
+        description="Further English sentences of the corpus, drawn for each batch, whose vectors come with its own.",
+    )
+
+    @model_validator(mode="after")
+    def _bank_of_sentences(self) -> Self:
+        if self.bank and (self.side, self.level) != ("english", "sentence"):
+            raise ValueError("a bank is of a source's English sentences: side 'english', level 'sentence'")
+        return self
 
 
 class PairVectors(NamedTuple):
     """Vectors of n pairs: float [m, dimension] of the English sides that are read, float [n, dimension] of the others.
 
     The first m pairs are those whose English side is read: all n, unless the training's ``english_share`` is below 1.
+    ``bank``, float [k, dimension], is of k English sentences that need not be in the batch, where a target asks for it.
     """
 
     english: Tensor
     other: Tensor
+    bank: Tensor | None = None
 
 
 @runtime_checkable
@@ -117,3 +132,46 @@ class MatchSimilarities(Frozen):
         if self.sides == "all":
             differences += [english @ english.T - wanted[:read, :read], other @ other.T - wanted]
         return self.weight * torch.stack([difference.square().mean() for difference in differences]).mean()
+
+
+class MatchNeighbours(Frozen):
+    """Whose neighbour a sentence is: mean over the sentences read of KL(p_t || p_s).
+
+    p(k) is the softmax of cos(v, t(k)) / temperature over English target vectors t(k): those of the batch's pairs and
+    of the target's bank. For p_t, v is the sentence's own target, for p_s what the student makes of it. The regression
+    of :class:`MatchSimilarities` weighs all similarities alike; here the nearest count, which is what search asks for.
+    Source: SEED (Fang et al., ICLR 2021), with the target's vectors in place of a queue, one temperature for both,
+    and the sentence's own target left among the neighbours.
+    """
+
+    version: ClassVar[int] = 1
+    target: Target
+    weight: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=0.05, gt=0)
+
+    @field_validator("target")
+    @classmethod
+    def _english(cls, target: Target) -> Target:
+        if target.side != "english":
+            raise ValueError("neighbours are a source's English vectors: side 'english'")
+        return target
+
+    def targets(self) -> tuple[Target, ...]:
+        """Return the one target."""
+        return (self.target,)
+
+    def loss(self, student: PairVectors, targets: Mapping[Target, PairVectors]) -> Tensor:
+        """Return the weighted divergence, in nats."""
+        import torch
+        from torch.nn.functional import kl_div, log_softmax, normalize
+
+        wanted = targets[self.target]
+        english, other = normalize(wanted.english, dim=-1), normalize(wanted.other, dim=-1)
+        neighbours = other if wanted.bank is None else torch.cat([other, normalize(wanted.bank, dim=-1)])
+
+        def shares(vectors: Tensor) -> Tensor:
+            return log_softmax(vectors @ neighbours.T / self.temperature, dim=-1)
+
+        found = shares(normalize(torch.cat([student.english, student.other]), dim=-1))
+        divergence = kl_div(found, shares(torch.cat([english, other])), reduction="batchmean", log_target=True)
+        return self.weight * divergence

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from xlbench.distill.edits import Average, Bottleneck, Centre, Loop
 from xlbench.distill.live import LiveObjective, MatchHidden, MatchRelations
-from xlbench.distill.objectives import MatchSimilarities, Objective, PullToTarget, Target
+from xlbench.distill.objectives import MatchNeighbours, MatchSimilarities, Objective, PullToTarget, Target
 from xlbench.distill.plan import Edit, Stage, Trainable, Training
 from xlbench.distill.trim import TrimVocabulary
-from xlbench.kinds import Options, Scalar
+from xlbench.kinds import DEFAULT, Options, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +65,24 @@ class StageOptions(Options):
     loop_order: Literal["cycle", "adjacent"] = Field(
         default="adjacent", description="Looped layers run 1, 1, 2, 2, ... or, as in the paper, 1..K, 1..K, ..."
     )
+    neighbour_weight: float = Field(
+        default=0.0,
+        ge=0,
+        exclude_if=lambda weight: weight == 0,  # who does without is who they were: same fingerprint
+        description="Weight in the student's last stage of matching the nearest English neighbours.",
+    )
+    neighbour_temperature: float = Field(
+        default=0.05,
+        gt=0,
+        exclude_if=lambda temperature: temperature == 0.05,
+        description="Of the softmax over neighbours: the lower, the fewer of them count.",
+    )
+    neighbour_bank: int = Field(
+        default=16384,
+        ge=0,
+        exclude_if=lambda bank: bank == 16384,
+        description="English sentences drawn for each batch that are neighbours too, beside the batch's own.",
+    )
     trim: bool = Field(
         default=False, description="Drop the tokens that the corpus never uses: other languages are given up."
     )
@@ -82,6 +100,12 @@ class AlignOptions(StageOptions):
         default=10.0,
         ge=0,
         description="Weight in stage 1 of the similarity-matrix term; the paper has it in stage 4 only.",
+    )
+    assistant_neighbour_weight: float = Field(
+        default=0.0,
+        ge=0,
+        exclude_if=lambda weight: weight == 0,
+        description="Weight in stage 1 of matching the nearest English neighbours.",
     )
     assistant_own_weight: float = Field(
         default=0.0,
@@ -119,19 +143,38 @@ PAPER: Mapping[str, Scalar] = {
     "assistant_learning_rate": 2e-5,
     "assistant_words": True,
     "assistant_matrix_weight": 0.0,
+    "assistant_neighbour_weight": 0.0,
     "assistant_start_share": 0.0,
     "matrix_sides": "across",
     "bottleneck_share": 0.125,
     "recurrent_share": 0.125,
     "matrix_weight": 1.0,
+    "neighbour_weight": 0.0,
 }
 """The published settings: those of Ding et al. (2022) for the student (stages 2 to 4 had 10, 10 and 60 epochs, so an
 eighth, an eighth and the rest of the pairs), those of Reimers & Gurevych (2020) for stage 1."""
 
+BEST: Mapping[str, Scalar] = {
+    "assistant_neighbour_weight": 30.0,
+    "assistant_start_share": 0.0,
+}
+"""What is known to be better than the values that the options have in themselves: those of :data:`MATRIX`."""
+
+MATRIX: Mapping[str, Scalar] = {
+    "assistant_neighbour_weight": 0.0,
+    "assistant_start_share": 0.25,
+}
+"""The defaults before neighbours were matched: a similarity matrix is the one term beside the pull, and stage 1 is
+averaged with its start."""
+
 
 def presets(options: type[StageOptions]) -> dict[str, dict[str, Scalar]]:
-    """Return the preset ``paper`` for a method: what of :data:`PAPER` its options have."""
-    return {"paper": {name: value for name, value in PAPER.items() if name in options.model_fields}}
+    """Return a method's presets: what it has of :data:`BEST` (``default``), :data:`PAPER` and :data:`MATRIX`."""
+    presets = {
+        name: {option: value for option, value in values.items() if option in options.model_fields}
+        for name, values in ((DEFAULT, BEST), ("paper", PAPER), ("matrix", MATRIX))
+    }
+    return {name: values for name, values in presets.items() if values}
 
 
 def centred(experiment: Experiment, options: StageOptions) -> tuple[Stage, ...]:
@@ -161,6 +204,12 @@ def similarities(teachers: list[str], weight: float, share: float, sides: Sides 
     mix = [(english(first), 1.0 if not others else 1.0 - share)]
     mix += [(english(other), share / len(others)) for other in others]
     return MatchSimilarities(mix=tuple(mix), weight=weight, sides=sides)
+
+
+def neighbours(teacher: str, weight: float, options: StageOptions) -> MatchNeighbours:
+    """Return the term on a teacher's nearest English vectors, those of the batch and of a bank."""
+    target = Target(source=teacher, side="english", bank=options.neighbour_bank)
+    return MatchNeighbours(target=target, weight=weight, temperature=options.neighbour_temperature)
 
 
 def training(
@@ -215,6 +264,8 @@ def aligned(experiment: Experiment, options: AlignOptions) -> tuple[Stage, ...]:
         objectives += (
             similarities(teachers, options.assistant_matrix_weight, options.teacher_share, options.matrix_sides),
         )
+    if options.assistant_neighbour_weight > 0:
+        objectives += (neighbours(teacher, options.assistant_neighbour_weight, options),)
     if options.assistant_own_weight > 0:
         own = Target(source=start, side="own")
         objectives += (PullToTarget(target=own, weight=options.assistant_own_weight),)
@@ -321,9 +372,14 @@ def contrastive(
     edits: tuple[Edit, ...] = (),
     name: str = "contrastive",
 ) -> Stage:
-    """Stage 4: pull both sides to the teacher's English vectors and match its similarity matrix (weight > 0)."""
+    """Stage 4: pull both sides to the teacher's English vectors and match its similarity matrix (weight > 0).
+
+    With the option ``neighbour_weight`` its nearest English vectors are matched too.
+    """
     teachers = teacher_names(experiment, options)
     objectives: tuple[Objective, ...] = (PullToTarget(target=english(teachers[0])),)
     if matrix_weight > 0:
         objectives += (similarities(teachers, matrix_weight, teacher_share, matrix_sides),)
+    if options.neighbour_weight > 0:
+        objectives += (neighbours(teachers[0], options.neighbour_weight, options),)
     return Stage(name, start, edits, training(experiment, options, objectives, pairs))

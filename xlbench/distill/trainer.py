@@ -148,8 +148,7 @@ class StageTrainer(Trainer):
         batch = cast("Batch", inputs)  # the Trainer knows of dictionaries only
         vectors = model(batch["parts"], batch["places"]).float()
         live = self.live.losses(batch["parts"])
-        english = batch["english"]
-        loss = self.total_loss(_sides(vectors, english), [_sides(target, english) for target in batch["targets"]], live)
+        loss = self.total_loss(_student(vectors, batch), _targets(batch), live)
         if not torch.isfinite(loss):
             look = Look(step=self.state.global_step, loss=math.nan, accuracy=0, spread=0)
             check_health(self.stage.name, look, look, 0)
@@ -175,8 +174,9 @@ class StageTrainer(Trainer):
             with self.compute_loss_context_manager():
                 vectors = model(batch["parts"], batch["places"])
             live.append([value.cpu() for value in self.live.losses(batch["parts"])])
-            got.append(_sides(vectors.float().cpu(), batch["english"]))
-            wanted.append([_sides(target.cpu(), batch["english"]) for target in batch["targets"]])
+            got.append(_student(vectors.float().cpu(), batch))
+            batch["targets"] = [target.cpu() for target in batch["targets"]]
+            wanted.append(_targets(batch))
         model.train()
         batches = zip(got, wanted, live, strict=True)
         losses = [float(self.total_loss(*batch)) * len(batch[0].english) for batch in batches]
@@ -204,8 +204,13 @@ class StageTrainer(Trainer):
         return metrics
 
 
-def _sides(vectors: torch.Tensor, english: int) -> PairVectors:
-    return PairVectors(vectors[:english], vectors[english:])
+def _student(vectors: torch.Tensor, batch: Batch) -> PairVectors:
+    return PairVectors(vectors[: batch["english"]], vectors[batch["english"] :])
+
+
+def _targets(batch: Batch) -> list[PairVectors]:
+    read, own = batch["english"], len(batch["places"])
+    return [PairVectors(it[:read], it[read:own], it[own:] if len(it) > own else None) for it in batch["targets"]]
 
 
 class _Watch(TrainerCallback):

@@ -148,13 +148,21 @@ def _called(made: Made, name: str) -> Made:
 
 
 def _distinct(made: Sequence[Made]) -> list[Made]:
-    """Return every student and, of the other rows, each encoder once."""
+    """Return every student and, of the other rows, each encoder once.
+
+    The first aligned assistant is what all rows are measured against. Another one that is a student too, since some
+    method leaves it as it is, is shown as that student alone.
+    """
+    students = {row.record.source for row in made if row.record.role == "student"}
     given: dict[str, Made] = {}
     for row in made:
         record = row.record
         known = given.get(record.source)
         if record.role != "student" and (known is None or PARTS.index(record.role) < PARTS.index(known.record.role)):
             given[record.source] = row
+    aligned = [source for source, row in given.items() if row.record.role == "aligned"]
+    for source in students.intersection(aligned[1:]):
+        del given[source]
     return [*given.values(), *(row for row in made if row.record.role == "student")]
 
 

@@ -12,6 +12,7 @@ from xlbench.corpora.sources import open_corpus
 from xlbench.encoders.sources import find_encoder
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, Data, Experiment, StudentSpec
+from xlbench.kinds import DEFAULT
 from xlbench.names import look_up
 from xlbench.runs.request import complaint, validated
 from xlbench.scoring.tasks import evaluation_digest
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from xlbench.runs.request import Request
     from xlbench.settings import Settings
 
-DEFAULT = "default"  # the preset that changes nothing
 SELF = "assistant"  # as a teacher: the assistant's own English side
 
 
