@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,27 @@ def test_a_missing_file_is_damage_too(tmp_path: Path) -> None:
     path = get_or_build(tmp_path, "stages", "k", build).path
     (path / "data.txt").unlink()
     assert get_or_build(tmp_path, "stages", "k", build).reused is False
+
+
+def test_an_entry_took_what_killed_builds_of_it_took_too(tmp_path: Path) -> None:
+    def killed(directory: Path) -> dict[str, Json]:
+        (directory / "half").write_text("done so far")
+        last = time.time() + 1000  # as if that had taken so long
+        os.utime(directory / "half", (last, last))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        get_or_build(tmp_path, "stages", "k", killed)
+
+    def fails(directory: Path) -> dict[str, Json]:
+        os.utime(directory / "half", (0, 0))  # nothing was written in its own time
+        raise ValueError("again")
+
+    with pytest.raises(ValueError, match="again"):
+        get_or_build(tmp_path, "stages", "k", fails)
+    entry = get_or_build(tmp_path, "stages", "k", lambda _: {})
+    assert 999 < entry.manifest.seconds < 1100
+    assert sorted(path.name for path in entry.path.iterdir()) == ["entry.json", "half"]
 
 
 def test_a_failed_build_leaves_no_entry_and_the_next_one_resumes(tmp_path: Path) -> None:

@@ -31,10 +31,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MANIFEST = "entry.json"
+ATTEMPT = "attempt.json"  # in a directory that is being filled
+
+
+class Attempt(Frozen):
+    """When the build began that is going on, and the seconds of those before it, which were killed."""
+
+    began: float
+    spent: float
 
 
 class Manifest(Frozen):
-    """What ``entry.json`` says."""
+    """What ``entry.json`` says.
+
+    ``seconds`` is time on the clock; of builds that were killed and resumed from, what they took up to the last file
+    that each of them wrote.
+    """
 
     kind: str
     key: str
@@ -164,21 +176,33 @@ def get_or_build(
         if target.exists():  # damaged: its checksums do not match
             shutil.rmtree(target)
         partial.mkdir(parents=True, exist_ok=True)
+        attempt = Attempt(began=time.time(), spent=_spent(partial))
+        write_atomically(partial / ATTEMPT, attempt.model_dump_json())
         began = time.monotonic()
         facts = build(partial)
+        seconds = attempt.spent + time.monotonic() - began
         shutil.rmtree(partial / "scratch", ignore_errors=True)
+        (partial / ATTEMPT).unlink()
         files = {
             str(path.relative_to(partial)): file_digest(path)
             for path in sorted(partial.rglob("*"))
             if path.is_file() and path.name != MANIFEST
         }
-        manifest = Manifest(
-            kind=kind, key=key, made=time.time(), seconds=time.monotonic() - began, facts=facts, files=files
-        )
+        manifest = Manifest(kind=kind, key=key, made=time.time(), seconds=seconds, facts=facts, files=files)
         write_atomically(partial / MANIFEST, manifest.model_dump_json(indent=1))
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.rename(target)
     return Entry(target, manifest, reused=False)
+
+
+def _spent(partial: Path) -> float:
+    """Return the seconds of the builds before, as far as what they wrote shows that they were at work."""
+    try:
+        attempt = Attempt.model_validate_json((partial / ATTEMPT).read_text("utf-8"))
+    except (OSError, ValidationError):
+        return 0.0
+    written = [path.stat().st_mtime for path in partial.rglob("*") if path.is_file() and path.name != ATTEMPT]
+    return attempt.spent + max(0.0, max(written, default=0.0) - attempt.began)
 
 
 @contextmanager
