@@ -179,7 +179,12 @@ def get_or_build(
         attempt = Attempt(began=time.time(), spent=_spent(partial))
         write_atomically(partial / ATTEMPT, attempt.model_dump_json())
         began = time.monotonic()
-        facts = build(partial)
+        try:
+            facts = build(partial)
+        except BaseException:
+            if [path.name for path in partial.iterdir()] == [ATTEMPT]:  # there is nothing to resume from
+                shutil.rmtree(partial)
+            raise
         seconds = attempt.spent + time.monotonic() - began
         shutil.rmtree(partial / "scratch", ignore_errors=True)
         (partial / ATTEMPT).unlink()

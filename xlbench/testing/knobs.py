@@ -42,7 +42,7 @@ def other_values(options: type[Options]) -> Iterator[tuple[str, bool | int | flo
                 changed = options.model_validate({name: candidate})
             except ValidationError:
                 continue
-            value = changed.model_dump(mode="json")[name]
+            value = changed.model_dump(mode="json").get(name)  # some values are not written down
             if getattr(changed, name) != now and isinstance(value, (bool, int, float, str)):
                 yield name, value
                 break
