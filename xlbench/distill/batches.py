@@ -142,6 +142,8 @@ class Collator:
 
     def _bank(self, size: int, numbers: Sequence[int]) -> np.ndarray:
         """Return ids of English sentences, the same whenever these pairs are a batch; of a small corpus no more."""
+        if size == 0:  # most targets: no generator, and nothing sorted
+            return np.empty(0, np.int64)
         drawn = min(size, len(self._english_ids))
         return self._english_ids[np.random.default_rng(list(numbers)).integers(len(self._english_ids), size=drawn)]
 

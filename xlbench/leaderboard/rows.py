@@ -98,7 +98,7 @@ def has_collapsed(row: Row) -> bool:
 
 def family_mean(row: Row, family: Family) -> float:
     """Return the mean over the sound runs of a family's score, times 100."""
-    return fmean(run.scores.families[family] for run in sound_runs(row))
+    return fmean(score_by_seed(row, family).values())
 
 
 def score_by_seed(row: Row, family: Family) -> dict[int, float]:
