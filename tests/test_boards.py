@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from pyarrow import parquet
 from toy_runs import PLUGIN, make_place, settings_at
 
 from xlbench import XlbenchError
@@ -107,11 +108,15 @@ def test_a_board_keeps_records_and_statistics_and_no_item_of_a_test_set(board: B
     assert names == sorted(
         ["another-encoder-of-old.json", "assistant.json", "assistant-centred.json", "statistics.json", *STUDENTS]
     )
-    assert not [
+    others = [
         path
         for path in board.path.parent.rglob("*")
         if path.suffix not in {".json", ".md", ".html", ".svg", ".toml", ""}
     ]
+    assert {path.parent for path in others} == {board.path.with_suffix("") / "predictions"}
+    assert sorted(path.stem for path in others) == sorted(path.stem for path in records(board).iterdir())
+    for path in others:
+        assert parquet.read_schema(path).names == ["task", "subset", "prediction"]  # no gold, no sentence
     assert {row.name: len(row.runs) for row in folder.rows} == {
         "toy-half": 2,
         "another <encoder> | of old": 1,

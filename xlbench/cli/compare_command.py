@@ -35,7 +35,7 @@ def command(context: click.Context, first: str, second: str, examples: int, as_j
     """What separates two runs, with intervals: scores, paired differences, and where they disagree with the gold.
 
     RUN is a name as boards show it, the first digits of its fingerprint, or the path of a record; item-level
-    scores come from the store.
+    scores come from the store, or from what the record's board kept.
     """
     from xlbench.runs.compare import compare
 

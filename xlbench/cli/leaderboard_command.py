@@ -80,9 +80,10 @@ def show(context: click.Context, directory: Path | None, suite: str | None, budg
 @command.command("run")
 @click.argument("name")
 @click.option("--no-speed", is_flag=True, help="Do not measure the speed of new records.")
+@click.option("--reproduce", is_flag=True, help="Make here what came with the board, too.")
 @click.pass_context
-def run(context: click.Context, name: str, no_speed: bool) -> None:
-    """Train and score what the board NAME asks for and the store lacks, then write its records and pages."""
+def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> None:
+    """Train and score what the board NAME asks for and neither its folder nor the store has, then write its pages."""
     from xlbench.leaderboard.board import find_board
     from xlbench.runs.board import run_board
 
@@ -94,7 +95,7 @@ def run(context: click.Context, name: str, no_speed: bool) -> None:
         if not settings.quiet:
             click.echo(note, err=True)
 
-    _list_paths(run_board(find_board(name), registry_of(context), settings, say))
+    _list_paths(run_board(find_board(name), registry_of(context), settings, say, reproduce=reproduce))
 
 
 @command.command("render")

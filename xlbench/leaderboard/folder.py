@@ -1,7 +1,8 @@
 """What a board rests on, beside its TOML file: records, the statistics of their items, and runs that failed.
 
 ``NAME/records/*.json``, ``NAME/statistics.json`` and, where there is one, ``NAME/failures.json``. Items hold the
-golds of test sets and stay in the store; pages are made from this directory and the TOML file alone.
+golds of test sets and stay in the store, but for what was predicted (:mod:`xlbench.leaderboard.predictions`); pages
+are made from this directory and the TOML file alone.
 """
 
 from __future__ import annotations
@@ -122,6 +123,11 @@ def write_folder(
     write_atomically(path / STATISTICS, stored.model_dump_json(indent=1) + "\n")
 
 
+def record_paths(board: BoardFile) -> list[Path]:
+    """Return where the records of a board are; nothing where it was not run."""
+    return sorted(folder_path(board).joinpath(RECORDS).glob("*.json"))
+
+
 def read_folder(board: BoardFile) -> Folder:
     """Read what a board rests on.
 
@@ -130,7 +136,7 @@ def read_folder(board: BoardFile) -> Folder:
     """
     path = folder_path(board)
     remedy = f"Run `xlbench leaderboard run {board.name}`."
-    records = tuple(read_record(file) for file in sorted(path.joinpath(RECORDS).glob("*.json")))
+    records = tuple(read_record(file) for file in record_paths(board))
     if not records or not (path / STATISTICS).is_file():
         missing = "records" if not records else "statistics"
         raise XlbenchError(f"Board '{board.name}' has no {missing} in '{path}'.", remedy)

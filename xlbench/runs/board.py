@@ -9,7 +9,8 @@ from xlbench.distill.engine import source_keys
 from xlbench.encoders.sources import find_encoder
 from xlbench.errors import XlbenchError
 from xlbench.leaderboard.board import RunEntry
-from xlbench.leaderboard.folder import named_records, write_folder
+from xlbench.leaderboard.folder import folder_path, named_records, record_paths, write_folder
+from xlbench.leaderboard.predictions import Predicted, write_predictions
 from xlbench.leaderboard.published import check_published
 from xlbench.leaderboard.rendering import write_pages
 from xlbench.leaderboard.rows import rows_of, sound_runs
@@ -18,17 +19,19 @@ from xlbench.runs.accounting import account
 from xlbench.runs.find import items_of
 from xlbench.runs.request import Request
 from xlbench.runs.resolve import resolve
+from xlbench.runs.restore import restore
 from xlbench.runs.run import plan_of, run_encoder, run_seeds
 from xlbench.runs.wanted import run_name, title, wanted_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from xlbench.comparison.statistics import Statistics
     from xlbench.corpora.sources import OpenCorpus
     from xlbench.experiment import EncoderRef, Experiment
     from xlbench.leaderboard.board import Board, BoardFile, Failure
+    from xlbench.leaderboard.record import Record
     from xlbench.leaderboard.rows import Row
     from xlbench.plugins import Registry
     from xlbench.runs.find import Made
@@ -54,15 +57,21 @@ class _Scored(NamedTuple):
 
 
 def run_board(
-    board: BoardFile, registry: Registry, settings: Settings, say: Callable[[str], None] = lambda _: None
+    board: BoardFile,
+    registry: Registry,
+    settings: Settings,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    reproduce: bool = False,
 ) -> list[Path]:
-    """Run a board, write its records, statistics and failures, and render its pages.
+    """Run a board, write its records, predictions, statistics and failures, and render its pages.
 
     Args:
         board: The board.
         registry: What plugins brought.
         settings: Paths and switches.
-        say: Told what is made, what comes from the store, and what sharing saved.
+        say: Told what is made, what comes from the store or with the board, and what sharing saved.
+        reproduce: Make the rows here that the store lacks, also those that came with the board.
 
     Returns:
         The pages.
@@ -71,6 +80,8 @@ def run_board(
         XlbenchError: Anything that the user can mend; what can be found before training is.
     """
     runs, encoders, beside = _look_up(board, registry, settings)
+    if not reproduce:
+        restore(record_paths(board), registry, settings, say)
     made: list[Made] = []
     failures: list[Failure] = []
     for run in runs:
@@ -86,8 +97,10 @@ def run_board(
         )
     say("computing intervals")
     named = named_records([row.record for row in made])
+    predicted = _predicted(made, named, settings)
     statistics = _statistics(made, rows_of(list(named.values())), settings)
     write_folder(board, list(named.values()), statistics, failures)
+    write_predictions(folder_path(board), predicted)
     diverged = {(failure.row, failure.seed) for failure in failures}
     ended = [it for run in runs for it in run.experiments if (run.name, it.seed) not in diverged]
     if ended:
@@ -164,6 +177,17 @@ def _distinct(made: Sequence[Made]) -> list[Made]:
     for source in students.intersection(aligned[1:]):
         del given[source]
     return [*given.values(), *(row for row in made if row.record.role == "student")]
+
+
+def _predicted(made: Sequence[Made], named: Mapping[str, Record], settings: Settings) -> dict[str, Predicted]:
+    """Return what each record's encoder predicted, by the name of the record's file without its ending."""
+    made_of = {id(it.record): it for it in made}
+    found = {}
+    for name, record in named.items():
+        it = made_of[id(record)]
+        predictions = {of: scores.prediction for of, scores in items_of(it, settings).items()}
+        found[name.removesuffix(".json")] = Predicted(it.key, predictions)
+    return found
 
 
 def _statistics(made: Sequence[Made], rows: Sequence[Row], settings: Settings) -> Statistics:

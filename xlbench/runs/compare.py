@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from xlbench.experiment import Family
 from xlbench.fingerprint import Frozen
 from xlbench.leaderboard.rows import differing_scores
 from xlbench.runs.find import Made, describe, find_run, items_of
+from xlbench.runs.restore import restore
 from xlbench.scoring.identity import data_identity
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ def compare(first: str, second: str, registry: Registry, settings: Settings, *, 
     Raises:
         XlbenchError: A run is not found, its items are gone, or the two were scored on different things.
     """
+    restore([Path(name) for name in (first, second) if Path(name).is_file()], registry, settings)
     runs = [find_run(name, settings) for name in (first, second)]
     one, two = (run.record for run in runs)
     if difference := differing_scores(one, two):

@@ -36,7 +36,7 @@ def find_run(reference: str, settings: Settings) -> Made:
 
     Args:
         reference: Its name, 'minilm-half' or 'multistage/minilm-half'; the first digits of its fingerprint; or the
-            path of a record, whose run must be in the store.
+            path of a record, whose run is in the store (:mod:`xlbench.runs.restore`).
         settings: Where the store is.
 
     Raises:
@@ -50,7 +50,7 @@ def find_run(reference: str, settings: Settings) -> Made:
         if not found:
             raise XlbenchError(
                 f"The run of record '{reference}' is not in the store in {settings.home}.",
-                "Only the store keeps item-level scores: run it here first, or give --home.",
+                "Run it here first, or give --home: its board did not keep what it predicted.",
             )
         return found[-1]
     found = [run for run in kept if reference in _names(run.record)]

@@ -16,7 +16,7 @@ from xlbench.errors import XlbenchError
 from xlbench.progress import progress
 from xlbench.scoring.declared import mteb_version
 from xlbench.scoring.identity import data_identity
-from xlbench.scoring.items import Items, ItemScores, main_score, number_items
+from xlbench.scoring.items import TOLERANCE, Items, ItemScores, main_score, number_items
 from xlbench.scoring.quiet import quiet_mteb, randomness_kept
 from xlbench.scoring.scores import MAIN_METRIC, SubsetScores, SuiteScores, TaskScores, family_means
 from xlbench.scoring.tasks import Columns, load_task, read_data
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 # Sound encoders stay below: multilingual-e5-small, whose cosines are all high, has about 0.8.
 COLLAPSED = 0.99
-TOLERANCE = 1e-6  # points, between MTEB's main score and that of the kept items
 
 
 class Scored(NamedTuple):
@@ -102,6 +101,20 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
         ),
         items,
     )
+
+
+def unpredicted_items(suite: Suite, settings: Settings) -> Items:
+    """Return the items of a suite, numbered and with their golds, as :func:`score` does; predictions are NaN.
+
+    Raises:
+        XlbenchError: A task or its data is missing, or a task is listed twice.
+    """
+    items: Items = {}
+    for ref, _, subsets in _load(suite, settings):
+        for columns, numbers in zip(subsets, number_items(ref.family, subsets), strict=True):
+            nothing = np.full(len(numbers), np.nan, np.float32)
+            items[ref.task, columns.subset] = ItemScores(numbers, nothing, np.asarray(columns.gold, np.float32))
+    return items
 
 
 def mean_cosine(embeddings: NDArray[np.float32]) -> float:

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from pyarrow import Table
 
     from xlbench.experiment import Family
     from xlbench.scoring.tasks import Columns
+
+TOLERANCE = 1e-6  # points, between MTEB's main score and that of the kept items
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,6 @@ def write_items(path: Path, items: Items) -> None:
         XlbenchError: The disk is full or read-only.
     """
     import pyarrow as pa
-    from pyarrow import parquet
 
     sizes = [len(scores.item) for scores in items.values()]
     table = pa.table(
@@ -114,11 +116,27 @@ def write_items(path: Path, items: Items) -> None:
             "gold": _joined([scores.gold for scores in items.values()]),
         }
     )
+    write_table(path, table)
+
+
+def write_table(path: Path, table: Table, **encoding: str | int | Sequence[str]) -> None:
+    """Write a table as Parquet so that a reader sees the old or the new one, never half of it.
+
+    Args:
+        path: Where; its directory is made.
+        table: What.
+        encoding: As :func:`pyarrow.parquet.write_table` takes it.
+
+    Raises:
+        XlbenchError: The disk is full or read-only.
+    """
+    from pyarrow import parquet
+
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with disk_errors():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            parquet.write_table(table, temporary)
+            parquet.write_table(table, temporary, **encoding)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -143,9 +161,14 @@ def read_items(path: Path) -> Items:
         raise XlbenchError(
             f"The item-level scores '{path}' cannot be read: {error}", "Score this experiment again."
         ) from error
+    columns = [table[name].to_numpy() for name in ("item", "prediction", "gold")]
+    return {name: ItemScores(*(column[at] for column in columns)) for name, at in by_subset(table).items()}
+
+
+def by_subset(table: Table) -> dict[tuple[str, str], list[int]]:
+    """Return the rows of each task and subset of a table with these columns, in order of first appearance."""
     rows: dict[tuple[str, str], list[int]] = {}
     names = zip(table["task"].to_pylist(), table["subset"].to_pylist(), strict=True)
     for row, name in enumerate(names):
         rows.setdefault(name, []).append(row)
-    columns = [table[name].to_numpy() for name in ("item", "prediction", "gold")]
-    return {name: ItemScores(*(column[at] for column in columns)) for name, at in rows.items()}
+    return rows

@@ -1,0 +1,103 @@
+"""What the rows of a board predicted, kept beside its records: what rows that are added elsewhere are paired with.
+
+``NAME/predictions/*.parquet``, each with the name of its record. Golds and sentences are test data and are not among
+them: who has the data has these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from xlbench.errors import XlbenchError
+from xlbench.scoring.items import by_subset, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FOLDER = "predictions"
+KEY = b"xlbench.record"  # in a file's metadata
+
+Predictions: TypeAlias = "dict[tuple[str, str], NDArray[np.float32]]"  # by (task, subset), in table order
+
+
+class Predicted(NamedTuple):
+    """What the encoder of a record predicted.
+
+    Attributes:
+        key: Of the record's entry in the store.
+        predictions: Those of :class:`xlbench.scoring.items.ItemScores`.
+    """
+
+    key: str
+    predictions: Predictions
+
+
+def write_predictions(folder: Path, predicted: Mapping[str, Predicted]) -> None:
+    """Write what rows predicted; what else was there goes.
+
+    Args:
+        folder: Of the board.
+        predicted: By the names of the records' files, without their ending.
+
+    Raises:
+        XlbenchError: The disk is full or read-only.
+    """
+    for old in set(folder.joinpath(FOLDER).glob("*.parquet")) - {_path(folder, stem) for stem in predicted}:
+        old.unlink()
+    for stem, it in predicted.items():
+        _write(_path(folder, stem), it)
+
+
+def read_predictions(record: Path) -> Predicted | None:
+    """Return what the row of the record at this path predicted; None where the board does not say.
+
+    Raises:
+        XlbenchError: The file is damaged.
+    """
+    path = _path(record.parents[1], record.stem)
+    if not path.is_file():
+        return None
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path, columns=["task", "subset", "prediction"])
+        key = table.schema.metadata[KEY].decode()
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise XlbenchError(
+            f"The predictions '{path}' cannot be read: {error}", "Delete it: the row is then made anew."
+        ) from error
+    values = table["prediction"].to_numpy()
+    return Predicted(key, {name: values[rows] for name, rows in by_subset(table).items()})
+
+
+def _path(folder: Path, stem: str) -> Path:
+    return folder / FOLDER / f"{stem}.parquet"
+
+
+def _write(path: Path, predicted: Predicted) -> None:
+    import pyarrow as pa
+
+    sizes = [len(values) for values in predicted.predictions.values()]
+    names = list(predicted.predictions)
+    table = pa.table(
+        {
+            "task": pa.array(np.repeat([task for task, _ in names], sizes)).dictionary_encode(),
+            "subset": pa.array(np.repeat([subset for _, subset in names], sizes)).dictionary_encode(),
+            "prediction": np.concatenate(list(predicted.predictions.values())),
+        }
+    )
+    # Half of the size of parquet's defaults: it is committed.
+    write_table(
+        path,
+        table.replace_schema_metadata({KEY: predicted.key}),
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=["task", "subset"],
+        use_byte_stream_split=["prediction"],
+    )

@@ -1,0 +1,97 @@
+"""Rows that came with a board, put into the store: only what is missing is trained and scored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from xlbench.leaderboard.predictions import Predicted, read_predictions
+from xlbench.leaderboard.record import FILE, ITEMS, KIND, Record, read_record
+from xlbench.names import look_up
+from xlbench.scoring.items import TOLERANCE, Items, main_score, write_items
+from xlbench.store import get_or_build, read_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from xlbench.fingerprint import Json
+    from xlbench.plugins import Registry
+    from xlbench.settings import Settings
+
+
+class _Kept(NamedTuple):
+    record: Record
+    predicted: Predicted
+
+
+def restore(
+    paths: Iterable[Path], registry: Registry, settings: Settings, say: Callable[[str], None] = lambda _: None
+) -> None:
+    """Put rows into the store that it lacks, with the golds that the data has.
+
+    A row is asked for by its key, which covers all that it rests on: what was made otherwise stays unused.
+
+    Args:
+        paths: Of records in the folder of a board; those whose predictions the board did not keep are passed over.
+        registry: Has their suites.
+        settings: Where the store and the suites' data are.
+        say: Told how many there were, and which could not be used.
+
+    Raises:
+        XlbenchError: A file is damaged, no plugin brings the suite, or its data is missing.
+    """
+    kept = [it for it in _kept(paths) if not _has(settings, it.predicted.key)]
+    if not kept:
+        return
+    from xlbench.scoring.harness import unpredicted_items
+
+    names = dict.fromkeys(record.scores.suite for record, _ in kept)
+    unpredicted = {name: unpredicted_items(look_up("suite", name, registry.suites), settings) for name in names}
+    used = 0
+    for record, predicted in kept:
+        items = _filled(unpredicted[record.scores.suite], predicted)
+        if items is None or not _agree(record, items):
+            say(f"what '{record.name}' predicted does not give the scores of its record on this data: not used")
+            continue
+        _put(settings, predicted.key, record, items)
+        used += 1
+    say(f"rows that came with the board: {used}")
+
+
+def _kept(paths: Iterable[Path]) -> list[_Kept]:
+    found = [(path, read_predictions(path)) for path in paths]
+    return [_Kept(read_record(path), predicted) for path, predicted in found if predicted]
+
+
+def _has(settings: Settings, key: str) -> bool:
+    return read_entry(settings.home, KIND, key, verify=False) is not None
+
+
+def _filled(unpredicted: Items, predicted: Predicted) -> Items | None:
+    """Return items with what was predicted; None where there are other items."""
+    sizes = {name: len(it.item) for name, it in unpredicted.items()}
+    if sizes != {name: len(values) for name, values in predicted.predictions.items()}:
+        return None
+    return {name: replace(unpredicted[name], prediction=values) for name, values in predicted.predictions.items()}
+
+
+def _agree(record: Record, items: Items) -> bool:
+    """Return whether items give the main scores that the record has."""
+    scores = record.scores.tasks
+    recorded = {(task, subset): it.main for task in scores for subset, it in scores[task].subsets.items()}
+    if recorded.keys() != items.keys():
+        return False
+    again = [main_score(scores[task].family, it.prediction, it.gold) for (task, _), it in items.items()]
+    return np.allclose(again, [recorded[name] for name in items], rtol=0, atol=TOLERANCE)
+
+
+def _put(settings: Settings, key: str, record: Record, items: Items) -> None:
+    def build(directory: Path) -> dict[str, Json]:
+        write_items(directory / ITEMS, items)
+        (directory / FILE).write_text(record.model_dump_json(indent=1, by_alias=True) + "\n", "utf-8")
+        return {"name": record.name, "role": record.role}
+
+    get_or_build(settings.home, KIND, key, build)
