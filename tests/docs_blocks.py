@@ -21,8 +21,7 @@ from tabulate import tabulate
 import xlbench
 from xlbench import api, hookspecs
 from xlbench.cli.app import COMMANDS, app
-from xlbench.cli.describe import budget_line, option_rows
-from xlbench.kinds import DEFAULT
+from xlbench.cli.describe import budget_line, method_option_rows, other_presets
 from xlbench.leaderboard.board import Board, EncoderEntry, FindingEntry, PublishedEntry, RunEntry, read_board
 from xlbench.leaderboard.folder import read_folder
 from xlbench.leaderboard.table import markdown
@@ -163,16 +162,12 @@ def methods() -> str:
 
 
 def _method(name: str, method: api.Method) -> str:
-    rows = [
-        [f"`{row['name']}`", f"`{row['default']}`", row["type"], row["help"]]
-        for row in option_rows(method.options, method.presets.get(DEFAULT))
-    ]
+    rows = [[f"`{row['name']}`", f"`{row['default']}`", row["type"], row["help"]] for row in method_option_rows(method)]
     options = table(["Option", "Default", "Values", ""], rows) if rows else "No options."
     reference = f"\n\nReference: {method.reference}." if method.reference else ""
     presets = "".join(
         f"\n\nPreset `{preset}`: {', '.join(f'`{option}={value}`' for option, value in values.items())}."
-        for preset, values in method.presets.items()
-        if preset != DEFAULT
+        for preset, values in other_presets(method).items()
     )
     return f"## `{name}`\n\n{method.summary[0].upper()}{method.summary[1:]}.{reference}\n\n{options}{presets}"
 

@@ -67,6 +67,16 @@ def option_rows(options: type[BaseModel], preset: Mapping[str, Scalar] | None = 
     return rows
 
 
+def method_option_rows(method: Method) -> list[dict[str, str]]:
+    """Return the options of a method as :func:`option_rows` does, with the defaults that a run gets."""
+    return option_rows(method.options, method.presets.get(DEFAULT))
+
+
+def other_presets(method: Method) -> dict[str, dict[str, Scalar]]:
+    """Return the presets of a method that a run must name."""
+    return {name: dict(values) for name, values in method.presets.items() if name != DEFAULT}
+
+
 def details(registry: Registry, kind: str, name: str) -> dict[str, object]:
     """Return everything about one thing.
 
@@ -76,8 +86,8 @@ def details(registry: Registry, kind: str, name: str) -> dict[str, object]:
     if kind == "method":
         method = look_up(kind, name, registry.methods)
         facts: dict[str, object] = {"name": name, "summary": method.summary, "reference": method.reference}
-        presets = {f"preset {preset}": dict(values) for preset, values in method.presets.items() if preset != DEFAULT}
-        return {**facts, **presets, "options": option_rows(method.options, method.presets.get(DEFAULT))}
+        presets = {f"preset {preset}": values for preset, values in other_presets(method).items()}
+        return {**facts, **presets, "options": method_option_rows(method)}
     if kind == "student":
         return _student(look_up(kind, name, registry.students))
     if kind == "encoder":
