@@ -260,6 +260,18 @@ def board(name: str) -> str:
     return markdown(folder.rows, folder.statistics)
 
 
+def boards() -> str:
+    """Return every board of this repository: what it asks, on which suite, and after how many pairs."""
+    lines = []
+    for path in sorted((ROOT / "leaderboards").glob("*.toml")):
+        declared_board = read_board(path)
+        asked, found = declared_board.board, read_folder(declared_board).rows
+        (budget,) = {row.record.experiment.budget for row in found if row.record.experiment}
+        seen = f"{budget.assistant_pairs:,} / {budget.student_pairs:,}"
+        lines.append([f"[{path.stem}](leaderboards/{path.stem}.md)", asked.title, asked.suite, str(len(found)), seen])
+    return table(["Board", "", "Suite", "Rows", "Pairs: assistant / student"], lines)
+
+
 def rows(name: str, *words: str) -> str:
     """Return rows of a board's table, without ranks and empty columns; their names stand between bars."""
     lines = [line for line in board(name).splitlines() if line.startswith("|")]
@@ -278,6 +290,6 @@ KINDS: dict[str, Callable[..., str]] = {
     it.__name__: it
     for it in (
         output, helps, file, template, templated, names, top_names, hooks, methods, students, suites, budgets,
-        encoders, corpora, datasets, fields, board, rows,
+        encoders, corpora, datasets, fields, board, boards, rows,
     )
 }  # fmt: skip

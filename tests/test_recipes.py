@@ -155,7 +155,7 @@ def test_what_is_compared_with_the_method_has_the_preset_too(method: str) -> Non
 @pytest.mark.parametrize("method", ["multistage", "no-contrastive", "uncut", "adaptive-words", "minilmv2"])
 def test_a_run_that_names_no_preset_matches_neighbours_in_stage_1(method: str) -> None:
     options = method_options(load_registry().methods[method], {}).model_dump()
-    assert (options["assistant_neighbour_weight"], options["assistant_start_share"]) == (30.0, 0.0)
+    assert (options["assistant_neighbour_weight"], options["assistant_start_share"]) == (30.0, 0.25)
     assert "neighbour_weight" not in options
 
 

@@ -156,16 +156,13 @@ eighth, an eighth and the rest of the pairs), those of Reimers & Gurevych (2020)
 
 BEST: Mapping[str, Scalar] = {
     "assistant_neighbour_weight": 30.0,
-    "assistant_start_share": 0.0,
 }
 """What is known to be better than the values that the options have in themselves: those of :data:`MATRIX`."""
 
 MATRIX: Mapping[str, Scalar] = {
     "assistant_neighbour_weight": 0.0,
-    "assistant_start_share": 0.25,
 }
-"""The defaults before neighbours were matched: a similarity matrix is the one term beside the pull, and stage 1 is
-averaged with its start."""
+"""The defaults before neighbours were matched: a similarity matrix is the one term beside the pull."""
 
 
 def presets(options: type[StageOptions]) -> dict[str, dict[str, Scalar]]:
