@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,14 +11,13 @@ from toy_runs import PLUGIN, make_place, settings_at
 
 from xlbench import XlbenchError
 from xlbench.leaderboard.board import BoardFile, read_board
-from xlbench.leaderboard.folder import read_folder
+from xlbench.leaderboard.folder import read_folder, record_paths
 from xlbench.leaderboard.predictions import Predicted, read_predictions, write_predictions
 from xlbench.plugins import load_registry
 from xlbench.runs.board import run_board
 from xlbench.runs.compare import compare
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from xlbench.runs.restore import restore
+from xlbench.settings import Settings
 
 BOARD = """
 title = "Toys"
@@ -37,6 +36,7 @@ ANOTHER = """
 method = "uncut"
 student = {name = "toy-whole", layers = 4}
 """
+OURS = Path(__file__).parents[1] / "leaderboards"
 ROWS = ["assistant", "assistant-centred", "toy-half-seed0"]
 
 
@@ -108,6 +108,14 @@ def test_a_board_can_be_reproduced(board: BoardFile, tmp_path: Path) -> None:
     assert "scoring toy-half" in notes
     assert (tmp_path / "home" / "stages").is_dir()
     assert read_folder(board).statistics == before.statistics
+
+
+def test_the_predictions_of_our_headline_give_its_records_on_the_real_data(data_root: Path, tmp_path: Path) -> None:
+    paths = record_paths(read_board(OURS / "headline.toml"))
+    settings = Settings(home=tmp_path, data_root=data_root, offline=True, quiet=True)
+    notes: list[str] = []
+    restore(paths, load_registry(), settings, notes.append)
+    assert notes == [f"rows that came with the board: {len(paths)}"]
 
 
 def test_predictions_of_another_encoder_are_not_used(board: BoardFile, tmp_path: Path) -> None:
