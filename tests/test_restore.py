@@ -110,9 +110,16 @@ def test_a_board_can_be_reproduced(board: BoardFile, tmp_path: Path) -> None:
     assert read_folder(board).statistics == before.statistics
 
 
+def test_the_predictions_of_our_example_give_its_records(tmp_path: Path) -> None:
+    assert_whole("example", settings_at(tmp_path))
+
+
 def test_the_predictions_of_our_headline_give_its_records_on_the_real_data(data_root: Path, tmp_path: Path) -> None:
-    paths = record_paths(read_board(OURS / "headline.toml"))
-    settings = Settings(home=tmp_path, data_root=data_root, offline=True, quiet=True)
+    assert_whole("headline", Settings(home=tmp_path, data_root=data_root, offline=True, quiet=True))
+
+
+def assert_whole(name: str, settings: Settings) -> None:
+    paths = record_paths(read_board(OURS / f"{name}.toml"))
     notes: list[str] = []
     restore(paths, load_registry(), settings, notes.append)
     assert notes == [f"rows that came with the board: {len(paths)}"]
