@@ -202,6 +202,7 @@ def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path
     listed = json.loads(xlbench("store", "list", "--json", home=tmp_path / "home").stdout)
     assert [row["what"] for row in listed if row["kind"] == "stages"] == [
         "teacher-centred",
+        "alignment",
         "aligned",
         "recurrent",
         "contrastive",

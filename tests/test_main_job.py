@@ -33,7 +33,7 @@ def test_multistage_halves_the_real_assistant(tmp_path: Path) -> None:
     assert not rows[-1].scores.collapsed
     # Little as it is, every stage that trains ends nearer to its targets than it began.
     looks = {stage.name: [look["loss"] for look in stage.looks] for stage in rows[-1].stages if stage.looks}
-    assert list(looks) == ["aligned", "recurrent", "contrastive"]
+    assert list(looks) == ["alignment", "recurrent", "contrastive"]
     assert all(losses[-1] < losses[0] for losses in looks.values())
 
     path = tmp_path / "stages" / rows[-1].stages[-1].key / "model"

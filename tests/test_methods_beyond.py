@@ -115,7 +115,7 @@ def test_trimming_changes_no_vector_of_the_corpus_and_says_which_languages_are_l
 
 def test_uncut_is_the_aligned_assistant_with_all_that_it_has(place: Path) -> None:
     whole, _ = go(place, "uncut")
-    assert [stage.name for stage in whole.stages] == ["teacher-centred", "aligned"]
+    assert [stage.name for stage in whole.stages] == ["teacher-centred", "alignment", "aligned"]
     assert whole.source == whole.stages[-1].key
     assistant = load_student(place / "assistant")
     assert whole.footprint.parameters == sum(weight.numel() for weight in assistant.parameters())

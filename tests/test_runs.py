@@ -68,6 +68,7 @@ def test_a_run_gives_teacher_assistant_and_student_and_the_second_takes_all_from
     assert student.footprint.executed_layers == 4
     assert [stage.name for stage in student.stages] == [
         "teacher-centred",
+        "alignment",
         "aligned",
         "recurrent",
         "contrastive",
@@ -91,7 +92,8 @@ def test_the_pairs_that_were_asked_for_were_seen(toy_place: Path, home: Path) ->
     # Budget: 64 for the assistant; 320 for the student, of which 0.4 and the rest, in batches of 16.
     assert seen == {
         "teacher-centred": 0,
-        "aligned": 64,
+        "alignment": 64,
+        "aligned": 0,
         "recurrent": 128,
         "contrastive": 192,
     }
@@ -100,9 +102,9 @@ def test_the_pairs_that_were_asked_for_were_seen(toy_place: Path, home: Path) ->
 def test_ablations_train_only_what_differs_and_say_so(toy_place: Path, home: Path) -> None:
     go(home, request(toy_place))
     shared = {
-        "no-contrastive": {"teacher-centred", "aligned", "recurrent"},
-        "no-recurrent": {"teacher-centred", "aligned"},
-        "no-bottleneck": {"teacher-centred", "aligned"},
+        "no-contrastive": {"teacher-centred", "alignment", "aligned", "recurrent"},
+        "no-recurrent": {"teacher-centred", "alignment", "aligned"},
+        "no-bottleneck": {"teacher-centred", "alignment", "aligned"},
         "single-stage": {"teacher-centred"},
     }
     for method, expected in shared.items():
@@ -120,7 +122,7 @@ def test_a_stage_that_begins_at_its_targets_keeps_its_start(toy_place: Path, hom
     assert min(losses) == losses[0] < 1e-3  # its own vectors, stored in half precision
     # The others keep their start just where no look was better: what the kept one minimises is loss x (2 - accuracy).
     kept = {}
-    for name, start in (("aligned", "teacher-centred"), ("recurrent", "aligned"), ("contrastive", "recurrent")):
+    for name, start in (("alignment", "teacher-centred"), ("recurrent", "aligned"), ("contrastive", "recurrent")):
         before, after = (
             load_file(home / "stages" / stages[it].key / "model" / "model.safetensors") for it in (start, name)
         )
@@ -134,7 +136,7 @@ def test_a_stage_that_begins_at_its_targets_keeps_its_start(toy_place: Path, hom
 def test_another_seed_shares_the_assistant(toy_place: Path, home: Path) -> None:
     go(home, request(toy_place))
     _, notes = go(home, request(toy_place, seeds=(1,)))
-    assert stages(notes, "from the store") == {"teacher-centred", "aligned"}
+    assert stages(notes, "from the store") == {"teacher-centred", "alignment", "aligned"}
 
 
 def test_the_same_seed_gives_the_same_student(toy_place: Path, home: Path, tmp_path: Path) -> None:
