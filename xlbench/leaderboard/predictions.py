@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from xlbench.scoring.items import Items
+
 FOLDER = "predictions"
 KEY = b"xlbench.record"  # in a file's metadata
 
@@ -35,6 +37,11 @@ class Predicted(NamedTuple):
 
     key: str
     predictions: Predictions
+
+
+def predictions_of(items: Items) -> Predictions:
+    """Return what was predicted of items, without the rest."""
+    return {name: it.prediction for name, it in items.items()}
 
 
 def write_predictions(folder: Path, predicted: Mapping[str, Predicted]) -> None:
@@ -67,7 +74,7 @@ def read_predictions(record: Path) -> Predicted | None:
 
     try:
         table = parquet.read_table(path, columns=["task", "subset", "prediction"])
-        key = table.schema.metadata[KEY].decode()
+        key = (table.schema.metadata or {})[KEY].decode()
     except (OSError, KeyError, pa.ArrowException) as error:
         raise XlbenchError(
             f"The predictions '{path}' cannot be read: {error}", "Delete it: the row is then made anew."

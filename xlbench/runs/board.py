@@ -10,7 +10,7 @@ from xlbench.encoders.sources import find_encoder
 from xlbench.errors import XlbenchError
 from xlbench.leaderboard.board import RunEntry
 from xlbench.leaderboard.folder import folder_path, named_records, record_paths, write_folder
-from xlbench.leaderboard.predictions import Predicted, write_predictions
+from xlbench.leaderboard.predictions import Predicted, predictions_of, write_predictions
 from xlbench.leaderboard.published import check_published
 from xlbench.leaderboard.rendering import write_pages
 from xlbench.leaderboard.rows import rows_of, sound_runs
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from xlbench.corpora.sources import OpenCorpus
     from xlbench.experiment import EncoderRef, Experiment
     from xlbench.leaderboard.board import Board, BoardFile, Failure
-    from xlbench.leaderboard.record import Record
     from xlbench.leaderboard.rows import Row
     from xlbench.plugins import Registry
     from xlbench.runs.find import Made
+    from xlbench.scoring.items import Items
     from xlbench.settings import Settings
 
 # Of one encoder in two parts, the one that says more.
@@ -97,9 +97,14 @@ def run_board(
         )
     say("computing intervals")
     named = named_records([row.record for row in made])
-    predicted = _predicted(made, named, settings)
-    statistics = _statistics(made, rows_of(list(named.values())), settings)
+    made_of = {id(it.record): it for it in made}
+    items = {key: items_of(it, settings) for key, it in made_of.items()}
+    statistics = _statistics(items, rows_of(list(named.values())), settings)
     write_folder(board, list(named.values()), statistics, failures)
+    predicted = {
+        name.removesuffix(".json"): Predicted(made_of[id(record)].key, predictions_of(items[id(record)]))
+        for name, record in named.items()
+    }
     write_predictions(folder_path(board), predicted)
     diverged = {(failure.row, failure.seed) for failure in failures}
     ended = [it for run in runs for it in run.experiments if (run.name, it.seed) not in diverged]
@@ -179,22 +184,10 @@ def _distinct(made: Sequence[Made]) -> list[Made]:
     return [*given.values(), *(row for row in made if row.record.role == "student")]
 
 
-def _predicted(made: Sequence[Made], named: Mapping[str, Record], settings: Settings) -> dict[str, Predicted]:
-    """Return what each record's encoder predicted, by the name of the record's file without its ending."""
-    made_of = {id(it.record): it for it in made}
-    found = {}
-    for name, record in named.items():
-        it = made_of[id(record)]
-        predictions = {of: scores.prediction for of, scores in items_of(it, settings).items()}
-        found[name.removesuffix(".json")] = Predicted(it.key, predictions)
-    return found
-
-
-def _statistics(made: Sequence[Made], rows: Sequence[Row], settings: Settings) -> Statistics:
-    """Return the statistics of rows from their items, which stay in the store."""
+def _statistics(items: Mapping[int, Items], rows: Sequence[Row], settings: Settings) -> Statistics:
+    """Return the statistics of rows from the items of their records, by the records' ``id``."""
     from xlbench.comparison.compute import compute_statistics
 
-    made_of = {id(it.record): it for it in made}
-    items = {row.name: [items_of(made_of[id(run)], settings) for run in sound_runs(row)] for row in rows}
+    of_row = {row.name: [items[id(run)] for run in sound_runs(row)] for row in rows}
     families = {task: scores.family for task, scores in rows[0].record.scores.tasks.items()}
-    return compute_statistics(items, families, quiet=settings.quiet)
+    return compute_statistics(of_row, families, quiet=settings.quiet)
