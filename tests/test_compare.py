@@ -19,22 +19,21 @@ from xlbench.comparison.compute import compute_statistics
 from xlbench.comparison.gaps import disagreements
 from xlbench.comparison.rank import standings
 from xlbench.comparison.statistics import Interval
-from xlbench.leaderboard.record import FILE, ITEMS, KIND, Provenance, Record
+from xlbench.leaderboard.record import ITEMS, KIND, Provenance, Record
 from xlbench.plugins import load_registry
 from xlbench.runs.compare import Comparison, compare
+from xlbench.runs.entries import store_row
 from xlbench.runs.find import find_run
 from xlbench.scoring.footprint import Footprint
 from xlbench.scoring.harness import score
 from xlbench.scoring.items import ItemScores, write_items
 from xlbench.scoring.machine import describe_machine
-from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from xlbench.fingerprint import Json
     from xlbench.settings import Settings
 
 REGISTRY = replace(load_registry(), suites={"toy": SUITE})
@@ -59,12 +58,11 @@ class Kept(NamedTuple):
 
 
 def keep(settings: Settings, key: str, record: Record, items: dict[tuple[str, str], ItemScores]) -> None:
-    def build(directory: Path) -> dict[str, Json]:
-        (directory / FILE).write_text(record.model_dump_json(by_alias=True), "utf-8")
+    def make(directory: Path) -> Record:
         write_items(directory / ITEMS, items)
-        return {}
+        return record
 
-    get_or_build(settings.home, KIND, key, build)
+    store_row(key, settings, make)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from xlbench.errors import XlbenchError
-from xlbench.scoring.items import by_subset, write_table
+from xlbench.scoring.items import by_subset, subset_columns, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,12 +90,9 @@ def _path(folder: Path, stem: str) -> Path:
 def _write(path: Path, predicted: Predicted) -> None:
     import pyarrow as pa
 
-    sizes = [len(values) for values in predicted.predictions.values()]
-    names = list(predicted.predictions)
     table = pa.table(
         {
-            "task": pa.array(np.repeat([task for task, _ in names], sizes)).dictionary_encode(),
-            "subset": pa.array(np.repeat([subset for _, subset in names], sizes)).dictionary_encode(),
+            **subset_columns({name: len(values) for name, values in predicted.predictions.items()}),
             "prediction": np.concatenate(list(predicted.predictions.values())),
         }
     )

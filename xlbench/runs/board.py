@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from xlbench.leaderboard.board import Board, BoardFile, Failure
     from xlbench.leaderboard.rows import Row
     from xlbench.plugins import Registry
-    from xlbench.runs.find import Made
+    from xlbench.runs.entries import Made
     from xlbench.scoring.items import Items
     from xlbench.settings import Settings
 

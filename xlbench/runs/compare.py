@@ -13,7 +13,7 @@ from xlbench.errors import XlbenchError
 from xlbench.experiment import Family
 from xlbench.fingerprint import Frozen
 from xlbench.leaderboard.rows import differing_scores
-from xlbench.runs.find import Made, describe, find_run, items_of
+from xlbench.runs.find import describe, find_run, items_of
 from xlbench.runs.restore import restore
 from xlbench.scoring.identity import data_identity
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xlbench.experiment import Suite, TaskRef
     from xlbench.leaderboard.record import Record
     from xlbench.plugins import Registry
+    from xlbench.runs.entries import Made
     from xlbench.scoring.items import Items
     from xlbench.scoring.tasks import Columns
     from xlbench.settings import Settings

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError
-from xlbench.leaderboard.record import FILE, ITEMS, KIND, Record, read_record
+from xlbench.leaderboard.record import FILE, ITEMS, KIND, read_record
 from xlbench.names import nearest
+from xlbench.runs.entries import Made
 from xlbench.scoring.items import read_items
 from xlbench.store import entry_path
 
 if TYPE_CHECKING:
+    from xlbench.leaderboard.record import Record
     from xlbench.scoring.items import Items
     from xlbench.settings import Settings
 
 SHORTEST = 4  # digits of a fingerprint that may stand for it
 LISTED = 4  # runs that an ambiguous name lists
-
-
-class Made(NamedTuple):
-    """A row that a run gave.
-
-    Attributes:
-        record: Its record.
-        key: Of the record's entry in the store, which also holds the items.
-    """
-
-    record: Record
-    key: str
 
 
 def find_run(reference: str, settings: Settings) -> Made:

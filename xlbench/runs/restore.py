@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xlbench.leaderboard.predictions import Predicted, read_predictions
-from xlbench.leaderboard.record import FILE, ITEMS, KIND, Record, read_record
+from xlbench.leaderboard.record import ITEMS, Record, read_record
 from xlbench.names import look_up
+from xlbench.runs.entries import store_row, stored_row
 from xlbench.scoring.items import TOLERANCE, Items, main_score, write_items
-from xlbench.store import get_or_build, read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from xlbench.fingerprint import Json
     from xlbench.plugins import Registry
     from xlbench.settings import Settings
 
@@ -43,7 +42,7 @@ def restore(
     Raises:
         XlbenchError: A file is damaged, no plugin brings the suite, or its data is missing.
     """
-    kept = [it for it in _kept(paths) if not _has(settings, it.predicted.key)]
+    kept = [it for it in _kept(paths) if not stored_row(it.predicted.key, settings)]
     if not kept:
         return
     from xlbench.scoring.harness import unpredicted_items
@@ -66,10 +65,6 @@ def _kept(paths: Iterable[Path]) -> list[_Kept]:
     return [_Kept(read_record(path), predicted) for path, predicted in found if predicted]
 
 
-def _has(settings: Settings, key: str) -> bool:
-    return read_entry(settings.home, KIND, key, verify=False) is not None
-
-
 def _filled(unpredicted: Items, predicted: Predicted) -> Items | None:
     """Return items with what was predicted; None where there are other items."""
     sizes = {name: len(it.item) for name, it in unpredicted.items()}
@@ -89,9 +84,8 @@ def _agree(record: Record, items: Items) -> bool:
 
 
 def _put(settings: Settings, key: str, record: Record, items: Items) -> None:
-    def build(directory: Path) -> dict[str, Json]:
+    def make(directory: Path) -> Record:
         write_items(directory / ITEMS, items)
-        (directory / FILE).write_text(record.model_dump_json(indent=1, by_alias=True) + "\n", "utf-8")
-        return {"name": record.name, "role": record.role}
+        return record
 
-    get_or_build(settings.home, KIND, key, build)
+    store_row(key, settings, make)

@@ -12,15 +12,14 @@ from xlbench.distill.engine import Distilled, given_sources, run_plan, source_ke
 from xlbench.distill.health import UnhealthyError
 from xlbench.distill.plan import Plan, Stage
 from xlbench.leaderboard.board import Failure
-from xlbench.leaderboard.record import FILE, ITEMS, KIND, Provenance, Record, read_record
-from xlbench.runs.find import Made
+from xlbench.leaderboard.record import ITEMS, Provenance, Record
+from xlbench.runs.entries import store_row, stored_row
 from xlbench.runs.process import prepare_process
 from xlbench.runs.provenance import git_revision
 from xlbench.runs.request import validated
 from xlbench.runs.resolve import resolve
 from xlbench.runs.session import Session
 from xlbench.runs.wanted import Row, make_row, run_name, title, wanted_rows
-from xlbench.store import get_or_build, read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 
     from xlbench.corpora.sources import OpenCorpus
     from xlbench.experiment import EncoderRef, Experiment
-    from xlbench.fingerprint import Json
     from xlbench.plugins import Registry
+    from xlbench.runs.entries import Made
     from xlbench.runs.request import Request
     from xlbench.settings import Settings
 
@@ -116,7 +115,7 @@ def run_experiment(
     plan = plan_of(experiment, registry)
     keys = source_keys(plan, experiment)
     rows = wanted_rows(plan, experiment, keys, student=registry.methods[experiment.method].student)
-    stored = [made for row in rows if (made := _stored(row, settings))]
+    stored = [made for row in rows if (made := stored_row(row.key, settings))]
     if len(stored) == len(rows):
         say(f"all {len(rows)} records come from the store")
         return stored
@@ -143,16 +142,11 @@ def run_encoder(
     """
     experiment = beside.model_copy(update={"teachers": (encoder,)})
     row = make_row("teacher", "encoder", title(encoder), encoder.fingerprint, experiment)
-    if stored := _stored(row, settings):
+    if stored := stored_row(row.key, settings):
         return stored
     prepare_process(settings)
     session = Session(experiment, (), registry, settings)
     return _record(row, Plan((), "teacher"), Distilled({}, given_sources(experiment), ()), session, say)
-
-
-def _stored(row: Row, settings: Settings) -> Made | None:
-    entry = read_entry(settings.home, KIND, row.key, verify=False)
-    return Made(read_record(entry.path / FILE), row.key) if entry else None
 
 
 def plan_of(experiment: Experiment, registry: Registry) -> Plan:
@@ -171,14 +165,11 @@ def plan_of(experiment: Experiment, registry: Registry) -> Plan:
 
 
 def _record(row: Row, plan: Plan, distilled: Distilled, session: Session, say: Callable[[str], None]) -> Made:
-    def build(directory: Path) -> dict[str, Json]:
+    def make(directory: Path) -> Record:
         say(f"scoring {row.name}")
-        record = _score(row, plan, distilled, session, directory)
-        (directory / FILE).write_text(record.model_dump_json(indent=1, by_alias=True) + "\n", "utf-8")
-        return {"name": row.name, "role": row.role}
+        return _score(row, plan, distilled, session, directory)
 
-    entry = get_or_build(session.settings.home, KIND, row.key, build)
-    return Made(read_record(entry.path / FILE), row.key)
+    return store_row(row.key, session.settings, make)
 
 
 def _score(row: Row, plan: Plan, distilled: Distilled, session: Session, directory: Path) -> Record:

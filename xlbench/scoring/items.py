@@ -13,11 +13,11 @@ from xlbench.errors import XlbenchError
 from xlbench.store import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from pyarrow import Table
+    from pyarrow import Array, Table
 
     from xlbench.experiment import Family
     from xlbench.scoring.tasks import Columns
@@ -106,11 +106,9 @@ def write_items(path: Path, items: Items) -> None:
     """
     import pyarrow as pa
 
-    sizes = [len(scores.item) for scores in items.values()]
     table = pa.table(
         {
-            "task": pa.array(np.repeat([task for task, _ in items], sizes)).dictionary_encode(),
-            "subset": pa.array(np.repeat([subset for _, subset in items], sizes)).dictionary_encode(),
+            **subset_columns({name: len(scores.item) for name, scores in items.items()}),
             "item": _joined([scores.item for scores in items.values()]),
             "prediction": _joined([scores.prediction for scores in items.values()]),
             "gold": _joined([scores.gold for scores in items.values()]),
@@ -163,6 +161,17 @@ def read_items(path: Path) -> Items:
         ) from error
     columns = [table[name].to_numpy() for name in ("item", "prediction", "gold")]
     return {name: ItemScores(*(column[at] for column in columns)) for name, at in by_subset(table).items()}
+
+
+def subset_columns(sizes: Mapping[tuple[str, str], int]) -> dict[str, Array]:
+    """Return the columns task and subset of a table that has so many rows of each, one after the other."""
+    import pyarrow as pa
+
+    counts = list(sizes.values())
+    return {
+        column: pa.array(np.repeat([name[at] for name in sizes], counts)).dictionary_encode()
+        for at, column in enumerate(("task", "subset"))
+    }
 
 
 def by_subset(table: Table) -> dict[tuple[str, str], list[int]]:
