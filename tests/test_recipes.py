@@ -149,14 +149,44 @@ def test_what_is_compared_with_the_method_has_the_preset_too(method: str) -> Non
     kind = load_registry().methods[method]
     options = method_options(kind, {}, "paper")
     assert options.model_dump()["bottleneck_start"] == "random"
-    assert method_options(kind, {}, "matrix" if "matrix" in kind.presets else "default") == kind.options()
+    assert method_options(kind, {}, "matrix") == kind.options()
 
 
 @pytest.mark.parametrize("method", ["multistage", "no-contrastive", "uncut", "adaptive-words", "minilmv2"])
 def test_a_run_that_names_no_preset_matches_neighbours_in_stage_1(method: str) -> None:
     options = method_options(load_registry().methods[method], {}).model_dump()
     assert (options["assistant_neighbour_weight"], options["assistant_start_share"]) == (30.0, 0.25)
-    assert "neighbour_weight" not in options
+
+
+def test_a_run_that_names_no_preset_gives_stage_3_a_tenth_of_its_pairs() -> None:
+    options = method_options(load_registry().methods["multistage"], {}).model_dump()
+    stages = {name: stage_of(name, "multistage", **options) for name in ("recurrent", "contrastive")}
+    pairs = {name: stage.training.pairs for name, stage in stages.items() if stage and stage.training}
+    assert pairs == {"recurrent": 51, "contrastive": 461}  # of 512
+
+
+@pytest.mark.parametrize(
+    ("method", "last", "neighbours", "matrix"),
+    [
+        ("multistage", "contrastive", True, True),
+        ("no-bottleneck", "contrastive", True, True),
+        ("low-rank", "contrastive", True, True),
+        ("single-stage", "student", True, False),
+        ("no-contrastive", "contrastive", False, False),  # the ablation compares sentences with nothing
+        ("minilmv2", "contrastive", False, True),  # its last stage is as published
+    ],
+)
+def test_a_run_that_names_no_preset_matches_neighbours_in_its_last_stage(
+    method: str, last: str, *, neighbours: bool, matrix: bool
+) -> None:
+    options = method_options(load_registry().methods[method], {})
+    stage = stage_of(last, method, **options.model_dump())
+    assert stage is not None
+    assert stage.training is not None
+    terms = {type(objective) for objective in stage.training.objectives}
+    assert (MatchNeighbours in terms, MatchSimilarities in terms) == (neighbours, matrix)
+    weights = [it.weight for it in stage.training.objectives if isinstance(it, MatchNeighbours)]
+    assert weights == [10.0] * neighbours
 
 
 def test_an_unknown_preset_is_answered_with_the_nearest() -> None:

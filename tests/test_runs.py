@@ -89,13 +89,13 @@ def test_speed_is_measured_against_the_assistant_in_the_same_process(toy_place: 
 def test_the_pairs_that_were_asked_for_were_seen(toy_place: Path, home: Path) -> None:
     rows, _ = go(home, request(toy_place))
     seen = {stage.name: stage.pairs for stage in rows[-1].stages}
-    # Budget: 64 for the assistant; 320 for the student, of which 0.4 and the rest, in batches of 16.
+    # Budget: 64 for the assistant; 320 for the student, of which a tenth and the rest, in batches of 16.
     assert seen == {
         "teacher-centred": 0,
         "alignment": 64,
         "aligned": 0,
-        "recurrent": 128,
-        "contrastive": 192,
+        "recurrent": 32,
+        "contrastive": 288,
     }
 
 

@@ -45,6 +45,12 @@ class MultistageOptions(AlignOptions):
         description="Weight in stage 3 of the last hidden states' mean squared difference, token by token.",
     )
     matrix_weight: float = Field(default=10.0, ge=0, description="Weight of the similarity-matrix term.")
+    neighbour_weight: float = Field(
+        default=0.0,
+        ge=0,
+        exclude_if=lambda weight: weight == 0,
+        description="Weight in stage 4 of matching the nearest English neighbours.",
+    )
 
 
 def plan(experiment: Experiment, options: Options, after_loop: tuple[Edit, ...] = ()) -> Plan:
@@ -80,6 +86,7 @@ def plan(experiment: Experiment, options: Options, after_loop: tuple[Edit, ...] 
         matrix_weight=options.matrix_weight,
         teacher_share=options.teacher_share,
         matrix_sides=options.matrix_sides,
+        neighbour_weight=options.neighbour_weight,
     )
     return Plan(
         (*centred(experiment, options), *aligned(experiment, options), *fitted, last),

@@ -1,4 +1,4 @@
-"""Ablation: the multistage method without the similarity-matrix term of stage 4."""
+"""Ablation: the multistage method without what stage 4 compares sentences with: the matrix and the neighbours."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def plan(experiment: Experiment, options: Options) -> Plan:
-    """Give the term no weight; everything else stays, so stages 1 to 3 are shared with multistage."""
-    return multistage.plan(experiment, options.model_copy(update={"matrix_weight": 0.0}))
+    """Give these terms no weight; everything else stays, so stages 1 to 3 are shared with multistage."""
+    return multistage.plan(experiment, options.model_copy(update={"matrix_weight": 0.0, "neighbour_weight": 0.0}))
 
 
 @hookimpl

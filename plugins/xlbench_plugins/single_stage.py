@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from xlbench.api import (
     Method,
     Options,
@@ -22,9 +24,20 @@ if TYPE_CHECKING:
     from xlbench.api import Experiment
 
 
+class SingleStageOptions(StageOptions):
+    """What its one stage minimises beside the pull to the teacher."""
+
+    neighbour_weight: float = Field(
+        default=0.0,
+        ge=0,
+        exclude_if=lambda weight: weight == 0,
+        description="Weight of matching the nearest English neighbours.",
+    )
+
+
 def plan(experiment: Experiment, options: Options) -> Plan:
     """Cut the student from the untrained assistant and give it all its pairs with the loss of stage 1."""
-    assert isinstance(options, StageOptions)
+    assert isinstance(options, SingleStageOptions)
     edits = (*word_edits(experiment, options), loop_edit(experiment, options))
     student = contrastive(
         experiment,
@@ -33,6 +46,7 @@ def plan(experiment: Experiment, options: Options) -> Plan:
         experiment.budget.student_pairs,
         matrix_weight=0.0,
         teacher_share=0.5,
+        neighbour_weight=options.neighbour_weight,
         edits=edits,
         name="student",
     )
@@ -48,8 +62,8 @@ def xlbench_methods() -> list[Method]:
             "single-stage",
             "the baseline: one stage, straight from the teacher",
             plan,
-            StageOptions,
+            SingleStageOptions,
             "Reimers & Gurevych, EMNLP 2020, arXiv:2004.09813",
-            presets=presets(StageOptions),
+            presets=presets(SingleStageOptions),
         )
     ]

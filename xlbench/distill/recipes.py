@@ -65,12 +65,6 @@ class StageOptions(Options):
     loop_order: Literal["cycle", "adjacent"] = Field(
         default="adjacent", description="Looped layers run 1, 1, 2, 2, ... or, as in the paper, 1..K, 1..K, ..."
     )
-    neighbour_weight: float = Field(
-        default=0.0,
-        ge=0,
-        exclude_if=lambda weight: weight == 0,  # who does without is who they were: same fingerprint
-        description="Weight in the student's last stage of matching the nearest English neighbours.",
-    )
     neighbour_temperature: float = Field(
         default=0.05,
         gt=0,
@@ -104,7 +98,7 @@ class AlignOptions(StageOptions):
     assistant_neighbour_weight: float = Field(
         default=0.0,
         ge=0,
-        exclude_if=lambda weight: weight == 0,
+        exclude_if=lambda weight: weight == 0,  # who does without is who they were: same fingerprint
         description="Weight in stage 1 of matching the nearest English neighbours.",
     )
     assistant_own_weight: float = Field(
@@ -156,13 +150,17 @@ eighth, an eighth and the rest of the pairs), those of Reimers & Gurevych (2020)
 
 BEST: Mapping[str, Scalar] = {
     "assistant_neighbour_weight": 30.0,
+    "neighbour_weight": 10.0,
+    "recurrent_share": 0.1,
 }
 """What is known to be better than the values that the options have in themselves: those of :data:`MATRIX`."""
 
 MATRIX: Mapping[str, Scalar] = {
     "assistant_neighbour_weight": 0.0,
+    "neighbour_weight": 0.0,
+    "recurrent_share": 0.4,
 }
-"""The defaults before neighbours were matched: a similarity matrix is the one term beside the pull."""
+"""The defaults before neighbours were matched: a similarity matrix is the one term beside the pull, stage 3 is long."""
 
 
 def presets(options: type[StageOptions]) -> dict[str, dict[str, Scalar]]:
@@ -366,17 +364,18 @@ def contrastive(
     matrix_weight: float,
     teacher_share: float,
     matrix_sides: Sides = "across",
+    neighbour_weight: float = 0.0,
     edits: tuple[Edit, ...] = (),
     name: str = "contrastive",
 ) -> Stage:
-    """Stage 4: pull both sides to the teacher's English vectors and match its similarity matrix (weight > 0).
+    """Stage 4: pull both sides to the teacher's English vectors; match its similarities and its nearest ones.
 
-    With the option ``neighbour_weight`` its nearest English vectors are matched too.
+    A term without weight is left out.
     """
     teachers = teacher_names(experiment, options)
     objectives: tuple[Objective, ...] = (PullToTarget(target=english(teachers[0])),)
     if matrix_weight > 0:
         objectives += (similarities(teachers, matrix_weight, teacher_share, matrix_sides),)
-    if options.neighbour_weight > 0:
-        objectives += (neighbours(teachers[0], options.neighbour_weight, options),)
+    if neighbour_weight > 0:
+        objectives += (neighbours(teachers[0], neighbour_weight, options),)
     return Stage(name, start, edits, training(experiment, options, objectives, pairs))
