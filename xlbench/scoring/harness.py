@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -109,12 +110,8 @@ def unpredicted_items(suite: Suite, settings: Settings) -> Items:
     Raises:
         XlbenchError: A task or its data is missing, or a task is listed twice.
     """
-    items: Items = {}
-    for ref, _, subsets in _load(suite, settings):
-        for columns, numbers in zip(subsets, number_items(ref.family, subsets), strict=True):
-            nothing = np.full(len(numbers), np.nan, np.float32)
-            items[ref.task, columns.subset] = ItemScores(numbers, nothing, np.asarray(columns.gold, np.float32))
-    return items
+    loaded = _load(suite, settings)
+    return {(ref.task, subset): it for ref, _, subsets in loaded for subset, it in _unpredicted(ref, subsets).items()}
 
 
 def mean_cosine(embeddings: NDArray[np.float32]) -> float:
@@ -142,6 +139,18 @@ def _load(suite: Suite, settings: Settings) -> list[tuple[TaskRef, AbsTask, list
     return [(ref, task, read_data(task, ref, settings)) for ref, task in loaded]
 
 
+def _unpredicted(ref: TaskRef, subsets: list[Columns]) -> dict[str, ItemScores]:
+    """Return the items of a task by subset, numbered and with their golds; predictions are NaN."""
+    return {
+        columns.subset: ItemScores(
+            item=numbers,
+            prediction=np.full(len(numbers), np.nan, np.float32),
+            gold=np.asarray(columns.gold, np.float32),
+        )
+        for columns, numbers in zip(subsets, number_items(ref.family, subsets), strict=True)
+    }
+
+
 def _evaluate(
     table: SentenceTable, ref: TaskRef, task: AbsTask, subsets: list[Columns]
 ) -> tuple[dict[str, SubsetScores], dict[str, ItemScores]]:
@@ -156,12 +165,8 @@ def _evaluate(
         )
         predictions = json.loads(Path(folder, task.prediction_file_name).read_text("utf-8"))
     items = {
-        columns.subset: ItemScores(
-            item=numbers,
-            prediction=_predictions(predictions, ref, columns.subset),
-            gold=np.asarray(columns.gold, np.float32),
-        )
-        for columns, numbers in zip(subsets, number_items(ref.family, subsets), strict=True)
+        subset: replace(it, prediction=_predictions(predictions, ref, subset))
+        for subset, it in _unpredicted(ref, subsets).items()
     }
     scores = {subset: _scores(ref, subset, found[subset], kept) for subset, kept in items.items()}
     return scores, items
