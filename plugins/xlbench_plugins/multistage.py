@@ -51,6 +51,13 @@ class MultistageOptions(AlignOptions):
         exclude_if=lambda weight: weight == 0,
         description="Weight in stage 4 of matching the nearest English neighbours.",
     )
+    contrastive_learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        exclude_if=lambda rate: rate is None,
+        description="Peak rate of stage 4; None: as in the other stages.",
+    )
 
 
 def plan(experiment: Experiment, options: Options, after_loop: tuple[Edit, ...] = ()) -> Plan:
@@ -87,6 +94,7 @@ def plan(experiment: Experiment, options: Options, after_loop: tuple[Edit, ...] 
         teacher_share=options.teacher_share,
         matrix_sides=options.matrix_sides,
         neighbour_weight=options.neighbour_weight,
+        learning_rate=options.contrastive_learning_rate,
     )
     return Plan(
         (*centred(experiment, options), *aligned(experiment, options), *fitted, last),
