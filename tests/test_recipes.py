@@ -85,6 +85,21 @@ def test_stage_4_may_have_a_rate_of_its_own() -> None:
     assert rates(contrastive_learning_rate=1e-4) == {"recurrent": 1e-3, "contrastive": 1e-4}
 
 
+@pytest.mark.parametrize(
+    ("bound", "parts"),
+    [
+        (0, {"bottleneck": 51, "recurrent": 102, "contrastive": 359}),  # a tenth and a fifth of 512, and the rest
+        (359, {"bottleneck": 51, "recurrent": 102, "contrastive": 359}),
+        (100, {"bottleneck": 51, "recurrent": 361, "contrastive": 100}),
+        (9999, {"bottleneck": 51, "recurrent": 102, "contrastive": 359}),
+    ],
+)
+def test_what_is_over_the_bound_of_stage_4_goes_to_stage_3(bound: int, parts: dict[str, int]) -> None:
+    options = {"bottleneck_share": 0.1, "recurrent_share": 0.2, "contrastive_pairs": bound}
+    stages = {name: stage_of(name, "multistage", **options) for name in parts}
+    assert {name: stage.training.pairs for name, stage in stages.items() if stage and stage.training} == parts
+
+
 def test_after_stage_1_the_assistant_is_averaged_with_what_it_was() -> None:
     stage = stage_of("aligned", "multistage", assistant_start_share=0.4)
     assert stage == Stage("aligned", "alignment", (Average(other="teacher-centred", share=0.4),))

@@ -51,12 +51,18 @@ class MultistageOptions(AlignOptions):
         exclude_if=lambda weight: weight == 0,
         description="Weight in stage 4 of matching the nearest English neighbours.",
     )
-    contrastive_learning_rate: float | None = Field(
-        default=None,
-        gt=0,
+    contrastive_learning_rate: float = Field(
+        default=0.0,
+        ge=0,
         le=1,
-        exclude_if=lambda rate: rate is None,
-        description="Peak rate of stage 4; None: as in the other stages.",
+        exclude_if=lambda rate: rate == 0,
+        description="Peak rate of stage 4; 0: as in the other stages.",
+    )
+    contrastive_pairs: int = Field(
+        default=0,
+        ge=0,
+        exclude_if=lambda pairs: pairs == 0,
+        description="Most pairs that stage 4 sees, what is over goes to stage 3; 0: no bound.",
     )
 
 
@@ -74,22 +80,22 @@ def plan(experiment: Experiment, options: Options, after_loop: tuple[Edit, ...] 
     # Where no stage 2 is wanted, the bottleneck is cut where the layers are.
     edits = () if fitted else word_edits(experiment, options)
     edits += (loop_edit(experiment, options), *after_loop)
+    bound = options.contrastive_pairs or pairs
     looped = recurrent(
         experiment,
         options,
         start,
         "aligned",
-        options.recurrent_share * pairs,
+        max(options.recurrent_share * pairs, pairs - _seen(fitted) - bound),
         edits=edits,
         hidden_weight=options.recurrent_hidden,
     )
     fitted.append(looped)
-    left = pairs - sum(stage.training.pairs for stage in fitted if stage.training)
     last = contrastive(
         experiment,
         options,
         "recurrent",
-        left,
+        pairs - _seen(fitted),
         matrix_weight=options.matrix_weight,
         teacher_share=options.teacher_share,
         matrix_sides=options.matrix_sides,
@@ -102,6 +108,10 @@ def plan(experiment: Experiment, options: Options, after_loop: tuple[Edit, ...] 
         teacher=teacher_names(experiment, options)[0],
         assistant="aligned",
     )
+
+
+def _seen(stages: list[Stage]) -> int:
+    return sum(stage.training.pairs for stage in stages if stage.training)
 
 
 @hookimpl

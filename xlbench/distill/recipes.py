@@ -365,13 +365,13 @@ def contrastive(
     teacher_share: float,
     matrix_sides: Sides = "across",
     neighbour_weight: float = 0.0,
-    learning_rate: float | None = None,
+    learning_rate: float = 0.0,
     edits: tuple[Edit, ...] = (),
     name: str = "contrastive",
 ) -> Stage:
     """Stage 4: pull both sides to the teacher's English vectors; match its similarities and its nearest ones.
 
-    A term without weight is left out; without a ``learning_rate`` it is that of the options.
+    A term without weight is left out; a ``learning_rate`` of 0 is that of the options.
     """
     teachers = teacher_names(experiment, options)
     objectives: tuple[Objective, ...] = (PullToTarget(target=english(teachers[0])),)
@@ -379,4 +379,6 @@ def contrastive(
         objectives += (similarities(teachers, matrix_weight, teacher_share, matrix_sides),)
     if neighbour_weight > 0:
         objectives += (neighbours(teachers[0], neighbour_weight, options),)
-    return Stage(name, start, edits, training(experiment, options, objectives, pairs, learning_rate=learning_rate))
+    return Stage(
+        name, start, edits, training(experiment, options, objectives, pairs, learning_rate=learning_rate or None)
+    )
