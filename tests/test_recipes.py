@@ -74,17 +74,6 @@ def test_neighbours_are_matched_where_their_weight_is_given() -> None:
     assert last.training.objectives[2:] == (MatchNeighbours(target=bank, weight=2, temperature=0.1),)
 
 
-def test_stage_4_may_have_a_rate_of_its_own() -> None:
-    def rates(**options: object) -> dict[str, float]:
-        stages = {
-            name: stage_of(name, "multistage", learning_rate=1e-3, **options) for name in ("recurrent", "contrastive")
-        }
-        return {name: stage.training.learning_rate for name, stage in stages.items() if stage and stage.training}
-
-    assert rates() == {"recurrent": 1e-3, "contrastive": 1e-3}
-    assert rates(contrastive_learning_rate=1e-4) == {"recurrent": 1e-3, "contrastive": 1e-4}
-
-
 @pytest.mark.parametrize(
     ("bound", "parts"),
     [

@@ -51,13 +51,6 @@ class MultistageOptions(AlignOptions):
         exclude_if=lambda weight: weight == 0,
         description="Weight in stage 4 of matching the nearest English neighbours.",
     )
-    contrastive_learning_rate: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        exclude_if=lambda rate: rate == 0,
-        description="Peak rate of stage 4; 0: as in the other stages.",
-    )
     contrastive_pairs: int = Field(
         default=0,
         ge=0,
@@ -100,7 +93,6 @@ def plan(experiment: Experiment, options: Options, after_loop: tuple[Edit, ...] 
         teacher_share=options.teacher_share,
         matrix_sides=options.matrix_sides,
         neighbour_weight=options.neighbour_weight,
-        learning_rate=options.contrastive_learning_rate,
     )
     return Plan(
         (*centred(experiment, options), *aligned(experiment, options), *fitted, last),

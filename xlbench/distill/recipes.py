@@ -152,6 +152,7 @@ BEST: Mapping[str, Scalar] = {
     "assistant_neighbour_weight": 30.0,
     "neighbour_weight": 10.0,
     "recurrent_share": 0.1,
+    "contrastive_pairs": 30_000,
 }
 """What is known to be better than the values that the options have in themselves: those of :data:`MATRIX`."""
 
@@ -365,13 +366,12 @@ def contrastive(
     teacher_share: float,
     matrix_sides: Sides = "across",
     neighbour_weight: float = 0.0,
-    learning_rate: float = 0.0,
     edits: tuple[Edit, ...] = (),
     name: str = "contrastive",
 ) -> Stage:
     """Stage 4: pull both sides to the teacher's English vectors; match its similarities and its nearest ones.
 
-    A term without weight is left out; a ``learning_rate`` of 0 is that of the options.
+    A term without weight is left out.
     """
     teachers = teacher_names(experiment, options)
     objectives: tuple[Objective, ...] = (PullToTarget(target=english(teachers[0])),)
@@ -379,6 +379,4 @@ def contrastive(
         objectives += (similarities(teachers, matrix_weight, teacher_share, matrix_sides),)
     if neighbour_weight > 0:
         objectives += (neighbours(teachers[0], neighbour_weight, options),)
-    return Stage(
-        name, start, edits, training(experiment, options, objectives, pairs, learning_rate=learning_rate or None)
-    )
+    return Stage(name, start, edits, training(experiment, options, objectives, pairs))
