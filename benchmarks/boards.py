@@ -6,15 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from benchmarks.results import Part, Table, at_most
-from xlbench.runs.accounting import account
+from xlbench.boards.accounting import account
+from xlbench.runs.job import resolve
 from xlbench.runs.request import Request
-from xlbench.runs.resolve import resolve
 from xlbench.runs.run import run
 from xlbench.store import read_entry
 
 if TYPE_CHECKING:
     from xlbench.fingerprint import Json
-    from xlbench.plugins import Registry
+    from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
 METHODS = ("multistage", "single-stage", "no-contrastive", "no-bottleneck", "no-recurrent")

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from benchmarks.material import MAX_TOKENS
 from xlbench.distill.trainer import train
-from xlbench.encoders.loading import quiet_transformers
+from xlbench.encoders.directories import quiet_transformers
 from xlbench.scoring.quiet import quiet_datasets
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 from datasets import load_dataset
 from scipy.stats import spearmanr
 
-from xlbench.corpora.sources import open_corpus
+from xlbench.corpora.corpus import open_corpus
 from xlbench.distill.health import bitext_accuracy
 from xlbench.encoders.encode import encode
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from xlbench.experiment import Precision
-    from xlbench.plugins import Registry
+    from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
 

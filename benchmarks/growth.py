@@ -16,7 +16,7 @@ from benchmarks.material import parallel_corpora
 from benchmarks.pictures import growth_lines
 from benchmarks.results import Part, Table, at_most
 from xlbench.corpora.starter import open_starter
-from xlbench.encoders.loading import quiet_transformers
+from xlbench.encoders.directories import quiet_transformers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,17 +11,17 @@ from threading import Event, Thread
 
 import psutil
 
+from xlbench.corpora.corpus import open_corpus
 from xlbench.corpora.prepare import prepare
-from xlbench.corpora.sources import open_corpus
-from xlbench.distill.cost import peak_memory
+from xlbench.distill.context import Workshop
 from xlbench.distill.objectives import PullToTarget
+from xlbench.distill.outcome import peak_memory
 from xlbench.distill.plan import Stage, Training
 from xlbench.distill.recipes import english
 from xlbench.distill.trainer import train
-from xlbench.distill.workshop import Workshop
-from xlbench.encoders.loading import load_directory
+from xlbench.encoders.directories import load_directory
 from xlbench.experiment import Data
-from xlbench.plugins import load_registry
+from xlbench.plugins.registry import load_registry
 from xlbench.settings import Settings
 
 BATCH = 64

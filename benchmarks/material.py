@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from xlbench.corpora.prepare import prepare
 from xlbench.corpora.tokens import TokenTable, tokenise
+from xlbench.distill.context import Workshop
 from xlbench.distill.engine import given_sources
 from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.plan import Stage, Training
 from xlbench.distill.recipes import english
-from xlbench.distill.workshop import Workshop
+from xlbench.encoders.find import load_encoder
 from xlbench.encoders.runtime import choose_device
-from xlbench.encoders.sources import load_encoder
 from xlbench.fingerprint import fingerprint
+from xlbench.runs.job import resolve
 from xlbench.runs.request import Request
-from xlbench.runs.resolve import resolve
 from xlbench.runs.run import plan_of
 from xlbench.students.load import load_student, save_student
 from xlbench.students.surgery import shape_of, stock_encoder
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from xlbench.corpora.prepare import PreparedCorpus
     from xlbench.experiment import Experiment, Precision
-    from xlbench.plugins import Registry
+    from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
     from xlbench.students.shape import Shape
 

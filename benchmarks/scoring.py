@@ -9,9 +9,9 @@ import torch
 
 from benchmarks.measure import clock
 from benchmarks.results import Line, Part, Table, at_most
-from xlbench.encoders.sources import find_encoder, load_encoder
-from xlbench.names import look_up
-from xlbench.runs.process import prepare_process
+from xlbench.encoders.find import find_encoder, load_encoder
+from xlbench.errors import look_up
+from xlbench.runs.session import prepare_process
 from xlbench.scoring.harness import score
 from xlbench.scoring.quiet import quiet_datasets, quiet_mteb
 from xlbench.scoring.scores import MAIN_METRIC

@@ -16,8 +16,8 @@ import click
 from pydantic import ValidationError
 
 from benchmarks.results import Results, markdown
-from xlbench.plugins import load_registry
-from xlbench.runs.process import prepare_process
+from xlbench.plugins.registry import load_registry
+from xlbench.runs.session import prepare_process
 from xlbench.scoring.machine import describe_machine
 from xlbench.settings import read_settings
 from xlbench.store import write_atomically
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from benchmarks.material import Material
     from benchmarks.results import Part
-    from xlbench.plugins import Registry
+    from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
 PARTS = ("training", "encoding", "scoring", "boards", "growth", "start")

@@ -20,10 +20,10 @@ from benchmarks.dev_scores import dev_scores
 from xlbench.api import AlignOptions, MatchSimilarities, Plan, PullToTarget, Stage, centred, english, training
 from xlbench.corpora.prepare import prepare
 from xlbench.distill.engine import run_plan
-from xlbench.encoders.sources import load_encoder
-from xlbench.plugins import load_registry
+from xlbench.encoders.find import load_encoder
+from xlbench.plugins.registry import load_registry
+from xlbench.runs.job import resolve
 from xlbench.runs.request import Request
-from xlbench.runs.resolve import resolve
 from xlbench.settings import read_settings
 from xlbench.students.load import load_student
 

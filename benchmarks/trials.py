@@ -30,17 +30,16 @@ from datasets import disable_progress_bars
 from benchmarks.dev_scores import dev_bitext, dev_scores
 from xlbench.distill.engine import run_plan
 from xlbench.distill.plan import Plan
-from xlbench.plugins import load_registry
-from xlbench.runs.process import prepare_process
+from xlbench.plugins.registry import load_registry
+from xlbench.runs.job import resolve
 from xlbench.runs.request import make_request
-from xlbench.runs.resolve import resolve
 from xlbench.runs.run import plan_of
-from xlbench.runs.session import Session
+from xlbench.runs.session import Session, prepare_process
 from xlbench.settings import read_settings
 from xlbench.students.load import load_student
 
 if TYPE_CHECKING:
-    from xlbench.plugins import Registry
+    from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
 CORPORA = ("multi30k", "wmt_newstest", "anki_tatoeba", "europarl_v7_sample", "stsb_mt_train", "xnli_devtest")

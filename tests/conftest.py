@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from xlbench.distill.workshop import Workshop
+    from xlbench.distill.context import Workshop
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -30,10 +30,10 @@ def workshop(tmp_path: Path) -> Workshop:
     """What edits work with: 200 toy pairs, and a toy encoder called 'toy'."""
     from toy_corpora import data_of
 
+    from xlbench.corpora.corpus import open_corpus
     from xlbench.corpora.prepare import prepare
-    from xlbench.corpora.sources import open_corpus
-    from xlbench.distill.workshop import Workshop
-    from xlbench.plugins import load_registry
+    from xlbench.distill.context import Workshop
+    from xlbench.plugins.registry import load_registry
     from xlbench.settings import Settings
     from xlbench.students.load import load_student
     from xlbench.testing.toys import save_toy_encoder, write_toy_corpus

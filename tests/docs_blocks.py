@@ -19,16 +19,18 @@ from docs_api import documented, signature
 from tabulate import tabulate
 
 import xlbench
-from xlbench import api, hookspecs
+from xlbench import api
+from xlbench.boards.board import Board, EncoderEntry, PublishedEntry, RunEntry, read_board
+from xlbench.boards.folder import read_folder
 from xlbench.cli.app import COMMANDS, app
-from xlbench.cli.describe import budget_line, method_option_rows, other_presets
-from xlbench.leaderboard.board import Board, EncoderEntry, FindingEntry, PublishedEntry, RunEntry, read_board
-from xlbench.leaderboard.folder import read_folder
-from xlbench.leaderboard.table import markdown
-from xlbench.plugin_template.render import rendered
-from xlbench.plugins import Registry, load_registry
+from xlbench.cli.catalogue import budget_line, method_option_rows, other_presets
+from xlbench.plugins import hooks as hookspecs
+from xlbench.plugins.registry import Registry, load_registry
+from xlbench.plugins.template import rendered
+from xlbench.report.findings import FindingEntry
+from xlbench.report.table import markdown
 from xlbench.runs.request import Request
-from xlbench.scoring.declared import declared
+from xlbench.scoring.data import declared
 from xlbench.students.shape import MINILM, XLMR
 
 if TYPE_CHECKING:

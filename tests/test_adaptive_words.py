@@ -9,13 +9,13 @@ import pytest
 
 from xlbench.api import AdaptiveWords, Loop
 from xlbench.errors import XlbenchError
-from xlbench.plugins import load_registry
+from xlbench.plugins.registry import load_registry
 from xlbench.students.shape import MINILM
 from xlbench.students.surgery import shape_of, stock_encoder
 from xlbench.testing.toys import toy_experiment
 
 if TYPE_CHECKING:
-    from xlbench.distill.workshop import Workshop
+    from xlbench.distill.context import Workshop
 
 
 def test_twelve_whole_layers_fit_into_the_bytes_of_six() -> None:

@@ -15,8 +15,8 @@ from toy_runs import STUDENT, make_place, settings_at, toy_request, toy_run
 
 from xlbench import XlbenchError
 from xlbench.experiment import StudentSpec
+from xlbench.export.directory import student_directory
 from xlbench.fingerprint import fingerprint
-from xlbench.runs.artifact import student_directory
 from xlbench.students.int8 import Int8Embedding, Int8Linear, Int8Matrix, pack_int8, unpack_maps
 from xlbench.students.load import load_student, save_student
 from xlbench.students.surgery import shape_of, stock_encoder
@@ -24,7 +24,7 @@ from xlbench.students.surgery import shape_of, stock_encoder
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlbench.leaderboard.record import Record
+    from xlbench.records.record import Record
 
 TEXTS = ["cat sees dog", "alt haus nahe grün baum", "bread"]  # words of the corpus
 

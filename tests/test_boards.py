@@ -16,14 +16,13 @@ from pyarrow import parquet
 from toy_runs import PLUGIN, make_place, settings_at
 
 from xlbench import XlbenchError
+from xlbench.boards.board import BoardFile, find_board, read_board
+from xlbench.boards.folder import differences, read_folder, write_pages
+from xlbench.boards.run import run_board
 from xlbench.cli.app import app
 from xlbench.distill import trainer
 from xlbench.distill.health import UnhealthyError
-from xlbench.leaderboard.board import BoardFile, find_board, read_board
-from xlbench.leaderboard.folder import read_folder
-from xlbench.leaderboard.rendering import differences, write_pages
-from xlbench.plugins import load_registry
-from xlbench.runs.board import run_board
+from xlbench.plugins.registry import load_registry
 from xlbench.store import entries
 from xlbench.testing.toys import save_toy_encoder
 

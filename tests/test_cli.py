@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from xlbench.cli.describe import option_rows
-from xlbench.kinds import Options
+from xlbench.cli.catalogue import option_rows
+from xlbench.distill.method import Options
 from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 PLUGIN = str(Path(__file__).parent / "toy_plugin.py")

@@ -19,11 +19,10 @@ from xlbench.comparison.compute import compute_statistics
 from xlbench.comparison.gaps import disagreements
 from xlbench.comparison.rank import standings
 from xlbench.comparison.statistics import Interval
-from xlbench.leaderboard.record import ITEMS, KIND, Provenance, Record
-from xlbench.plugins import load_registry
+from xlbench.plugins.registry import load_registry
+from xlbench.records.record import ITEMS, KIND, Provenance, Record
+from xlbench.records.stored import find_run, store_row
 from xlbench.runs.compare import Comparison, compare
-from xlbench.runs.entries import store_row
-from xlbench.runs.find import find_run
 from xlbench.scoring.footprint import Footprint
 from xlbench.scoring.harness import score
 from xlbench.scoring.items import ItemScores, write_items
@@ -87,7 +86,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 
 def changed(kept: Kept, name: str, settings: Settings, key: str, **scores: object) -> None:
     """Keep a run again, in another store and with other facts."""
-    from xlbench.runs.find import items_of
+    from xlbench.records.stored import items_of
 
     record = kept.records[name]
     other = record.model_copy(update={"scores": record.scores.model_copy(update=scores)})

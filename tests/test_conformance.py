@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from xlbench.plugins import load_registry
+from xlbench.plugins.registry import load_registry
 
 if TYPE_CHECKING:
     import pytest

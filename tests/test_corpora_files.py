@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from xlbench_plugins.corpora import xlbench_corpora
+from xlbench_plugins.builtin import xlbench_corpora
 
+from xlbench.corpora.corpus import Pair, open_corpus
 from xlbench.corpora.files import open_parquet, open_tsv
 from xlbench.corpora.hub import open_hub
-from xlbench.corpora.sources import open_corpus
 from xlbench.errors import XlbenchError
-from xlbench.kinds import Pair
 from xlbench.settings import Settings
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from hub_server import Hub, commit_of, serve
 from huggingface_hub import constants
 from pyarrow import parquet
 from toy_corpora import data_of, numbered
-from xlbench_plugins.corpora import xlbench_corpora
+from xlbench_plugins.builtin import xlbench_corpora
 
+from xlbench.corpora.corpus import open_corpus
 from xlbench.corpora.hub import open_hub
 from xlbench.corpora.prepare import prepare
-from xlbench.corpora.sources import open_corpus
 from xlbench.errors import XlbenchError
 from xlbench.settings import Settings
 

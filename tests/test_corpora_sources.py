@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from toy_corpora import ToyCorpus
 
-from xlbench.corpora.sources import ParsedReference, open_corpus, parse
+from xlbench.corpora.corpus import Corpus, CorpusSource, ParsedReference, open_corpus, parse
 from xlbench.errors import XlbenchError
-from xlbench.kinds import Corpus, CorpusSource
 from xlbench.settings import Settings
 
 

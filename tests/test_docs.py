@@ -13,13 +13,13 @@ import pytest
 from docs_blocks import DOCS, MARKED, PAGES, ROOT, hook_names, names, renewed, variables
 
 import xlbench
-from xlbench import api, hookspecs
+from xlbench import api
+from xlbench.boards.board import read_board
+from xlbench.boards.folder import Folder, differences, read_folder
 from xlbench.cli.app import COMMANDS
-from xlbench.leaderboard.board import read_board
-from xlbench.leaderboard.folder import Folder, read_folder
-from xlbench.leaderboard.rendering import differences
-from xlbench.leaderboard.rows import rows_of
-from xlbench.leaderboard.table import markdown
+from xlbench.plugins import hooks as hookspecs
+from xlbench.records.rows import rows_of
+from xlbench.report.table import markdown
 
 if TYPE_CHECKING:
     from pathlib import Path

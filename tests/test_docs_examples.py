@@ -15,12 +15,12 @@ import click
 import pytest
 from docs_blocks import EXAMPLES, MARKED, PAGES, PLUGINS, ROOT, built_ins
 
+from xlbench.boards.board import read_board
 from xlbench.cli.app import COMMANDS, app
 from xlbench.distill.engine import source_keys
 from xlbench.experiment import StudentSpec
-from xlbench.leaderboard.board import read_board
-from xlbench.plugin_check import option_faults
-from xlbench.plugins import Registry, check_plugins, load_registry
+from xlbench.plugins.checks import option_faults
+from xlbench.plugins.registry import Registry, check_plugins, load_registry
 from xlbench.runs.request import make_request, read_toml
 from xlbench.settings import Settings
 from xlbench.testing.bench import Bench
@@ -163,7 +163,7 @@ def test_toml_in_pages_is_valid() -> None:
 
 @pytest.mark.parametrize("name", sorted(BOARDS))
 def test_a_board_of_the_pages_can_be_read_and_names_what_there_is(name: str, registry: Registry) -> None:
-    from xlbench.leaderboard.published import check_published
+    from xlbench.records.published import check_published
 
     board = read_board(EXAMPLES / name).board
     assert board.suite in registry.suites
@@ -276,7 +276,7 @@ def test_the_encoder_of_the_page_puts_its_prefix_before_sentences(
     from sentence_transformers import SentenceTransformer
 
     from xlbench.api import encode
-    from xlbench.encoders.sources import find_encoder, load_encoder
+    from xlbench.encoders.find import find_encoder, load_encoder
 
     save_toy_encoder(tmp_path / "our-e5")
     monkeypatch.chdir(tmp_path)

@@ -12,7 +12,7 @@ from xlbench.errors import XlbenchError
 from xlbench.students.surgery import stock_encoder
 
 if TYPE_CHECKING:
-    from xlbench.distill.workshop import Workshop
+    from xlbench.distill.context import Workshop
 
 
 def test_centring_takes_the_mean_out_and_adds_no_parameter(workshop: Workshop) -> None:

@@ -9,8 +9,8 @@ import torch
 from fixtures_encoders import DIMENSION, WORDS, toy_encoder
 
 from xlbench.encoders import encode as encode_module
-from xlbench.encoders.anatomy import mean_pool, transformer_of
 from xlbench.encoders.encode import batches, dimension, encode, pad
+from xlbench.encoders.modules import mean_pool, transformer_of
 from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:

@@ -12,11 +12,10 @@ import pytest
 import torch
 from fixtures_encoders import toy_encoder
 
-from xlbench.encoders import digests
+from xlbench.encoders import directories as digests
 from xlbench.encoders.directories import directory_fingerprint
-from xlbench.encoders.sources import find_encoder, load_encoder
+from xlbench.encoders.find import EncoderSource, find_encoder, load_encoder
 from xlbench.errors import XlbenchError
-from xlbench.kinds import EncoderSource
 from xlbench.settings import Settings
 
 
@@ -39,7 +38,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def source(saved: Path, name: str = "all-toy") -> EncoderSource:
     def load(settings: Settings):  # noqa: ANN202
-        from xlbench.encoders.loading import load_directory
+        from xlbench.encoders.directories import load_directory
 
         return load_directory(saved, settings)
 

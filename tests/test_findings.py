@@ -6,12 +6,13 @@ import pytest
 from pydantic import ValidationError
 from toy_board import around, example_records, statistics_of, student
 
+from xlbench.boards.board import Board, RunEntry
 from xlbench.errors import XlbenchError
-from xlbench.leaderboard.board import Board, Claim, Failure, FindingEntry, RunEntry
-from xlbench.leaderboard.figures import figures
-from xlbench.leaderboard.findings import findings, loss_verdict, verdict
-from xlbench.leaderboard.pages import BoardText, render
-from xlbench.leaderboard.rows import rows_of
+from xlbench.records.record import Failure
+from xlbench.records.rows import rows_of
+from xlbench.report.figures import figures
+from xlbench.report.findings import Claim, FindingEntry, findings, loss_verdict, verdict
+from xlbench.report.page import BoardText, render
 
 WITH, WITHOUT = "multistage/minilm-half", "without/minilm-half"
 

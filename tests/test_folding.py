@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xlbench.corpora.folding import fold, text_key
+from xlbench.corpora.overlap import fold, text_key
 
 SAME = [
     ("Don't panic!", "DON 'T  PANIC"),  # punctuation, case, tokenised spelling

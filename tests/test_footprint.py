@@ -12,7 +12,7 @@ from torch import nn
 from toy_scoring import toy_encoder
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from xlbench.encoders.anatomy import transformer_of
+from xlbench.encoders.modules import transformer_of
 from xlbench.scoring.footprint import measure_footprint
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from torch import nn
 from xlbench.api import Loop, LowRank
 from xlbench.distill.low_rank import input_moments
 from xlbench.errors import XlbenchError
-from xlbench.plugins import load_registry
+from xlbench.plugins.registry import load_registry
 from xlbench.students.load import save_student
 from xlbench.students.low_rank import LowRankLinear, factorise_maps, linear_maps
 from xlbench.students.shape import MINILM, rank_of
@@ -23,7 +23,7 @@ from xlbench.testing.toys import toy_experiment
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlbench.distill.workshop import Workshop
+    from xlbench.distill.context import Workshop
 
 TEXTS = ["cat sees dog", "old house near green tree", "bread"]
 

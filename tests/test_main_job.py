@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 from sentence_transformers import SentenceTransformer
 
-from xlbench.plugins import load_registry
+from xlbench.plugins.registry import load_registry
 from xlbench.runs.request import Request
 from xlbench.runs.run import run
 from xlbench.settings import Settings

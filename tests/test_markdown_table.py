@@ -9,12 +9,13 @@ import pytest
 from toy_board import collapsed, example_records, example_student, statistics_of, student
 
 from xlbench import XlbenchError
-from xlbench.leaderboard.board import Failure, PublishedRow
-from xlbench.leaderboard.rows import rows_of
-from xlbench.leaderboard.table import markdown, subset_table
+from xlbench.records.published import PublishedRow
+from xlbench.records.record import Failure
+from xlbench.records.rows import rows_of
+from xlbench.report.table import markdown, subset_table
 
 if TYPE_CHECKING:
-    from xlbench.leaderboard.record import Record
+    from xlbench.records.record import Record
 
 # The example's family means: STS 52.195 teacher, 56.691 assistant, 55.192 aligned, 34.346 student;
 # Bitext 97.279, 97.109, 98.321, 93.346. Toy statistics: scores ± 2 points, differences ± 1.

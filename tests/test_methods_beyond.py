@@ -14,13 +14,13 @@ from toy_runs import make_place, settings_at, toy_request, toy_run
 from xlbench import XlbenchError
 from xlbench.api import Plan, PullToTarget, Stage, Target, TokenVectors, Training, TrimVocabulary
 from xlbench.distill.plan import check_plan
-from xlbench.runs.artifact import export_student, student_directory
+from xlbench.export.directory import export_student, student_directory
 from xlbench.students.load import load_student, save_student
 from xlbench.students.shape import MINILM
 from xlbench.students.surgery import stock_encoder
 
 if TYPE_CHECKING:
-    from xlbench.leaderboard.record import Record
+    from xlbench.records.record import Record
 
 HERE = Path(__file__).parent
 EDITS = HERE / "toy_edits.py"

@@ -9,9 +9,9 @@ import pytest
 from toy_board import example_records
 from toy_runs import make_place, settings_at, toy_request, toy_run
 
-from xlbench.corpora.near_duplicates import near_duplicates, words
-from xlbench.leaderboard.rows import rows_of
-from xlbench.leaderboard.table import markdown
+from xlbench.corpora.overlap import near_duplicates, words
+from xlbench.records.rows import rows_of
+from xlbench.report.table import markdown
 from xlbench.store import entries
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from xlbench import XlbenchError
 from xlbench.cli.app import app
-from xlbench.plugin_template.render import check_name, nearest_sound, new_plugin, rendered
+from xlbench.plugins.template import check_name, nearest_sound, new_plugin, rendered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

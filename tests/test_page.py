@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 import pytest
 from toy_board import collapsed, example_records, statistics_of, student, with_tasks
 
-from xlbench.leaderboard.board import Failure, PublishedRow
-from xlbench.leaderboard.curves import configuration
-from xlbench.leaderboard.heat import language_of
-from xlbench.leaderboard.pages import BoardText, render
-from xlbench.leaderboard.rows import rows_of
-from xlbench.leaderboard.templating import source
+from xlbench.records.published import PublishedRow
+from xlbench.records.record import Failure
+from xlbench.records.rows import rows_of
+from xlbench.report.curves import configuration
+from xlbench.report.heat import language_of
+from xlbench.report.page import BoardText, render, source
 
 if TYPE_CHECKING:
-    from xlbench.leaderboard.record import Record
+    from xlbench.records.record import Record
 
 VOID = {"meta", "link", "input", "br", "wbr", "hr", "img"}
 HOSTILE = ["<script>alert(1)</script>", "a | b", "x" * 300, "'\"><img src=http://evil/x onerror=alert(1)>"]

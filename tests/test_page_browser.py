@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from toy_board import example_records, statistics_of, student
 
-from xlbench.leaderboard.pages import BoardText, render
-from xlbench.leaderboard.rows import rows_of
+from xlbench.records.rows import rows_of
+from xlbench.report.page import BoardText, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

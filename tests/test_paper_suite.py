@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from toy_scoring import toy_settings
-from xlbench_plugins.suites import PAPER
+from xlbench_plugins.builtin import PAPER
 
 from xlbench.scoring.items import number_items
 from xlbench.scoring.tasks import Columns, load_task, read_data

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from xlbench import XlbenchError
-from xlbench.names import look_up
-from xlbench.plugins import Registry, load_registry
+from xlbench.errors import look_up
+from xlbench.plugins.registry import Registry, load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def with_entry_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
         for name, source in sources.items():
             write(tmp_path / f"xlp_{name}.py", source)
             extra.append(EntryPoint(name, f"xlp_{name}", "xlbench"))
-        monkeypatch.setattr("xlbench.plugins.entry_points", lambda group: [*real(group=group), *extra])
+        monkeypatch.setattr("xlbench.plugins.registry.entry_points", lambda group: [*real(group=group), *extra])
         load_registry.cache_clear()
         return load_registry()
 

@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from xlbench.cli.app import app
-from xlbench.plugins import check_plugins, load_registry
+from xlbench.plugins.registry import check_plugins, load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from xlbench.plugins import Broken
+    from xlbench.plugins.registry import Broken
 
     Install = Callable[..., dict[str, Broken]]
 
@@ -45,7 +45,7 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Install
         for name, source in sources.items():
             (tmp_path / f"xlp_{name}.py").write_text(HEAD + textwrap.dedent(source))
             extra.append(EntryPoint(name, f"xlp_{name}", "xlbench"))
-        monkeypatch.setattr("xlbench.plugins.entry_points", lambda group: [*real(group=group), *extra])
+        monkeypatch.setattr("xlbench.plugins.registry.entry_points", lambda group: [*real(group=group), *extra])
         load_registry.cache_clear()
         found = check_plugins(load_registry())
         assert len({fault.name for fault in found}) == len(found), found
@@ -225,7 +225,7 @@ def test_what_is_wrong_is_said_with_its_place(install: Install, source: str, cau
 
 def test_an_entry_point_that_leads_nowhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     extra = [EntryPoint("bad", "xlp_nowhere", "xlbench")]
-    monkeypatch.setattr("xlbench.plugins.entry_points", lambda group: extra)
+    monkeypatch.setattr("xlbench.plugins.registry.entry_points", lambda group: extra)
     load_registry.cache_clear()
     (fault,) = load_registry().broken
     load_registry.cache_clear()

@@ -11,7 +11,7 @@ import pytest
 from toy_corpora import data_of, numbered, toy
 
 from xlbench.corpora.choose import rank_within, water_fill
-from xlbench.corpora.folding import fold, text_key
+from xlbench.corpora.overlap import fold, text_key
 from xlbench.corpora.prepare import prepare
 from xlbench.errors import XlbenchError
 from xlbench.settings import Settings
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from xlbench.corpora.corpus import OpenCorpus
     from xlbench.corpora.prepare import PreparedCorpus
-    from xlbench.corpora.sources import OpenCorpus
 
 
 def nothing() -> set[int]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from xlbench.encoders import packing
-from xlbench.encoders.products import training_products
+from xlbench.encoders.linear import training_products
 
 if TYPE_CHECKING:
     from collections.abc import Callable

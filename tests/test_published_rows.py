@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from xlbench import XlbenchError
-from xlbench.leaderboard.published import published_data, published_row
-from xlbench.plugins import load_registry
+from xlbench.plugins.registry import load_registry
+from xlbench.records.published import published_data, published_row
 from xlbench.scoring.scores import SubsetScores, TaskScores
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"

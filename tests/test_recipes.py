@@ -8,9 +8,9 @@ import pytest
 
 from xlbench.api import Average, Loop, MatchNeighbours, MatchSimilarities, PullToTarget, Stage, Target
 from xlbench.errors import XlbenchError
-from xlbench.plugins import load_registry
+from xlbench.plugins.registry import load_registry
+from xlbench.runs.job import method_options, resolve
 from xlbench.runs.request import Request
-from xlbench.runs.resolve import method_options, resolve
 from xlbench.runs.run import plan_of
 from xlbench.settings import Settings
 from xlbench.testing.toys import toy_experiment

@@ -10,11 +10,11 @@ import pytest
 from toy_runs import PLUGIN, make_place, settings_at
 
 from xlbench import XlbenchError
-from xlbench.leaderboard.board import BoardFile, read_board
-from xlbench.leaderboard.folder import read_folder, record_paths
-from xlbench.leaderboard.predictions import Predicted, read_predictions, write_predictions
-from xlbench.plugins import load_registry
-from xlbench.runs.board import run_board
+from xlbench.boards.board import BoardFile, read_board
+from xlbench.boards.folder import read_folder, record_paths
+from xlbench.boards.run import run_board
+from xlbench.plugins.registry import load_registry
+from xlbench.records.predictions import Predicted, read_predictions, write_predictions
 from xlbench.runs.compare import compare
 from xlbench.runs.restore import restore
 from xlbench.settings import Settings

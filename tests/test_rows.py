@@ -8,7 +8,7 @@ import pytest
 from toy_board import collapsed, example_records, example_student, shifted, student, with_tasks
 
 from xlbench import XlbenchError
-from xlbench.leaderboard.rows import (
+from xlbench.records.rows import (
     check_comparable,
     collapsed_seeds,
     family_mean,
@@ -26,7 +26,7 @@ from xlbench.leaderboard.rows import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xlbench.leaderboard.record import Record
+    from xlbench.records.record import Record
 
 STS = example_student().scores.families["sts"]
 

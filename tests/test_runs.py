@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from toy_runs import PLUGIN, make_place, settings_at, toy_request, toy_run
-from xlbench_plugins.suites import STARTER
+from xlbench_plugins.builtin import STARTER
 
 from xlbench import XlbenchError
-from xlbench.leaderboard.rows import rows_of
-from xlbench.leaderboard.table import markdown
-from xlbench.plugins import load_registry
+from xlbench.plugins.registry import load_registry
+from xlbench.records.rows import rows_of
+from xlbench.report.table import markdown
 from xlbench.scoring.tasks import evaluation_texts
 from xlbench.settings import Settings
 from xlbench.testing.toys import save_toy_encoder
@@ -26,7 +26,7 @@ from xlbench.testing.toys import save_toy_encoder
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlbench.leaderboard.record import Record
+    from xlbench.records.record import Record
     from xlbench.runs.request import Request
 
 

@@ -19,18 +19,18 @@ from xlbench.cli.options import PRECISIONS
 from xlbench.distill import trainer
 from xlbench.distill.plan import Training
 from xlbench.encoders import runtime
-from xlbench.encoders.anatomy import quick_attention
+from xlbench.encoders.modules import quick_attention
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Precision
 from xlbench.runs.doctor import Finding, examine
-from xlbench.runs.process import prepare_process
+from xlbench.runs.session import prepare_process
 from xlbench.settings import Settings
 from xlbench.testing import bench
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlbench.distill.workshop import Workshop
+    from xlbench.distill.context import Workshop
 
 
 def settings_for(**given: object) -> Settings:
@@ -300,7 +300,7 @@ def test_the_doctor_overrides_as_the_other_commands_do(monkeypatch: pytest.Monke
 
 
 def test_the_doctor_names_a_gpu_that_torch_cannot_use_and_too_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    from xlbench.plugins import load_registry
+    from xlbench.plugins.registry import load_registry
 
     monkeypatch.setattr(torch.version, "cuda", None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

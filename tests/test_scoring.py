@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from toy_scoring import PARALLEL, STS, SUITE, WordCounts, toy_encoder, toy_settings
-from xlbench_plugins.suites import STARTER
+from xlbench_plugins.builtin import STARTER
 
 from xlbench import XlbenchError
 from xlbench.corpora.starter import starter_items

@@ -18,8 +18,8 @@ from xlbench import XlbenchError
 from xlbench.cli.app import app
 from xlbench.distill import trainer
 from xlbench.distill.health import UnhealthyError
-from xlbench.leaderboard.board import Failure
-from xlbench.leaderboard.seeds import seed_table
+from xlbench.records.record import Failure
+from xlbench.report.seeds import seed_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from xlbench.corpora.folding import fold
+from xlbench.corpora.corpus import Corpus
+from xlbench.corpora.overlap import fold
 from xlbench.corpora.starter import LANGUAGES, open_starter, starter_corpus, starter_items
 from xlbench.errors import XlbenchError
-from xlbench.kinds import Corpus
 from xlbench.settings import Settings
 
 if TYPE_CHECKING:

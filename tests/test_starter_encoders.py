@@ -17,7 +17,7 @@ import torch
 from fixtures_encoders import PIECES, SHAPE, toy_container
 from tokenizers import Tokenizer, normalizers
 
-from xlbench.encoders import digests
+from xlbench.encoders import directories as digests
 from xlbench.encoders.encode import encode
 from xlbench.encoders.starter import ASSISTANT, TEACHER, starter_encoders
 from xlbench.encoders.starter import assistant as assistant_module

@@ -12,10 +12,10 @@ from toy_corpora import data_of
 
 from xlbench import XlbenchError
 from xlbench.api import TokenVectors, encode
+from xlbench.corpora.corpus import open_corpus
 from xlbench.corpora.prepare import prepare
-from xlbench.corpora.sources import open_corpus
-from xlbench.distill.workshop import Workshop
-from xlbench.plugins import load_registry
+from xlbench.distill.context import Workshop
+from xlbench.plugins.registry import load_registry
 from xlbench.settings import Settings
 from xlbench.students.load import load_student
 from xlbench.students.shape import MINILM

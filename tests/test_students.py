@@ -12,7 +12,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from xlbench import XlbenchError
-from xlbench.encoders.anatomy import transformer_of
+from xlbench.encoders.modules import transformer_of
 from xlbench.students.load import load_student, save_student
 from xlbench.students.surgery import (
     as_student,

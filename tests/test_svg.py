@@ -10,16 +10,16 @@ from xml.etree import ElementTree as ET
 import pytest
 from toy_board import collapsed, example_records, statistics_of, student
 
-from xlbench.leaderboard.board import PublishedRow
-from xlbench.leaderboard.figures import figures
-from xlbench.leaderboard.layout import Box, linear_scale, log_scale, place_labels, text_width
-from xlbench.leaderboard.rows import rows_of
-from xlbench.leaderboard.series import series_of
-from xlbench.leaderboard.svg import PLOT, SHAPES, panel, plot
+from xlbench.records.published import PublishedRow
+from xlbench.records.rows import rows_of
+from xlbench.report.figures import figures
+from xlbench.report.layout import Box, linear_scale, log_scale, place_labels, text_width
+from xlbench.report.series import series_of
+from xlbench.report.svg import PLOT, SHAPES, panel, plot
 
 if TYPE_CHECKING:
-    from xlbench.leaderboard.figures import Figures
-    from xlbench.leaderboard.record import Record
+    from xlbench.records.record import Record
+    from xlbench.report.figures import Figures
 
 NAMESPACE = {"svg": "http://www.w3.org/2000/svg"}
 BOUNDS = Box(0, 0, 400, 250)

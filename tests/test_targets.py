@@ -9,10 +9,10 @@ import pytest
 
 from xlbench.api import Target
 from xlbench.distill.batches import LengthBuckets, pair_lengths
+from xlbench.distill.context import Workshop
 from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.plan import Stage, Training
 from xlbench.distill.trainer import train
-from xlbench.distill.workshop import Workshop
 from xlbench.errors import XlbenchError
 from xlbench.store import entries
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from toy_scoring import BITEXT, PARALLEL, STS, SUITE, toy_settings
-from xlbench_plugins.suites import PAPER, STARTER
+from xlbench_plugins.builtin import PAPER, STARTER
 
 from xlbench import XlbenchError
 from xlbench.corpora.starter import starter_items
 from xlbench.experiment import Suite, TaskRef
-from xlbench.scoring.declared import Declared, declared
-from xlbench.scoring.identity import data_identity
+from xlbench.scoring.data import Declared, data_identity, declared
 from xlbench.scoring.tasks import evaluation_digest, evaluation_texts, load_task, read_data
 
 if TYPE_CHECKING:

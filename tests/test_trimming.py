@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerFast
 from xlbench import XlbenchError
 from xlbench.corpora.starter import starter_corpus
 from xlbench.students.load import load_student
-from xlbench.students.pieces import kept_tokens, pieces_before_unknown
 from xlbench.students.surgery import cut_bottleneck, stock_encoder, student_in
 from xlbench.students.trimming import keep_rows, trim_tokenizer
+from xlbench.students.vocabulary import kept_tokens, pieces_before_unknown
 from xlbench.testing.toys import save_toy_encoder, toy_pairs
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlbench.comparison.statistics import Difference, Interval, RowStatistics, Statistics
-from xlbench.leaderboard.record import Record, records_in
-from xlbench.leaderboard.rows import family_mean, subset_mean, task_mean
+from xlbench.records.record import Record, records_in
+from xlbench.records.rows import family_mean, subset_mean, task_mean
 from xlbench.scoring.scores import SubsetScores, TaskScores, family_means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xlbench.leaderboard.rows import Row
+    from xlbench.records.rows import Row
 
 EXAMPLE = Path(__file__).parent / "data" / "records"  # of an earlier run of the example, kept as it was
 HALF = 2.0  # of a score's interval, points

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xlbench.corpora.sources import OpenCorpus, parse
+from xlbench.corpora.corpus import OpenCorpus, Pair, parse
 from xlbench.experiment import CorpusRef, Data
-from xlbench.kinds import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

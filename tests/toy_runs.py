@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlbench.plugins import load_registry
+from xlbench.plugins.registry import load_registry
 from xlbench.runs.request import make_request
 from xlbench.runs.run import run
 from xlbench.settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xlbench._version import __version__
 from xlbench.errors import XlbenchError
-from xlbench.hookspecs import hookimpl
+from xlbench.plugins.hooks import hookimpl
 
 __all__ = ["XlbenchError", "__version__", "hookimpl", "register"]
 

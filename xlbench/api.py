@@ -5,12 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from xlbench.corpora.corpus import Corpus, CorpusSource, Pair
 from xlbench.corpora.files import open_parquet, open_tsv
 from xlbench.corpora.hub import open_hub
 from xlbench.corpora.starter import open_starter
 from xlbench.distill.edits import AdaptiveWords, Average, Bottleneck, Centre, Loop
 from xlbench.distill.live import Layer, LayerStates, LiveObjective, MatchHidden, MatchRelations
 from xlbench.distill.low_rank import LowRank
+from xlbench.distill.method import Method, Options
 from xlbench.distill.objectives import MatchNeighbours, MatchSimilarities, Objective, PairVectors, PullToTarget, Target
 from xlbench.distill.plan import Edit, Plan, Stage, Training
 from xlbench.distill.recipes import (
@@ -33,16 +35,16 @@ from xlbench.distill.recipes import (
 )
 from xlbench.distill.static import TokenVectors
 from xlbench.distill.trim import TrimVocabulary
+from xlbench.encoders.find import EncoderSource
 from xlbench.encoders.starter import starter_encoders
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, Experiment, StudentSpec, Suite, TaskRef
 from xlbench.fingerprint import Frozen
-from xlbench.hookspecs import hookimpl
-from xlbench.kinds import Corpus, CorpusSource, EncoderSource, Method, Options, Pair
+from xlbench.plugins.hooks import hookimpl
 from xlbench.students.shape import Shape
 
 if TYPE_CHECKING:
-    from xlbench.distill.workshop import Workshop
+    from xlbench.distill.context import Workshop
     from xlbench.encoders.encode import encode
     from xlbench.students.surgery import stock_encoder, student_in
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 
 class XlbenchError(Exception):
     """Something a user can mend; the command line prints it in one or two lines and exits with 2.
@@ -15,3 +21,28 @@ class XlbenchError(Exception):
         super().__init__(problem if not remedy else f"{problem}\n{remedy}")
         self.problem = problem
         self.remedy = remedy
+
+
+T = TypeVar("T")
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return a sentence that proposes the names nearest to ``name``, or lists all valid ones."""
+    names = sorted(valid)
+    folded = {candidate.casefold(): candidate for candidate in names}
+    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.55)
+    if close:
+        return f"Did you mean {' or '.join(folded[match] for match in close)}?"
+    return f"Valid names: {', '.join(names) or 'none'}."
+
+
+def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """Return ``table[name]``.
+
+    Raises:
+        XlbenchError: ``name`` is not in ``table``; the remedy proposes the nearest names.
+    """
+    try:
+        return table[name]
+    except KeyError:
+        raise XlbenchError(f"Unknown {kind} '{name}'.", nearest(name, table)) from None

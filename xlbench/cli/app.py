@@ -11,7 +11,7 @@ import click
 from xlbench._version import __version__
 
 if TYPE_CHECKING:
-    from xlbench.plugins import Registry
+    from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
 COMMANDS = {
@@ -28,6 +28,15 @@ COMMANDS = {
 }
 
 
+# Where a command is defined, for those that share a file.
+MODULES = {
+    "list": ("catalogue", "list_command"),
+    "show": ("catalogue", "show_command"),
+    "plugins": ("plugins_command", "plugins_command"),
+    "new-plugin": ("plugins_command", "new_plugin_command"),
+}
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are run: help must not wait for pydantic, let alone torch."""
 
@@ -39,7 +48,8 @@ class LazyGroup(click.Group):
         """Return a command; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"xlbench.cli.{cmd_name.replace('-', '_')}_command").command
+        module, name = MODULES.get(cmd_name, (f"{cmd_name}_command", "command"))
+        command = getattr(importlib.import_module(f"xlbench.cli.{module}"), name)
         assert isinstance(command, click.Command)
         return command
 
@@ -53,7 +63,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command, proposing the nearest for a name that is none."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from xlbench.names import look_up
+            from xlbench.errors import look_up
 
             look_up("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
@@ -100,7 +110,7 @@ def settings_of(context: click.Context) -> Settings:
 
 def registry_of(context: click.Context) -> Registry:
     """Return what plugins brought; broken ones are told of on standard error, once."""
-    from xlbench.plugins import load_registry
+    from xlbench.plugins.registry import load_registry
 
     told = context.info_name == "plugins"  # which tells of every broken one, however strict
     registry = load_registry(context.find_root().obj[1], strict=False if told else None)

@@ -47,7 +47,7 @@ def command(context: click.Context, first: str, second: str, examples: int, as_j
 
 
 def _lines(found: Comparison) -> Iterator[str]:
-    from xlbench.leaderboard.notes import EXAMPLE_NOTE
+    from xlbench.report.notes import EXAMPLE_NOTE
 
     for letter, side in (("A", found.first), ("B", found.second)):
         yield f"{letter}: {side.name} ({side.description}; {side.fingerprint[:8]})"
@@ -66,7 +66,7 @@ def _lines(found: Comparison) -> Iterator[str]:
 def _table(found: Comparison) -> str:
     from tabulate import tabulate
 
-    from xlbench.leaderboard.formats import FAMILY_NAMES
+    from xlbench.report.formats import FAMILY_NAMES
 
     body = []
     for task, subsets in found.gaps.subsets.items():

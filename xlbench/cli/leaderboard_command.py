@@ -20,8 +20,8 @@ def command() -> None:
 @json_option
 def list_boards(as_json: bool) -> None:
     """The boards under leaderboards/ of this directory."""
-    from xlbench.leaderboard.board import FOLDER, board_paths, read_board
-    from xlbench.leaderboard.folder import was_run
+    from xlbench.boards.board import FOLDER, board_paths, read_board
+    from xlbench.boards.folder import was_run
 
     boards = [read_board(path) for path in board_paths()]
     rows = [
@@ -54,10 +54,10 @@ def list_boards(as_json: bool) -> None:
 @click.pass_context
 def show(context: click.Context, directory: Path | None, suite: str | None, budget: str | None, as_json: bool) -> None:
     """A table of the store's records, or of those that lie as JSON files in DIRECTORY."""
-    from xlbench.leaderboard.record import records, records_in
-    from xlbench.leaderboard.rows import rows_of
-    from xlbench.leaderboard.table import markdown
-    from xlbench.names import look_up
+    from xlbench.errors import look_up
+    from xlbench.records.record import records, records_in
+    from xlbench.records.rows import rows_of
+    from xlbench.report.table import markdown
 
     registry = registry_of(context)
     if suite is not None:
@@ -84,8 +84,8 @@ def show(context: click.Context, directory: Path | None, suite: str | None, budg
 @click.pass_context
 def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> None:
     """Train and score what the board NAME asks for and neither its folder nor the store has, then write its pages."""
-    from xlbench.leaderboard.board import find_board
-    from xlbench.runs.board import run_board
+    from xlbench.boards.board import find_board
+    from xlbench.boards.run import run_board
 
     settings = settings_of(context)
     if no_speed:
@@ -102,8 +102,8 @@ def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> N
 @click.argument("name")
 def render(name: str) -> None:
     """Write the pages of the board NAME again, from its records and statistics alone."""
-    from xlbench.leaderboard.board import find_board
-    from xlbench.leaderboard.rendering import write_pages
+    from xlbench.boards.board import find_board
+    from xlbench.boards.folder import write_pages
 
     _list_paths(write_pages(find_board(name)))
 
@@ -112,8 +112,8 @@ def render(name: str) -> None:
 @click.argument("names", nargs=-1)
 def check(names: tuple[str, ...]) -> None:
     """Compare the pages of boards, all if none is named, with what their records give."""
-    from xlbench.leaderboard.board import board_paths, find_board
-    from xlbench.leaderboard.rendering import differences
+    from xlbench.boards.board import board_paths, find_board
+    from xlbench.boards.folder import differences
 
     differing = []
     for name in names or [str(path) for path in board_paths()]:

@@ -1,8 +1,9 @@
-"""``xlbench plugins``."""
+"""``xlbench plugins`` and ``xlbench new-plugin``."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,16 +12,16 @@ from xlbench.cli.app import registry_of
 from xlbench.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
-    from xlbench.plugins import Broken, Registry
+    from xlbench.plugins.registry import Broken, Registry
 
 
 @click.command("plugins")
 @click.option("--check", is_flag=True, help="Look closer: options, listings, names. Exit code 2 if anything is wrong.")
 @json_option
 @click.pass_context
-def command(context: click.Context, check: bool, as_json: bool) -> None:
+def plugins_command(context: click.Context, check: bool, as_json: bool) -> None:
     """Installed plugins with what they bring, and the ones that are broken, with the cause."""
-    from xlbench.plugins import check_plugins
+    from xlbench.plugins.registry import check_plugins
 
     registry = registry_of(context)
     broken = check_plugins(registry) if check else registry.broken
@@ -42,3 +43,26 @@ def _print(registry: Registry, broken: tuple[Broken, ...], *, check: bool) -> No
             click.echo(f"    {fault.where}")
     if check and not broken:
         click.echo(f"all {len(registry.loaded)} plugins are well")
+
+
+@click.command("new-plugin")
+@click.argument("name")
+@click.option(
+    "--into", type=click.Path(path_type=Path), default=Path(), help="Where its directory is made [the current one]."
+)
+@click.pass_context
+def new_plugin_command(context: click.Context, name: str, into: Path) -> None:
+    """Write a project with a method of your own: options, student spec, tests and CI file, ready to install.
+
+    NAME is the method's name and the directory's; nothing that is there is overwritten.
+    """
+    from xlbench.plugins.template import new_plugin
+
+    project = new_plugin(name, into, registry_of(context).methods)
+    click.echo(f"{project}: the method is in {next(project.glob('src/*/__init__.py'))}")
+    click.echo(f"next: pip install {_argument(project)} && xlbench run --method {name} --student minilm-half")
+
+
+def _argument(path: Path) -> str:
+    """Return a path as pip takes it for one: not for the name of a package."""
+    return str(path) if path.is_absolute() else f"./{path}"

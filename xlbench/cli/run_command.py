@@ -69,10 +69,10 @@ def command(
 
         click.echo(tomli_w.dumps(request.model_dump(mode="json", exclude_none=True)), nl=False)
         return
-    from xlbench.leaderboard.rows import rows_of
-    from xlbench.leaderboard.seeds import seed_table
-    from xlbench.leaderboard.table import markdown
-    from xlbench.runs.artifact import export_student, student_directory
+    from xlbench.export.directory import export_student, student_directory
+    from xlbench.records.rows import rows_of
+    from xlbench.report.seeds import seed_table
+    from xlbench.report.table import markdown
     from xlbench.runs.run import run
 
     shared = settings_of(context)
@@ -104,7 +104,7 @@ def command(
 
 def _take_typed(context: click.Context, typed: dict[str, object], settings: dict[str, object]) -> None:
     """Let what was typed replace what a file said."""
-    from xlbench.runs.spec import inline_spec
+    from xlbench.runs.request import inline_spec
 
     for name, value in typed.items():
         # Whether it was typed decides, not whether it is true.

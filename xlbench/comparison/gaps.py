@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xlbench.comparison.align import by_task
 from xlbench.comparison.bootstrap import Draws, mean, resample
+from xlbench.comparison.compute import by_task
 from xlbench.comparison.statistics import Interval, Points
 from xlbench.experiment import Family
 from xlbench.fingerprint import Frozen

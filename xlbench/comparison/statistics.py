@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, nearest
 from xlbench.experiment import Family
 from xlbench.fingerprint import Frozen
-from xlbench.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from xlbench.corpora.gather import Rows
+    from xlbench.corpora.choose import Rows
 
 
 class CorpusCount(Frozen):

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from xlbench.corpora.files import FileCorpus, parquet_files
-from xlbench.corpora.readers import read_parquet
-from xlbench.corpora.sources import LANGUAGE
+from xlbench.corpora.corpus import LANGUAGE
+from xlbench.corpora.files import FileCorpus, parquet_files, read_parquet
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen, fingerprint
 from xlbench.store import write_atomically
@@ -19,7 +18,7 @@ from xlbench.store import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from xlbench.kinds import Pair
+    from xlbench.corpora.corpus import Pair
     from xlbench.settings import Settings
 
 _NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?")

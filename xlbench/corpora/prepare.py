@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlbench.corpora.choose import Fate, choose
+from xlbench.corpora.choose import Fate, choose, gather
 from xlbench.corpora.facts import CorpusFacts, count_fates
-from xlbench.corpora.gather import gather
-from xlbench.corpora.prepared import FACTS, PreparedCorpus, load_prepared
-from xlbench.corpora.writing import write_pairs
+from xlbench.corpora.prepared import FACTS, PreparedCorpus, load_prepared, write_pairs
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
 from xlbench.store import get_or_build
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from xlbench.corpora.gather import Gathered, Rows
-    from xlbench.corpora.sources import OpenCorpus
+    from xlbench.corpora.choose import Gathered, Rows
+    from xlbench.corpora.corpus import OpenCorpus
     from xlbench.experiment import Data
     from xlbench.fingerprint import Json
     from xlbench.settings import Settings

@@ -9,8 +9,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal, overload
 
+from xlbench.corpora.corpus import Pair
 from xlbench.errors import XlbenchError
-from xlbench.kinds import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from xlbench.corpora.tokens import TokenTable
     from xlbench.distill.batches import Part
+    from xlbench.distill.context import Workshop
     from xlbench.distill.live import LiveObjective
     from xlbench.distill.plan import Stage
-    from xlbench.distill.workshop import Workshop
     from xlbench.experiment import Precision
 
 CHUNK = 1 << 22  # token ids compared at once

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from xlbench.distill.workshop import Workshop
+    from xlbench.distill.context import Workshop
     from xlbench.students.shape import Shape
 
 CENTRE_SAMPLE = 4096  # sentences; the mean of 384 numbers is known to a per cent long before

@@ -7,9 +7,9 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xlbench.distill.context import Workshop
 from xlbench.distill.outcome import StageOutcome
 from xlbench.distill.plan import check_plan, stage_keys
-from xlbench.distill.workshop import Workshop
 from xlbench.errors import XlbenchError
 from xlbench.store import get_or_build, read_entry
 
@@ -174,10 +174,10 @@ class _Run:
 
 
 def _make(stage: Stage, workshop: Workshop, directory: Path, say: Callable[[str], None]) -> dict[str, Json]:
-    from xlbench.distill.cost import peak_memory
+    from xlbench.distill.outcome import peak_memory
     from xlbench.distill.trainer import train
-    from xlbench.encoders.anatomy import saved_directory
     from xlbench.encoders.encode import dimension
+    from xlbench.encoders.modules import saved_directory
     from xlbench.students.load import save_student
     from xlbench.students.surgery import shape_in
 

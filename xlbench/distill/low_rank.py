@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import BertModel, XLMRobertaModel
 
     from xlbench.corpora.tokens import TokenTable
-    from xlbench.distill.workshop import Workshop
+    from xlbench.distill.context import Workshop
     from xlbench.students.shape import Shape
 
 SAMPLE = 2048  # sentences: some 30,000 tokens, for moments of at most a few thousand columns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from pydantic import Field
 
 from xlbench.fingerprint import Frozen, Json
@@ -34,3 +36,13 @@ class StageOutcome(Frozen):
     looks: tuple[dict[str, float], ...] = ()
     shape: Shape | None = None
     traits: dict[str, Json] = Field(default_factory=dict)
+
+
+def peak_memory() -> int:
+    """Return the largest resident size that this process has had, in bytes; 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

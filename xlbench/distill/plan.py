@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from sentence_transformers import SentenceTransformer
 
+    from xlbench.distill.context import Workshop
     from xlbench.distill.live import Layer
-    from xlbench.distill.workshop import Workshop
     from xlbench.students.shape import Shape
 
 ENGINE_VERSION = 1

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from xlbench.distill.edits import Average, Bottleneck, Centre, Loop
 from xlbench.distill.live import LiveObjective, MatchHidden, MatchRelations
+from xlbench.distill.method import DEFAULT, Options, Scalar
 from xlbench.distill.objectives import MatchNeighbours, MatchSimilarities, Objective, PullToTarget, Target
 from xlbench.distill.plan import Edit, Stage, Trainable, Training
 from xlbench.distill.trim import TrimVocabulary
-from xlbench.kinds import DEFAULT, Options, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

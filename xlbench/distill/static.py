@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor
 
-    from xlbench.distill.workshop import Workshop
+    from xlbench.distill.context import Workshop
     from xlbench.students.shape import Shape
 
 BATCH = 1024  # tokens passed at a time, each with its special tokens
@@ -103,7 +103,7 @@ class TokenVectors(Frozen):
         import torch
         from sentence_transformers.sentence_transformer.modules import Normalize
 
-        from xlbench.encoders.anatomy import embedding_output, mean_pool, transformer_of
+        from xlbench.encoders.modules import embedding_output, mean_pool, transformer_of
 
         mask = torch.ones_like(ids)
         if self.depth == "embeddings":

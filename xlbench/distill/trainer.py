@@ -23,9 +23,9 @@ from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part, pair_l
 from xlbench.distill.capture import LiveTerms, live_terms
 from xlbench.distill.health import Look, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors
-from xlbench.encoders.anatomy import embedding_output, mean_pool, quick_attention
-from xlbench.encoders.loading import quiet_transformers
-from xlbench.encoders.products import training_products
+from xlbench.encoders.directories import quiet_transformers
+from xlbench.encoders.linear import training_products
+from xlbench.encoders.modules import embedding_output, mean_pool, quick_attention
 from xlbench.encoders.runtime import COMPILER, choose_device, explain_compile, half_dtype
 from xlbench.progress import Advance, progress
 from xlbench.store import write_atomically
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from transformers import PreTrainedModel, TrainerControl, TrainerState
 
+    from xlbench.distill.context import Workshop
     from xlbench.distill.objectives import Target
     from xlbench.distill.plan import Stage, Training
     from xlbench.distill.targets import TargetTable
-    from xlbench.distill.workshop import Workshop
 
 COMPLETE = "complete"  # a checkpoint without this file was being written when the process died
 BEFORE = "before.json"  # the look before training, which a resumed run can no longer take

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from xlbench.corpora.tokens import TokenTable
-    from xlbench.distill.workshop import Workshop
+    from xlbench.distill.context import Workshop
     from xlbench.students.shape import Shape
 
 LONGEST = 512  # tokens; no BERT or XLM-R reads more
@@ -47,9 +47,9 @@ class TrimVocabulary(Frozen):
         from sentence_transformers.sentence_transformer.modules import Transformer
         from transformers import XLMRobertaModel
 
-        from xlbench.students.pieces import Vocabulary, kept_tokens, pieces_before_unknown
         from xlbench.students.surgery import stock_encoder
         from xlbench.students.trimming import keep_rows, trim_tokenizer
+        from xlbench.students.vocabulary import Vocabulary, kept_tokens, pieces_before_unknown
 
         encoder, tokenizer = stock_encoder(model), model.tokenizer
         table = workshop.tokens(model, min(model.max_seq_length or LONGEST, LONGEST))

@@ -12,7 +12,7 @@ import torch
 from sentence_transformers.sentence_transformer.modules import Transformer
 from torch import nn
 
-from xlbench.encoders.anatomy import embedding_output, mean_pool, quick_attention, transformer_of
+from xlbench.encoders.modules import embedding_output, mean_pool, quick_attention, transformer_of
 from xlbench.encoders.packing import packed_products
 from xlbench.encoders.runtime import computing_in, half_dtype
 from xlbench.errors import XlbenchError

@@ -12,17 +12,17 @@ from xlbench.comparison.gaps import Gaps, disagreements, find_gaps
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Family
 from xlbench.fingerprint import Frozen
-from xlbench.leaderboard.rows import differing_scores
-from xlbench.runs.find import describe, find_run, items_of
+from xlbench.records.rows import differing_scores
+from xlbench.records.stored import describe, find_run, items_of
 from xlbench.runs.restore import restore
-from xlbench.scoring.identity import data_identity
+from xlbench.scoring.data import data_identity
 
 if TYPE_CHECKING:
     from xlbench.comparison.gaps import Disagreement
     from xlbench.experiment import Suite, TaskRef
-    from xlbench.leaderboard.record import Record
-    from xlbench.plugins import Registry
-    from xlbench.runs.entries import Made
+    from xlbench.plugins.registry import Registry
+    from xlbench.records.record import Record
+    from xlbench.records.stored import Made
     from xlbench.scoring.items import Items
     from xlbench.scoring.tasks import Columns
     from xlbench.settings import Settings

@@ -10,7 +10,7 @@ from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
     from xlbench.experiment import Precision
-    from xlbench.plugins import Registry
+    from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
 LIBRARIES = ("transformers", "accelerate", "sentence-transformers", "mteb", "datasets", "numpy")

@@ -1,19 +1,56 @@
-"""A request: what somebody typed or wrote into a TOML file, not yet looked up."""
+"""What is asked for, by names and not yet looked up: of one run, of a ``[[run]]`` of a board, of the whole board."""
 
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from xlbench.conditions import Conditions, Treatment
-from xlbench.errors import XlbenchError
-from xlbench.experiment import Seeds
-from xlbench.names import nearest
+from xlbench.distill.method import Scalar
+from xlbench.errors import XlbenchError, nearest
+from xlbench.experiment import Bits, Precision, Seeds, StudentSpec
+from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class Treatment(Frozen):
+    """What may differ between two rows of one table: how a student is trained, and which."""
+
+    method: str = Field(default="multistage", description="Which method trains the student.")
+    student: str | StudentSpec = Field(
+        default="minilm-half", description="How it is cut: a name, a TOML file beside the working directory, a table."
+    )
+    bits: Bits | None = Field(default=None, description="Of a stored weight: 32, 16 or 8. Overrides the student's.")
+    preset: str = Field(default="default", description="A set of the method's options to begin with.")
+    options: dict[str, Scalar] = Field(default_factory=dict, description="The method's options, over the preset's.")
+
+
+class Conditions(Frozen):
+    """What all rows of one table share, so that their differences are the methods'."""
+
+    suite: str = Field(default="starter", description="What is scored.")
+    keep_out: tuple[str, ...] = Field(
+        default=(), description="More suites whose sentences no pair may contain: runs that share them share stages."
+    )
+    corpus: tuple[str, ...] = Field(default=("starter",), min_length=1, description="Sources of parallel pairs.")
+    languages: tuple[str, ...] = Field(default=(), description="Other sides to use; none given: all there are.")
+    budget: str = Field(default="example", description="How much data and training.")
+    pairs_per_language: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
+    assistant_pairs: int | None = Field(default=None, ge=0, description="Overrides the budget's.")
+    student_pairs: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
+    teacher: tuple[str, ...] = Field(
+        default=("assistant",),
+        min_length=1,
+        description="Who teaches: 'assistant' is the assistant's own English side; more join the matrix term.",
+    )
+    assistant: str = Field(default="multilingual-e5-small", description="The multilingual encoder that is cut.")
+    precision: Precision | Literal["auto"] = Field(
+        default="auto", description="What encoders compute in; auto: what the device is good at."
+    )
+
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -73,3 +110,26 @@ def complaint(error: ValidationError, noun: str, valid: object) -> XlbenchError:
         return XlbenchError(f"Unknown {noun} '{name}'.", nearest(name, valid))
     given = first.get("input")
     return XlbenchError(f"{noun.capitalize()} '{name}' cannot be {given!r}: {first['msg'].lower()}.")
+
+
+LETTERS = {"B": "bottleneck", "K": "layers", "R": "repeats", "H": "hidden"}
+
+
+def inline_spec(text: str) -> StudentSpec:
+    """Return the spec that ``B=128,K=6,R=2`` stands for; B left out keeps the full table.
+
+    Raises:
+        XlbenchError: It is no such line, or a number is out of bounds.
+    """
+    fields: dict[str, object] = {}
+    for part in text.split(","):
+        letter, equals, number = part.strip().partition("=")
+        field = LETTERS.get(letter.upper(), letter)
+        if not equals or field not in LETTERS.values():
+            raise XlbenchError(
+                f"'{part.strip()}' in the student spec '{text}' is not understood.",
+                "Write B=128,K=6,R=2: bottleneck, stored layers, repeats (H: hidden size, if it must be checked).",
+            )
+        fields[field] = number
+    name = "custom-" + "-".join(f"{key}{value}" for key, value in fields.items())
+    return validated(StudentSpec, {"name": name, **fields}, "part of the student spec")

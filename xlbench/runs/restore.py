@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xlbench.leaderboard.predictions import Predicted, read_predictions
-from xlbench.leaderboard.record import ITEMS, Record, read_record
-from xlbench.names import look_up
-from xlbench.runs.entries import store_row, stored_row
+from xlbench.errors import look_up
+from xlbench.records.predictions import Predicted, read_predictions
+from xlbench.records.record import ITEMS, Record, read_record
+from xlbench.records.stored import store_row, stored_row
 from xlbench.scoring.items import TOLERANCE, Items, main_score, write_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from xlbench.plugins import Registry
+    from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
 

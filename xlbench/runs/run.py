@@ -11,24 +11,20 @@ from xlbench.distill.edits import Stored
 from xlbench.distill.engine import Distilled, given_sources, run_plan, source_keys
 from xlbench.distill.health import UnhealthyError
 from xlbench.distill.plan import Plan, Stage
-from xlbench.leaderboard.board import Failure
-from xlbench.leaderboard.record import ITEMS, Provenance, Record
-from xlbench.runs.entries import store_row, stored_row
-from xlbench.runs.process import prepare_process
-from xlbench.runs.provenance import git_revision
+from xlbench.records.record import ITEMS, Failure, Provenance, Record, git_revision
+from xlbench.records.stored import store_row, stored_row
+from xlbench.runs.job import Row, make_row, resolve, run_name, title, wanted_rows
 from xlbench.runs.request import validated
-from xlbench.runs.resolve import resolve
-from xlbench.runs.session import Session
-from xlbench.runs.wanted import Row, make_row, run_name, title, wanted_rows
+from xlbench.runs.session import Session, prepare_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from xlbench.corpora.sources import OpenCorpus
+    from xlbench.corpora.corpus import OpenCorpus
     from xlbench.experiment import EncoderRef, Experiment
-    from xlbench.plugins import Registry
-    from xlbench.runs.entries import Made
+    from xlbench.plugins.registry import Registry
+    from xlbench.records.stored import Made
     from xlbench.runs.request import Request
     from xlbench.settings import Settings
 
@@ -173,7 +169,7 @@ def _record(row: Row, plan: Plan, distilled: Distilled, session: Session, say: C
 
 
 def _score(row: Row, plan: Plan, distilled: Distilled, session: Session, directory: Path) -> Record:
-    from xlbench.encoders.anatomy import saved_directory
+    from xlbench.encoders.modules import saved_directory
     from xlbench.encoders.runtime import choose_device
     from xlbench.scoring.footprint import measure_footprint
     from xlbench.scoring.harness import score

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from xlbench.encoders.find import find_encoder, load_encoder
 from xlbench.encoders.runtime import choose_device, choose_precision
-from xlbench.encoders.sources import find_encoder, load_encoder
-from xlbench.names import look_up
-from xlbench.runs.process import prepare_process
+from xlbench.errors import look_up
+from xlbench.runs.session import prepare_process
 from xlbench.scoring.harness import score
 
 if TYPE_CHECKING:
     from xlbench.experiment import Precision
-    from xlbench.plugins import Registry
+    from xlbench.plugins.registry import Registry
     from xlbench.scoring.harness import Scored
     from xlbench.settings import Settings
 

@@ -1,14 +1,13 @@
-"""The data and the encoders of one experiment."""
+"""What this process needs before it loads any encoder."""
 
 from __future__ import annotations
 
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from xlbench.corpora.folding import text_key
-from xlbench.corpora.near_duplicates import near_duplicates
+from xlbench.corpora.overlap import near_duplicates, text_key
 from xlbench.corpora.prepare import prepare
-from xlbench.encoders.sources import load_encoder
+from xlbench.encoders.find import load_encoder
 from xlbench.fingerprint import fingerprint
 from xlbench.progress import progress
 from xlbench.scoring.tasks import evaluation_digest, evaluation_texts, task_texts
@@ -20,13 +19,26 @@ if TYPE_CHECKING:
 
     from sentence_transformers import SentenceTransformer
 
+    from xlbench.corpora.corpus import OpenCorpus
     from xlbench.corpora.facts import CorpusFacts
     from xlbench.corpora.prepare import PreparedCorpus
-    from xlbench.corpora.sources import OpenCorpus
     from xlbench.experiment import EncoderRef, Experiment
     from xlbench.fingerprint import Json
-    from xlbench.plugins import Registry
+    from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
+
+
+def prepare_process(settings: Settings) -> None:
+    """Set threads and memory, and teach transformers the students, so that one may be an encoder like any other."""
+    from xlbench.encoders.runtime import apply_threads, choose_device, explain_compile, keep_memory
+    from xlbench.students.architecture import register
+
+    if settings.compile_training:
+        explain_compile(choose_device(settings), "bfloat16", settings)  # if it cannot be, say so before any work
+    apply_threads(settings)
+    keep_memory()
+    register()
+
 
 KIND, VERSION = "near-duplicates", 1  # in the store; the version changes with their meaning
 SPEED_SAMPLE = 192  # sentences

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from xlbench.encoders.anatomy import transformer_of
+from xlbench.encoders.modules import transformer_of
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen
 

@@ -15,8 +15,7 @@ import numpy as np
 from xlbench.encoders.encode import encode
 from xlbench.errors import XlbenchError
 from xlbench.progress import progress
-from xlbench.scoring.declared import mteb_version
-from xlbench.scoring.identity import data_identity
+from xlbench.scoring.data import data_identity, mteb_version
 from xlbench.scoring.items import TOLERANCE, Items, ItemScores, main_score, number_items
 from xlbench.scoring.quiet import quiet_mteb, randomness_kept
 from xlbench.scoring.scores import MAIN_METRIC, SubsetScores, SuiteScores, TaskScores, family_means
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from xlbench.experiment import Precision, Suite, TaskRef
-    from xlbench.scoring.table import SentenceTable
+    from xlbench.scoring.sentence_table import SentenceTable
     from xlbench.settings import Settings
 
 # Sound encoders stay below: multilingual-e5-small, whose cosines are all high, has about 0.8.
@@ -72,7 +71,7 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
             "Its training has diverged: train with a lower learning rate, or in float32.",
         )
     with randomness_kept():
-        from xlbench.scoring.table import SentenceTable
+        from xlbench.scoring.sentence_table import SentenceTable
     table = SentenceTable(texts, embeddings, partial(encode, model, precision=precision))
     scores: dict[str, TaskScores] = {}
     items: Items = {}

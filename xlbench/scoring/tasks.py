@@ -6,11 +6,9 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, look_up, nearest
 from xlbench.fingerprint import Json, fingerprint
-from xlbench.names import look_up, nearest
-from xlbench.scoring.declared import mteb_version
-from xlbench.scoring.identity import data_identity
+from xlbench.scoring.data import data_identity, mteb_version
 from xlbench.scoring.quiet import quiet_datasets, randomness_kept
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench.encoders.anatomy import inner_model
+from xlbench.encoders.modules import inner_model
 from xlbench.errors import XlbenchError
 from xlbench.students import architecture
 

@@ -10,7 +10,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch.nn import LayerNorm
 from transformers import BertModel, XLMRobertaModel
 
-from xlbench.encoders.anatomy import inner_model, transformer_of
+from xlbench.encoders.modules import inner_model, transformer_of
 from xlbench.errors import XlbenchError
 from xlbench.students.architecture import (
     BottleneckEmbedding,

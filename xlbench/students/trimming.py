@@ -15,8 +15,7 @@ from tokenizers import Tokenizer
 
 from xlbench.errors import XlbenchError
 from xlbench.students.architecture import BottleneckEmbedding
-from xlbench.students.pieces import Vocabulary
-from xlbench.students.vocabulary import chosen_rows, set_words, word_table, words_of
+from xlbench.students.vocabulary import Vocabulary, chosen_rows, set_words, word_table, words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

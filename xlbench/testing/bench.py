@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
-from xlbench.plugins import load_registry
+from xlbench.plugins.registry import load_registry
+from xlbench.runs.job import resolve
 from xlbench.runs.request import make_request
-from xlbench.runs.resolve import resolve
 from xlbench.runs.session import Session
 from xlbench.settings import Settings
 from xlbench.testing.guard import Watch, watch
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
+    from xlbench.corpora.corpus import OpenCorpus
     from xlbench.corpora.prepare import PreparedCorpus
-    from xlbench.corpora.sources import OpenCorpus
     from xlbench.distill.engine import Distilled
+    from xlbench.distill.method import Method
     from xlbench.distill.plan import Plan
     from xlbench.experiment import Experiment
-    from xlbench.kinds import Method
-    from xlbench.plugins import Registry
+    from xlbench.plugins.registry import Registry
 
 CANARIES = Path(__file__).parent / "data" / "canaries.tsv"
 PAIRS = 192  # in the corpus, beside the planted canaries
@@ -142,7 +142,7 @@ class Bench:
             XlbenchError: The plan is not valid, or a stage cannot be made.
         """
         from xlbench.distill.engine import run_plan
-        from xlbench.runs.process import prepare_process
+        from xlbench.runs.session import prepare_process
 
         settings = self.settings(home)
         prepare_process(settings)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from xlbench.errors import XlbenchError
-from xlbench.plugin_check import option_faults
+from xlbench.plugins.checks import option_faults
 from xlbench.testing.bench import CANARIES, PROBE, make_bench
 from xlbench.testing.children import encode_plainly, in_child, start_server
 from xlbench.testing.guard import watch

@@ -12,7 +12,7 @@ from xlbench.testing.toys import BUDGET, STUDENT, SUITE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from xlbench.kinds import Options
+    from xlbench.distill.method import Options
 
 KNOBS: dict[str, dict[str, object]] = {
     "seed": {"seeds": [1]},

@@ -54,9 +54,8 @@ def wanted_methods(config: pytest.Config) -> list[str]:
     Raises:
         pytest.UsageError: There is no such method.
     """
-    from xlbench.errors import XlbenchError
-    from xlbench.names import look_up
-    from xlbench.plugins import load_registry
+    from xlbench.errors import XlbenchError, look_up
+    from xlbench.plugins.registry import load_registry
 
     try:
         registry = load_registry(plugin_files(config), strict=False)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerFast
 
-    from xlbench.kinds import Options
+    from xlbench.distill.method import Options
 
 STUDENT = StudentSpec(name="toy-half", bottleneck=8, layers=2, repeats=2)
 BUDGET = Budget(name="toy", dev_pairs=16, assistant_pairs=128, student_pairs=512)
@@ -73,7 +73,7 @@ def save_toy_encoder(
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
     from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
-    from xlbench.encoders.loading import quiet_transformers
+    from xlbench.encoders.directories import quiet_transformers
 
     torch.manual_seed(seed)
     tokenizer = toy_tokenizer()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from xlbench.encoders.find import EncoderSource
 from xlbench.encoders.starter.assistant import assistant_fingerprint, load_assistant
 from xlbench.encoders.starter.teacher import load_teacher, teacher_fingerprint
-from xlbench.kinds import EncoderSource
 
 TEACHER = "all-minilm-l6-v2"
 ASSISTANT = "multilingual-e5-small"

@@ -56,7 +56,7 @@ def load_assistant(settings: Settings) -> SentenceTransformer:
     Raises:
         XlbenchError: The wheel is missing, or its file is not the known one.
     """
-    from xlbench.encoders.loading import load_directory
+    from xlbench.encoders.directories import load_directory
 
     place = locate(WHEEL)
     entry = get_or_build(
@@ -83,7 +83,7 @@ def write_directory(container: Container, target: Path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
-    from xlbench.encoders.loading import quiet_transformers
+    from xlbench.encoders.directories import quiet_transformers
     from xlbench.encoders.starter.tokenizer import build_tokenizer, wrap_tokenizer
 
     scratch = target / "scratch"

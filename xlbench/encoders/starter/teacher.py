@@ -50,7 +50,7 @@ def load_teacher(settings: Settings) -> SentenceTransformer:
     Raises:
         XlbenchError: The wheel is missing, or its files are not the known ones.
     """
-    from xlbench.encoders.loading import load_directory
+    from xlbench.encoders.directories import load_directory
 
     return load_directory(_directory(locate(WHEEL), settings), settings)
 

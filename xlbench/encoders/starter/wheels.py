@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlbench.encoders.digests import remembered_digest
+from xlbench.encoders.directories import remembered_digest
 from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:

@@ -1,0 +1,188 @@
+"""The built-in encoders: the starter kit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xlbench.api import (
+    Budget,
+    CorpusSource,
+    StudentSpec,
+    Suite,
+    TaskRef,
+    hookimpl,
+    open_hub,
+    open_parquet,
+    open_starter,
+    open_tsv,
+    starter_encoders,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from xlbench.api import EncoderSource
+
+
+@hookimpl
+def xlbench_encoders() -> tuple[EncoderSource, ...]:
+    """Bring the starter teacher and assistant."""
+    return starter_encoders()
+
+
+@hookimpl
+def xlbench_corpora() -> Iterable[CorpusSource]:
+    """Return the schemes starter, tsv, parquet and hub."""
+    return (
+        CorpusSource(
+            scheme="starter",
+            summary="shipped with xlbench, en + ar de es fr it nl tr; a working example",
+            example="starter",
+            open=open_starter,
+        ),
+        CorpusSource(
+            scheme="tsv",
+            summary="a file en-xx.tsv or en-xx.tsv.gz (English, tab, translation), or a directory of them",
+            example="tsv:my/corpus?cap=5000&languages=de,fr",
+            open=open_tsv,
+        ),
+        CorpusSource(
+            scheme="parquet",
+            summary="a file en-xx.parquet (columns english, non_english), or a directory of them",
+            example="parquet:my/corpus/en-de.parquet",
+            open=open_parquet,
+        ),
+        CorpusSource(
+            scheme="hub",
+            summary="a hub dataset with configurations en-xx, or its copy under the data root",
+            example="hub:sentence-transformers/parallel-sentences-talks?cap=20000",
+            open=open_hub,
+        ),
+    )
+
+
+@hookimpl
+def xlbench_students() -> list[StudentSpec]:
+    """Register the paper's sizes, for MiniLM (hidden size 384) and XLM-R (768)."""
+    return [
+        StudentSpec(name="minilm-half", bottleneck=128, layers=6, repeats=2, hidden=384, summary="43.0 M, -63 %"),
+        StudentSpec(name="minilm-half-deep", bottleneck=128, layers=12, hidden=384, summary="53.7 M, -54 %"),
+        StudentSpec(name="minilm-third", bottleneck=128, layers=3, repeats=4, hidden=384, summary="37.7 M, -68 %"),
+        StudentSpec(name="xlmr-half", bottleneck=128, layers=12, hidden=768, summary="118.1 M, -58 %"),
+        StudentSpec(name="xlmr-fifth", bottleneck=128, layers=3, repeats=4, hidden=768, summary="54.4 M, -80 %"),
+    ]
+
+
+@hookimpl
+def xlbench_budgets() -> list[Budget]:
+    """Register budgets from a smoke run to a night on a GPU."""
+    return [
+        Budget(name="smoke", pairs_per_language=40, dev_pairs=70, assistant_pairs=128, student_pairs=256),
+        Budget(name="example", dev_pairs=210, assistant_pairs=1_536, student_pairs=6_144),
+        Budget(
+            name="minutes",
+            pairs_per_language=8_000,
+            dev_pairs=700,
+            assistant_pairs=24_000,
+            student_pairs=48_000,
+        ),
+        Budget(
+            name="hours",
+            pairs_per_language=80_000,
+            dev_pairs=2_100,
+            assistant_pairs=300_000,
+            student_pairs=300_000,
+        ),
+        Budget(name="night", dev_pairs=2_100, assistant_pairs=2_000_000, student_pairs=8_000_000),
+    ]
+
+
+STARTER_TASKS = "xlbench.scoring.starter_tasks"
+
+STARTER = Suite(
+    name="starter",
+    summary="Small tasks that ship with xlbench, in eight languages: a working example, not a benchmark",
+    example=True,
+    tasks=(
+        TaskRef(
+            task="StarterSTS",
+            family="sts",
+            subsets=(
+                "en-en",
+                "en-de",
+                "en-es",
+                "en-fr",
+                "en-it",
+                "en-nl",
+                "en-tr",
+                "en-ar",
+                "es-es",
+                "ar-ar",
+            ),
+            loader=f"{STARTER_TASKS}:StarterSTS",
+        ),
+        TaskRef(
+            task="StarterBitext",
+            family="bitext",
+            subsets=("de-en", "es-en", "fr-en", "it-en", "nl-en", "tr-en", "ar-en"),
+            loader=f"{STARTER_TASKS}:StarterBitext",
+        ),
+    ),
+)
+
+# The languages of the paper's students, under the names that the tasks give them.
+NTREX = ("deu_Latn", "spa_Latn", "ita_Latn", "fra_Latn", "arb_Arab", "tur_Latn", "nld_Latn")
+
+STS17 = TaskRef(
+    task="STS17",
+    family="sts",
+    # The ten pairs of Reimers & Gurevych 2020; MTEB's ko-ko is in none of the paper's languages.
+    subsets=(
+        "ar-ar",
+        "en-ar",
+        "es-es",
+        "es-en",
+        "en-en",
+        "en-tr",
+        "en-de",
+        "fr-en",
+        "it-en",
+        "nl-en",
+    ),
+)
+
+TATOEBA = TaskRef(
+    task="Tatoeba",
+    family="bitext",
+    subsets=("deu-eng", "spa-eng", "ita-eng", "fra-eng", "ara-eng", "tur-eng", "nld-eng"),
+)
+
+PAPER = Suite(
+    name="paper",
+    summary="STS17 (ten pairs), multilingual STSb, Tatoeba and NTREX in the paper's eight languages",
+    tasks=(
+        STS17,
+        TaskRef(task="STSBenchmarkMultilingualSTS", family="sts", subsets=("en", "de", "es", "fr", "it", "nl")),
+        TATOEBA,
+        TaskRef(
+            task="NTREXBitextMining",
+            family="bitext",
+            subsets=(
+                *(f"eng_Latn-{language}" for language in NTREX),
+                *(f"{language}-eng_Latn" for language in NTREX),
+            ),
+        ),
+    ),
+)
+
+QUICK = Suite(
+    name="quick",
+    summary="STS17 and Tatoeba of the suite paper alone: its short sentences, in a fraction of its time",
+    tasks=(STS17, TATOEBA),
+)
+
+
+@hookimpl
+def xlbench_suites() -> tuple[Suite, ...]:
+    """Return the built-in suites."""
+    return (STARTER, PAPER, QUICK)

@@ -1,0 +1,1 @@
+"""What a board declares, how it is run, and its folder."""

@@ -1,0 +1,79 @@
+"""What sharing stages and targets saved: each made once, against runs that each make their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from xlbench.distill.engine import source_keys
+from xlbench.distill.targets import KIND as TARGETS
+from xlbench.runs.run import plan_of
+from xlbench.store import read_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from xlbench.experiment import Experiment
+    from xlbench.plugins.registry import Registry
+    from xlbench.store import Manifest
+
+STAGES = "stages"
+
+
+class Accounting(NamedTuple):
+    """Seconds of stages and targets.
+
+    Attributes:
+        shared: Each made once.
+        apart: Each made by every run that rests on it.
+    """
+
+    shared: float
+    apart: float
+
+    def __str__(self) -> str:
+        share = f" ({100 * self.shared / self.apart:.0f} %)" if self.apart else ""
+        return f"stages and targets: {self.shared:.0f} s, made once; {self.apart:.0f} s in separate runs{share}"
+
+
+def account(experiments: Iterable[Experiment], registry: Registry, home: Path) -> Accounting:
+    """Return what the stages and targets of experiments took when they were made.
+
+    A stage's own time is without that of the targets that were made while it was.
+
+    Args:
+        experiments: Those whose stages are in the store; an entry that is no longer there counts nothing.
+        registry: What plugins brought.
+        home: The store.
+    """
+    once: dict[str, float] = {}
+    apart = 0.0
+    for experiment in experiments:
+        took = _seconds(experiment, registry, home)
+        once |= took
+        apart += sum(took.values())
+    return Accounting(sum(once.values()), apart)
+
+
+def _seconds(experiment: Experiment, registry: Registry, home: Path) -> dict[str, float]:
+    """Return the seconds that each stage and target of an experiment took, by kind and key."""
+    plan = plan_of(experiment, registry)
+    keys = source_keys(plan, experiment)
+    found = [read_entry(home, STAGES, keys[stage.name], verify=False) for stage in plan.stages]
+    made = [entry.manifest for entry in found if entry]
+    read = {key for stage in made for key in _targets_of(stage)}
+    entries = {key: read_entry(home, TARGETS, key, verify=False) for key in read}
+    targets = {key: entry.manifest for key, entry in entries.items() if entry}
+    took = {f"{TARGETS} {key}": manifest.seconds for key, manifest in targets.items()}
+    return took | {f"{STAGES} {stage.key}": _own_seconds(stage, targets) for stage in made}
+
+
+def _targets_of(stage: Manifest) -> list[str]:
+    keys = stage.facts.get("targets", [])  # stages of earlier versions do not say
+    return [str(key) for key in keys] if isinstance(keys, list) else []
+
+
+def _own_seconds(stage: Manifest, targets: Mapping[str, Manifest]) -> float:
+    began = stage.made - stage.seconds
+    inside = (it.seconds for it in targets.values() if it.made - it.seconds >= began and it.made <= stage.made)
+    return max(0.0, stage.seconds - sum(inside))

@@ -1,0 +1,155 @@
+"""A board: which runs, encoders and published rows one table compares, as a TOML file declares it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, ValidationError, model_validator
+
+from xlbench.errors import XlbenchError, nearest
+from xlbench.experiment import Seeds
+from xlbench.fingerprint import Frozen, fingerprint
+from xlbench.report.findings import FindingEntry
+from xlbench.runs.request import Conditions, Treatment
+
+FOLDER = Path("leaderboards")  # under the working directory: NAME.toml, what it gave, and the pages
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it names files and their links
+
+
+class RunEntry(Treatment):
+    """``[[run]]``: a student, trained once per seed."""
+
+    seeds: Seeds | None = Field(default=None, description="Other seeds than the board's.")
+    name: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What the table calls it; None: its student, or method/student where several cut the same one.",
+    )
+
+
+class EncoderEntry(Frozen):
+    """``[[encoder]]``: an encoder that is only scored."""
+
+    model: str = Field(min_length=1, description="A registered name, a directory, or org/name on the hub.")
+    name: str | None = Field(default=None, min_length=1, description="What the table calls it; None: its own name.")
+
+
+class PublishedEntry(Frozen):
+    """``[[published]]``: an encoder whose published scores ship with xlbench."""
+
+    model: str = Field(min_length=1, description="Its name on the hub.")
+
+
+class Board(Conditions):
+    """What one table compares."""
+
+    title: str = Field(min_length=1, description="The pages' heading.")
+    text: str = Field(default="", description="Markdown paragraphs above the table.")
+    seeds: Seeds = Field(default=(0,), description="A run is repeated with each.")
+    run: tuple[RunEntry, ...] = Field(default=(), description="Students to train and score.")
+    encoder: tuple[EncoderEntry, ...] = Field(default=(), description="Encoders that are only scored.")
+    published: tuple[PublishedEntry, ...] = Field(default=(), description="Scores of others, not ranked.")
+    finding: tuple[FindingEntry, ...] = Field(default=(), description="Differences that are told in words.")
+
+    @model_validator(mode="after")
+    def _has_rows(self) -> Board:
+        if not self.run and not self.encoder:
+            raise ValueError("there is no [[run]] and no [[encoder]] to measure")
+        return self
+
+    def digest(self) -> str:
+        """Return the fingerprint of what is measured: what is only said of it may change without a new run."""
+        return fingerprint(
+            self.model_dump(mode="json", exclude={"title", "text", "published", "finding"}, exclude_defaults=True)
+        )
+
+
+@dataclass(frozen=True)
+class BoardFile:
+    """A board and where it was declared.
+
+    Attributes:
+        path: The TOML file. Its pages lie beside it; what they rest on, in a directory beside it.
+        board: What it declares.
+    """
+
+    path: Path
+    board: Board
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it, and how its files' names begin."""
+        return self.path.stem
+
+
+def find_board(name: str) -> BoardFile:
+    """Read a board by its name under ``leaderboards/``, or by the path of its TOML file.
+
+    Raises:
+        XlbenchError: There is no such board, or it is not valid; names file, table and key.
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if path.is_file():
+        return read_board(path)
+    known = [board.stem for board in board_paths()]
+    remedy = nearest(name, known) if known else f"There is no board in '{FOLDER}' here: give the path of a TOML file."
+    raise XlbenchError(f"There is no board '{name}' ({path}).", remedy)
+
+
+def board_paths() -> list[Path]:
+    """Return the TOML files under ``leaderboards/`` of the working directory, by name."""
+    return sorted(FOLDER.glob("*.toml"))
+
+
+def read_board(path: Path) -> BoardFile:
+    """Read a board.
+
+    Raises:
+        XlbenchError: The file cannot be read or declares no valid board; names file, table and key.
+    """
+    if not NAME.fullmatch(path.stem):
+        raise XlbenchError(
+            f"'{path}' cannot be a board's name.", "Use letters, digits, '-' and '_': pages link to each other by it."
+        )
+    try:
+        declared = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise XlbenchError(f"Board '{path}' cannot be read: {error}", "Give a TOML file.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise XlbenchError(f"Board '{path}' is not valid TOML: {error}", "Mend that line.") from error
+    try:
+        return BoardFile(path, Board.model_validate(declared))
+    except ValidationError as error:
+        raise _complaint(path, error) from error
+
+
+TABLES: dict[str, type[Frozen]] = {
+    "run": RunEntry,
+    "encoder": EncoderEntry,
+    "published": PublishedEntry,
+    "finding": FindingEntry,
+}
+
+
+def _complaint(path: Path, error: ValidationError) -> XlbenchError:
+    """Return pydantic's complaint as an error of ours: 'run', 1, 'metod' is the second ``[[run]]``'s key."""
+    first = max(error.errors(), key=lambda entry: len(entry["loc"]))  # of a union's, the one that came furthest
+    place = list(first["loc"])
+    where, valid = f"'{path}'", Board.model_fields
+    if len(place) > 1 and place[0] in TABLES and isinstance(place[1], int):
+        where += f", [[{place[0]}]] {place[1] + 1}"
+        valid = TABLES[str(place[0])].model_fields
+        place = place[2:]
+    key = ".".join(str(part) for part in place if part not in {"str", "StudentSpec"})
+    problem = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden" and len(place) == 1:
+        if valid is not Board.model_fields and key in Board.model_fields:
+            return XlbenchError(f"{where}: '{key}' holds for the whole board.", "Set it above the tables, once.")
+        return XlbenchError(f"{where}: unknown key '{key}'.", nearest(key, valid))
+    if not key:
+        return XlbenchError(f"{where}: {problem}.")
+    given = "" if first["type"] == "missing" else f" cannot be {first['input']!r}"
+    return XlbenchError(f"{where}: '{key}'{given}: {problem[0].lower()}{problem[1:]}.")

@@ -1,0 +1,190 @@
+"""Running a board: what is missing is trained and scored, then all is compared and written beside its TOML file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from xlbench.boards.accounting import account
+from xlbench.boards.board import RunEntry
+from xlbench.boards.folder import folder_path, named_records, record_paths, write_folder, write_pages
+from xlbench.distill.engine import source_keys
+from xlbench.encoders.find import find_encoder
+from xlbench.errors import XlbenchError, nearest
+from xlbench.records.predictions import Predicted, predictions_of, write_predictions
+from xlbench.records.published import check_published
+from xlbench.records.rows import rows_of, sound_runs
+from xlbench.records.stored import items_of
+from xlbench.runs.job import resolve, run_name, title, wanted_rows
+from xlbench.runs.request import Conditions, Request, Treatment
+from xlbench.runs.restore import restore
+from xlbench.runs.run import plan_of, run_encoder, run_seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from xlbench.boards.board import Board, BoardFile
+    from xlbench.comparison.statistics import Statistics
+    from xlbench.corpora.corpus import OpenCorpus
+    from xlbench.experiment import EncoderRef, Experiment
+    from xlbench.plugins.registry import Registry
+    from xlbench.records.record import Failure
+    from xlbench.records.rows import Row
+    from xlbench.records.stored import Made
+    from xlbench.scoring.items import Items
+    from xlbench.settings import Settings
+
+# Of one encoder in two parts, the one that says more.
+PARTS = ("aligned", "assistant", "teacher", "encoder", "student")
+
+
+class _Run(NamedTuple):
+    """A ``[[run]]``, looked up: its row's name, an experiment per seed, and their corpora."""
+
+    name: str
+    experiments: tuple[Experiment, ...]
+    corpora: list[OpenCorpus]
+
+
+class _Scored(NamedTuple):
+    """An ``[[encoder]]``, looked up."""
+
+    name: str
+    encoder: EncoderRef
+
+
+def run_board(
+    board: BoardFile,
+    registry: Registry,
+    settings: Settings,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    reproduce: bool = False,
+) -> list[Path]:
+    """Run a board, write its records, predictions, statistics and failures, and render its pages.
+
+    Args:
+        board: The board.
+        registry: What plugins brought.
+        settings: Paths and switches.
+        say: Told what is made, what comes from the store or with the board, and what sharing saved.
+        reproduce: Make the rows here that the store lacks, also those that came with the board.
+
+    Returns:
+        The pages.
+
+    Raises:
+        XlbenchError: Anything that the user can mend; what can be found before training is.
+    """
+    runs, encoders, beside = _look_up(board, registry, settings)
+    if not reproduce:
+        restore(record_paths(board), registry, settings, say)
+    made: list[Made] = []
+    failures: list[Failure] = []
+    for run in runs:
+        results = run_seeds(run.experiments, run.corpora, registry, settings, say)
+        made += [_called(row, run.name) if row.record.role == "student" else row for row in results.made]
+        failures += [failure.model_copy(update={"row": run.name}) for failure in results.failures]
+    for name, encoder in encoders:
+        made.append(_called(run_encoder(encoder, beside, registry, settings, say), name))
+    made = _distinct(made)
+    if not made:
+        raise XlbenchError(
+            f"No run of board '{board.name}' ended well: {failures[0].message}", "Lower its learning rate."
+        )
+    say("computing intervals")
+    named = named_records([row.record for row in made])
+    made_of = {id(it.record): it for it in made}
+    items = {key: items_of(it, settings) for key, it in made_of.items()}
+    statistics = _statistics(items, rows_of(list(named.values())), settings)
+    write_folder(board, list(named.values()), statistics, failures)
+    predicted = {
+        name.removesuffix(".json"): Predicted(made_of[id(record)].key, predictions_of(items[id(record)]))
+        for name, record in named.items()
+    }
+    write_predictions(folder_path(board), predicted)
+    diverged = {(failure.row, failure.seed) for failure in failures}
+    ended = [it for run in runs for it in run.experiments if (run.name, it.seed) not in diverged]
+    if ended:
+        say(str(account(ended, registry, settings.home)))
+    return write_pages(board)
+
+
+def _look_up(board: BoardFile, registry: Registry, settings: Settings) -> tuple[list[_Run], list[_Scored], Experiment]:
+    """Find everything that a board names, so that an error comes before hours of training."""
+    found = [resolve(_request(board.board, entry), registry, settings) for entry in board.board.run]
+    students = [experiments[0].student.name for experiments, _ in found]
+    runs = []
+    for entry, (experiments, corpora) in zip(board.board.run, found, strict=True):
+        plan_of(experiments[0], registry)
+        student = experiments[0].student.name
+        short = student if students.count(student) == 1 else run_name(experiments[0])
+        runs.append(_Run(entry.name or short, experiments, corpora))
+    encoders = []
+    for scored in board.board.encoder:
+        encoder = find_encoder(scored.model, registry.encoders, settings)
+        encoders.append(_Scored(scored.name or title(encoder), encoder))
+    names = [*(run.name for run in runs), *(scored.name for scored in encoders)]
+    for name in names:
+        if names.count(name) > 1:
+            raise XlbenchError(
+                f"'{board.path}': two rows are called '{name}'.", 'Tell them apart: give one of them name = "...".'
+            )
+    _check_findings(board, names, runs, registry)
+    beside = runs[0].experiments if runs else resolve(_request(board.board, RunEntry()), registry, settings)[0]
+    for published in board.board.published:
+        check_published(published.model, [task.task for task in beside[0].suite.tasks])
+    return runs, encoders, beside[0]
+
+
+def _check_findings(board: BoardFile, names: Sequence[str], runs: Sequence[_Run], registry: Registry) -> None:
+    """Refuse a finding about a row that the board will not have."""
+    known = set(names)
+    for run in runs:
+        experiment = run.experiments[0]
+        plan = plan_of(experiment, registry)
+        keys = source_keys(plan, experiment)
+        known |= {row.name for row in wanted_rows(plan, experiment, keys, student=False)}
+    for finding in board.board.finding:
+        for name in (finding.row, finding.beside):
+            if name not in known:
+                problem = f"'{board.path}': the finding '{finding.part}' names '{name}', which is no row."
+                raise XlbenchError(problem, nearest(name, known))
+
+
+def _request(board: Board, entry: RunEntry) -> Request:
+    shared = board.model_dump(include=set(Conditions.model_fields))
+    own = entry.model_dump(include=set(Treatment.model_fields))
+    return Request.model_validate({**shared, **own, "seeds": entry.seeds or board.seeds})
+
+
+def _called(made: Made, name: str) -> Made:
+    return made._replace(record=made.record.model_copy(update={"name": name}))
+
+
+def _distinct(made: Sequence[Made]) -> list[Made]:
+    """Return every student and, of the other rows, each encoder once.
+
+    The first aligned assistant is what all rows are measured against. Another one that is a student too, since some
+    method leaves it as it is, is shown as that student alone.
+    """
+    students = {row.record.source for row in made if row.record.role == "student"}
+    given: dict[str, Made] = {}
+    for row in made:
+        record = row.record
+        known = given.get(record.source)
+        if record.role != "student" and (known is None or PARTS.index(record.role) < PARTS.index(known.record.role)):
+            given[record.source] = row
+    aligned = [source for source, row in given.items() if row.record.role == "aligned"]
+    for source in students.intersection(aligned[1:]):
+        del given[source]
+    return [*given.values(), *(row for row in made if row.record.role == "student")]
+
+
+def _statistics(items: Mapping[int, Items], rows: Sequence[Row], settings: Settings) -> Statistics:
+    """Return the statistics of rows from the items of their records, by the records' ``id``."""
+    from xlbench.comparison.compute import compute_statistics
+
+    of_row = {row.name: [items[id(run)] for run in sound_runs(row)] for row in rows}
+    families = {task: scores.family for task, scores in rows[0].record.scores.tasks.items()}
+    return compute_statistics(of_row, families, quiet=settings.quiet)

@@ -1,0 +1,183 @@
+"""``xlbench list`` and ``xlbench show``: what there is to choose from, and everything about one choice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from xlbench.cli.app import registry_of
+from xlbench.cli.options import json_option, print_json
+from xlbench.distill.method import DEFAULT
+from xlbench.errors import look_up
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
+
+    from xlbench.distill.method import Method, Scalar
+    from xlbench.experiment import Budget, StudentSpec
+    from xlbench.plugins.registry import Registry
+
+
+def summaries(registry: Registry, kind: str) -> dict[str, str]:
+    """Return a line for everything of a kind, by name."""
+    if kind == "corpora":
+        return {name: f"{it.summary} (e.g. {it.example})" for name, it in sorted(registry.corpora.items())}
+    if kind == "budgets":
+        return {name: budget_line(it) for name, it in registry.budgets.items()}
+    table: Mapping[str, Method | StudentSpec] = getattr(registry, kind)
+    return {name: it.summary for name, it in sorted(table.items())}
+
+
+def budget_line(budget: Budget) -> str:
+    """Return a budget in words."""
+    kept = f"{budget.pairs_per_language:,}" if budget.pairs_per_language else "all"
+    return (
+        f"{kept} pairs a language, {budget.dev_pairs:,} dev;"
+        f" pairs seen: assistant {budget.assistant_pairs:,}, student {budget.student_pairs:,}"
+    )
+
+
+def option_rows(options: type[BaseModel], preset: Mapping[str, Scalar] | None = None) -> list[dict[str, str]]:
+    """Return name, type, default, bounds and help of every option."""
+    schema = options.model_json_schema()["properties"] if options.model_fields else {}
+    rows = []
+    for name, field in options.model_fields.items():
+        # 'anyOf' is what pydantic makes of 'int | None'.
+        choices = [choice for choice in schema[name].get("anyOf", [schema[name]]) if choice.get("type") != "null"]
+        facts = choices[0]
+        none = " or None" if "anyOf" in schema[name] and len(choices) < len(schema[name]["anyOf"]) else ""
+        bounds = [
+            f"{sign} {facts[key]:g}"
+            for key, sign in (
+                ("minimum", ">="),
+                ("exclusiveMinimum", ">"),
+                ("maximum", "<="),
+                ("exclusiveMaximum", "<"),
+            )
+            if key in facts
+        ]
+        kind = " | ".join(map(str, facts["enum"])) if "enum" in facts else facts.get("type", "text")
+        rows.append(
+            {
+                "name": name,
+                "type": ", ".join([kind + none, *bounds]),
+                "default": str((preset or {}).get(name, field.default)),
+                "help": field.description or "",
+            }
+        )
+    return rows
+
+
+def method_option_rows(method: Method) -> list[dict[str, str]]:
+    """Return the options of a method as :func:`option_rows` does, with the defaults that a run gets."""
+    return option_rows(method.options, method.presets.get(DEFAULT))
+
+
+def other_presets(method: Method) -> dict[str, dict[str, Scalar]]:
+    """Return the presets of a method that a run must name."""
+    return {name: dict(values) for name, values in method.presets.items() if name != DEFAULT}
+
+
+def details(registry: Registry, kind: str, name: str) -> dict[str, object]:
+    """Return everything about one thing.
+
+    Raises:
+        XlbenchError: There is no such thing; the remedy proposes the nearest names.
+    """
+    if kind == "method":
+        method = look_up(kind, name, registry.methods)
+        facts: dict[str, object] = {"name": name, "summary": method.summary, "reference": method.reference}
+        presets = {f"preset {preset}": values for preset, values in other_presets(method).items()}
+        return {**facts, **presets, "options": method_option_rows(method)}
+    if kind == "student":
+        return _student(look_up(kind, name, registry.students))
+    if kind == "encoder":
+        encoder = look_up(kind, name, registry.encoders)
+        return {"name": name, "summary": encoder.summary, "notes": encoder.notes}
+    if kind == "corpus":
+        corpus = look_up(kind, name, registry.corpora)
+        return {"name": name, "summary": corpus.summary, "example": corpus.example}
+    if kind == "suite":
+        return look_up(kind, name, registry.suites).model_dump(mode="json")
+    return look_up(kind, name, registry.budgets).model_dump(mode="json")
+
+
+def _student(spec: StudentSpec) -> dict[str, object]:
+    from xlbench.students.shape import MINILM, XLMR
+
+    facts: dict[str, object] = spec.model_dump(mode="json")
+    for title, base in (("MiniLM", MINILM), ("XLM-R", XLMR)):
+        if spec.hidden in {None, base.hidden}:
+            shape = base.cut(spec)
+            facts[f"cut from {title}"] = {
+                "parameters": shape.parameters,
+                "embedding": shape.embedding_parameters,
+                "encoder": shape.encoder_parameters,
+                "executed layers": shape.executed_layers,
+                "of the assistant": f"{100 * shape.parameters / base.parameters:.1f} %",
+            }
+    return facts
+
+
+TABLES = ("methods", "students", "encoders", "corpora", "suites", "budgets")
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(TABLES), required=False)
+@json_option
+@click.pass_context
+def list_command(context: click.Context, kind: str | None, as_json: bool) -> None:
+    """Methods, students, encoders, corpora, suites and budgets, by name."""
+    registry = registry_of(context)
+    tables = {one: summaries(registry, one) for one in ([kind] if kind else TABLES)}
+    if as_json:
+        print_json(tables)
+        return
+    for title, table in tables.items():
+        click.secho(title, bold=True)
+        width = max(map(len, table), default=0)
+        for name, summary in table.items():
+            click.echo(f"  {name:{width}}  {summary}")
+
+
+KINDS = ("method", "student", "encoder", "corpus", "suite", "budget")
+
+
+@click.command("show")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name")
+@json_option
+@click.pass_context
+def show_command(context: click.Context, kind: str, name: str, as_json: bool) -> None:
+    """Everything about one thing: a method's options, a student's size, a suite's tasks."""
+    facts = details(registry_of(context), kind, name)
+    if as_json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        if key == "options" and isinstance(value, list):
+            click.echo("options (set with -o key=value):")
+            for row in value:
+                click.echo(f"  {row['name']} = {row['default']}  ({row['type']})")
+                click.echo(f"      {row['help']}")
+        elif isinstance(value, dict | list):
+            click.echo(f"{key}:")
+            for line in value.items() if isinstance(value, dict) else value:
+                click.echo(f"  {_line(line)}")
+        elif value not in (None, ""):
+            click.echo(f"{key}: {value}")
+
+
+def _line(item: object) -> str:
+    if isinstance(item, tuple):
+        return f"{item[0]}: {item[1]:,}" if isinstance(item[1], int) else f"{item[0]}: {item[1]}"
+    if isinstance(item, dict):
+        return ", ".join(f"{key} {_plain(value)}" for key, value in item.items() if value is not None)
+    return str(item)
+
+
+def _plain(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

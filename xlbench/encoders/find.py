@@ -1,0 +1,124 @@
+"""From a name to an encoder: registered, a local directory, under the data root, or on the hub."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xlbench.encoders.directories import directory_fingerprint
+from xlbench.errors import XlbenchError, look_up, nearest
+from xlbench.experiment import EncoderRef
+from xlbench.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.settings import Settings
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")  # org/name, exactly one slash
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """A registered encoder.
+
+    Attributes:
+        name: What ``--teacher`` and ``--assistant`` take.
+        summary: One line for listings.
+        fingerprint: Identifies its weights; cheap, loads nothing, imports no torch.
+        load: Returns it as a SentenceTransformer.
+        notes: What a reader of scores must be told (licence, training data).
+    """
+
+    name: str
+    summary: str
+    fingerprint: Callable[[Settings], str]
+    load: Callable[[Settings], SentenceTransformer]
+    notes: str = field(default="")
+
+
+def find_encoder(name: str, registered: Mapping[str, EncoderSource], settings: Settings) -> EncoderRef:
+    """Find an encoder and pin its weights; reads digests and metadata, imports no torch.
+
+    In this order: a registered name; a directory; ``<data root>/models/<org>/<name>``; the hub.
+
+    Args:
+        name: A registered name, a path, or 'org/name'.
+        registered: The encoders that plugins brought.
+        settings: The data root, the store (which remembers digests), and whether to stay offline.
+
+    Raises:
+        XlbenchError: There is no such encoder, or it is refused; the remedy says what to do.
+    """
+    if name in registered:
+        return EncoderRef(name=name, origin="registered", fingerprint=registered[name].fingerprint(settings))
+    path = _path(name)
+    if name and path.is_dir():
+        return EncoderRef(name=name, origin="local", fingerprint=directory_fingerprint(path, settings))
+    hint = _hint(name, registered, settings)
+    if path.is_file():
+        raise XlbenchError(f"Encoder '{name}' is a file, not a model directory.", hint)
+    if not HUB_NAME.fullmatch(name) or name.startswith("."):
+        raise XlbenchError(f"Unknown encoder '{name}'.", hint)
+    if laid := settings.local("models", name):
+        return EncoderRef(name=name, origin="data-root", fingerprint=directory_fingerprint(laid, settings))
+    from xlbench.encoders.hub import resolve_commit
+
+    commit = resolve_commit(name, settings, hint)
+    return EncoderRef(name=name, origin="hub", fingerprint=_hub_fingerprint(name, commit), revision=commit)
+
+
+def load_encoder(ref: EncoderRef, registered: Mapping[str, EncoderSource], settings: Settings) -> SentenceTransformer:
+    """Load exactly the weights that :func:`find_encoder` found, in float32, in evaluation mode.
+
+    Raises:
+        XlbenchError: It is gone, is no longer the same, or cannot be loaded without code of its own.
+    """
+    if ref.origin == "registered":
+        source = look_up("encoder", ref.name, registered)
+        _expect(ref, source.fingerprint(settings))
+        return source.load(settings).eval()
+    from xlbench.encoders.directories import load_directory
+
+    if ref.origin == "hub":
+        from xlbench.encoders.hub import fetch_snapshot
+
+        assert ref.revision is not None
+        return load_directory(fetch_snapshot(ref.name, ref.revision, settings), settings)
+    path = _path(ref.name) if ref.origin == "local" else settings.local("models", ref.name)
+    if path is None or not path.is_dir():
+        raise XlbenchError(
+            f"Encoder '{ref.name}' is no longer there ({ref.origin}).",
+            "Run from the same directory with the same data root, or give its full path.",
+        )
+    _expect(ref, directory_fingerprint(path, settings))
+    return load_directory(path, settings)
+
+
+def _path(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # '~' and no such user
+        return Path(name)
+
+
+def _expect(ref: EncoderRef, found: str) -> None:
+    if found != ref.fingerprint:
+        raise XlbenchError(
+            f"Encoder '{ref.name}' has changed: its fingerprint was {ref.fingerprint} and is {found}.",
+            "Start the experiment anew with the encoder as it is.",
+        )
+
+
+def _hub_fingerprint(name: str, commit: str) -> str:
+    return fingerprint({"hub": f"{name}@{commit}"})
+
+
+def _hint(name: str, registered: Mapping[str, EncoderSource], settings: Settings) -> str:
+    laid = settings.data_root.glob("models/*/*") if settings.data_root else ()
+    names = [*registered, *(f"{path.parent.name}/{path.name}" for path in laid if path.is_dir())]
+    return f"{nearest(name, names)} Or give a directory, or a hub model as org/name."

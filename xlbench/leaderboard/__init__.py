@@ -1,1 +1,0 @@
-"""Records, and tables made from them."""

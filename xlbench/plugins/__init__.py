@@ -1,0 +1,1 @@
+"""Plugins: hooks, registry, checks and the template of a new one."""

@@ -1,0 +1,1 @@
+"""What runs leave: records, the rows that they make, predictions, published rows, failures."""

@@ -1,0 +1,130 @@
+"""Which code made a record."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from xlbench.corpora.facts import CorpusFacts
+from xlbench.distill.outcome import StageOutcome
+from xlbench.errors import XlbenchError
+from xlbench.experiment import Experiment
+from xlbench.fingerprint import Frozen
+from xlbench.scoring.footprint import Footprint
+from xlbench.scoring.machine import Machine
+from xlbench.scoring.scores import SuiteScores
+from xlbench.scoring.speed import Speed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+def git_revision() -> str | None:
+    """Return the commit of the checkout that this package runs from, with '+changes' if files differ from it.
+
+    None where it does not run from a checkout, or git is not there.
+    """
+    home = Path(__file__).parents[2]
+    if not (home / ".git").exists():
+        return None
+    try:
+        commit = _git(home, "rev-parse", "HEAD")
+        return f"{commit}+changes" if _git(home, "status", "--porcelain") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(home: Path, *words: str) -> str:
+    # The words are constants of this module.
+    return subprocess.run(  # noqa: S603
+        ["git", *words],  # noqa: S607
+        cwd=home,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    ).stdout.strip()
+
+
+SCHEMA = 1
+KIND = "records"  # in the store
+FILE = "record.json"
+ITEMS = "items.parquet"
+
+Role = Literal["teacher", "assistant", "aligned", "student", "encoder"]
+
+
+class Provenance(Frozen):
+    """Where and with what a record was made."""
+
+    made: str = Field(description="UTC, ISO 8601.")
+    xlbench: str
+    git: str | None = Field(description="Commit of the checkout that xlbench ran from, '+changes' if it had any.")
+    machine: Machine
+
+
+class Record(Frozen):
+    """One row: an encoder, how it came to be, and how it did."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    version: Literal[1] = Field(default=1, alias="schema")
+    name: str = Field(description="What boards call the row.")
+    role: Role
+    source: str = Field(description="Fingerprint of the encoder or of the stage that made it.")
+    experiment: Experiment | None = Field(description="None for an encoder that was only scored.")
+    stages: tuple[StageOutcome, ...] = ()
+    corpus: CorpusFacts | None = None
+    scores: SuiteScores
+    footprint: Footprint
+    speed: Speed | None = None
+    provenance: Provenance
+
+
+class Failure(Frozen):
+    """A run that a board asks for and that could not end well: shown, not averaged away, never cached."""
+
+    row: str = Field(description="What the board calls it.")
+    seed: int
+    message: str
+
+
+def read_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        XlbenchError: It cannot be read, or is of another schema.
+    """
+    try:
+        return Record.model_validate_json(path.read_text("utf-8"))
+    except (OSError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise XlbenchError(
+            f"Record '{path}' cannot be read: {first}", "Delete it and run its experiment again."
+        ) from error
+
+
+def records(home: Path, suite: str | None = None) -> Iterator[Record]:
+    """Yield the records of a store, oldest first; of one suite if given."""
+    yield from _chosen((home / KIND).glob(f"*/{FILE}"), suite)
+
+
+def records_in(directory: Path, suite: str | None = None) -> Iterator[Record]:
+    """Yield the records that lie as JSON files in a directory, oldest first; of one suite if given.
+
+    Raises:
+        XlbenchError: There is no such directory, or a file in it is no record.
+    """
+    if not directory.is_dir():
+        raise XlbenchError(f"There is no directory '{directory}'.", "Name one that holds records as JSON files.")
+    yield from _chosen(directory.glob("*.json"), suite)
+
+
+def _chosen(paths: Iterable[Path], suite: str | None) -> Iterator[Record]:
+    found = [read_record(path) for path in paths]
+    for record in sorted(found, key=lambda record: (record.provenance.made, record.name)):
+        if suite is None or record.scores.suite == suite:
+            yield record

@@ -1,0 +1,213 @@
+"""Rows: records of one experiment under several seeds, taken together. And which rows may share a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+from xlbench.errors import XlbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from xlbench.experiment import Experiment, Family
+    from xlbench.records.record import Record, Role
+    from xlbench.scoring.speed import Measured, Speed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        name: What the table calls it; no other row of the table is called so.
+        role: The part that it plays.
+        runs: Its records, by ascending seed; one for an encoder that was only scored.
+    """
+
+    name: str
+    role: Role
+    runs: tuple[Record, ...]
+
+    @property
+    def record(self) -> Record:
+        """The first run: what it says of size, method and data holds for all of them."""
+        return self.runs[0]
+
+
+def rows_of(records: Sequence[Record]) -> tuple[Row, ...]:
+    """Take records together whose experiments differ in nothing but the seed, in order of first appearance.
+
+    Of two records with the same seed, or of the same given encoder, the later in ``records`` counts. Rows that
+    would be called the same are told apart by their method, else by a number.
+    """
+    groups: dict[tuple[str, ...], dict[int, Record]] = {}
+    for record in records:
+        experiment, suite = record.experiment, record.scores.suite
+        if experiment is None:
+            groups.setdefault((suite, record.role, record.source, record.name), {})[0] = record
+        else:
+            rest = experiment.model_copy(update={"seed": 0}).model_dump_json()
+            groups.setdefault((suite, record.role, rest, record.name), {})[experiment.seed] = record
+    runs = [tuple(group[seed] for seed in sorted(group)) for group in groups.values()]
+    names = _unique_names([records[0] for records in runs])
+    return tuple(Row(name, found[0].role, found) for name, found in zip(names, runs, strict=True))
+
+
+def _unique_names(firsts: Sequence[Record]) -> list[str]:
+    shared = Counter(record.name for record in firsts)
+    qualified = [
+        f"{record.experiment.method}/{record.name}" if shared[record.name] > 1 and record.experiment else record.name
+        for record in firsts
+    ]
+    names: list[str] = []
+    for wanted in qualified:
+        name, number = wanted, 1
+        while name in names:
+            number += 1
+            name = f"{wanted} #{number}"
+        names.append(name)
+    return names
+
+
+def collapsed_seeds(row: Row) -> tuple[int, ...]:
+    """Return the seeds whose encoder finds all sentences alike; 0 stands for an encoder without a seed."""
+    return tuple(_seed(run) for run in row.runs if run.scores.collapsed)
+
+
+def seeds(row: Row) -> tuple[int, ...]:
+    """Return the seeds of the runs, ascending; none for an encoder that was only scored."""
+    return tuple(run.experiment.seed for run in row.runs if run.experiment)
+
+
+def _seed(record: Record) -> int:
+    return record.experiment.seed if record.experiment else 0
+
+
+def sound_runs(row: Row) -> tuple[Record, ...]:
+    """Return the runs that scores are the mean of: those that have not collapsed, or all where all have."""
+    return tuple(run for run in row.runs if not run.scores.collapsed) or row.runs
+
+
+def has_collapsed(row: Row) -> bool:
+    """Return whether every run has collapsed, so that the row's scores mean nothing."""
+    return all(run.scores.collapsed for run in row.runs)
+
+
+def family_mean(row: Row, family: Family) -> float:
+    """Return the mean over the sound runs of a family's score, times 100."""
+    return fmean(score_by_seed(row, family).values())
+
+
+def score_by_seed(row: Row, family: Family) -> dict[int, float]:
+    """Return a family's score of each sound run, times 100; that of an encoder without a seed under 0."""
+    return {_seed(run): run.scores.families[family] for run in sound_runs(row)}
+
+
+def task_mean(row: Row, task: str) -> float:
+    """Return the mean over the sound runs of a task's score, times 100."""
+    return fmean(run.scores.tasks[task].mean() for run in sound_runs(row))
+
+
+def subset_mean(row: Row, task: str, subset: str) -> float:
+    """Return the mean over the sound runs of a subset's score, times 100."""
+    return fmean(run.scores.tasks[task].subsets[subset].main for run in sound_runs(row))
+
+
+def stored_parameters(row: Row) -> int:
+    """Return how many parameters are stored."""
+    return row.record.footprint.parameters
+
+
+def kept_languages(row: Row, base: Row | None) -> tuple[str, ...]:
+    """Return the languages that a row with fewer tokens than ``base`` kept, English too; none when it kept all."""
+    experiment = row.record.experiment
+    own, all_of = row.record.footprint.vocabulary, base.record.footprint.vocabulary if base else None
+    if experiment is None or own is None or all_of is None or own >= all_of:
+        return ()
+    return tuple(sorted({"en", *experiment.data.languages}))
+
+
+def weight_bytes(row: Row) -> int | None:
+    """Return the bytes of the weight files; None when it was never saved."""
+    return row.record.footprint.weight_bytes
+
+
+def latency(row: Row) -> float | None:
+    """Return milliseconds for a sentence given alone, the median over runs; None when not measured."""
+    return _typical(row, lambda speed: speed.model.latency)
+
+
+def throughput(row: Row) -> float | None:
+    """Return sentences per second, the median over runs; None when not measured."""
+    return _typical(row, lambda speed: speed.model.throughput)
+
+
+def throughput_ratio(row: Row) -> float | None:
+    """Return the throughput as a multiple of the given assistant's, the median over runs; None when not measured."""
+    return _typical(row, lambda speed: speed.throughput_ratio)
+
+
+def _typical(row: Row, figure: Callable[[Speed], Measured]) -> float | None:
+    found = [figure(run.speed).median for run in row.runs if run.speed is not None]
+    return median(found) if found else None
+
+
+def train_minutes(row: Row) -> float | None:
+    """Return the minutes of all stages of a run, the mean over runs; None for an encoder that was given."""
+    found = [sum(stage.seconds for stage in run.stages) / 60 for run in row.runs if run.stages]
+    return fmean(found) if found else None
+
+
+def check_comparable(rows: Sequence[Row]) -> None:
+    """Refuse to put scores into one table that do not belong together.
+
+    Raises:
+        XlbenchError: Suites, subsets, test data, harness versions, budgets or training data differ; says which.
+    """
+    records = [run for row in rows for run in row.runs]
+    trained = [record for record in records if record.experiment]
+    for compared, differing in ((records, differing_scores), (trained, _differing_training)):
+        for record in compared[1:]:
+            first = compared[0]
+            if difference := differing(first, record):
+                raise XlbenchError(
+                    f"'{first.name}' and '{record.name}' cannot share a table: {difference}.",
+                    "Make one of them again as the other was, or show only records that belong together.",
+                )
+
+
+def differing_scores(first: Record, other: Record) -> str | None:
+    """Return what keeps the scores of two records from being compared; None where nothing does."""
+    one, two = first.scores, other.scores
+    if one.suite != two.suite:
+        return f"suites '{one.suite}' and '{two.suite}'"
+    if one.mteb_version.partition(".")[0] != two.mteb_version.partition(".")[0]:
+        return f"mteb {one.mteb_version} and {two.mteb_version}"
+    if one.tasks.keys() != two.tasks.keys():
+        return f"tasks {', '.join(one.tasks)} and {', '.join(two.tasks)}"
+    for task, scores in one.tasks.items():
+        if scores.data != two.tasks[task].data:
+            return f"other data of {task} ('{scores.data}' and '{two.tasks[task].data}')"
+        if scores.split != two.tasks[task].split or set(scores.subsets) != set(two.tasks[task].subsets):
+            return f"other subsets of {task}"
+    return None
+
+
+def _differing_training(first: Record, other: Record) -> str | None:
+    one, two = first.experiment, other.experiment
+    assert one is not None
+    assert two is not None
+    if one.budget != two.budget:
+        return f"budgets '{one.budget.name}' and '{two.budget.name}'"
+    if one.data.digest() != two.data.digest():
+        return f"training data {_data(one)} and {_data(two)}"
+    return None
+
+
+def _data(experiment: Experiment) -> str:
+    data = experiment.data
+    corpora = ", ".join(f"{corpus.reference}@{corpus.digest[:8]}" for corpus in data.corpora)
+    return f"{corpora} in {' '.join(data.languages)} (without {data.excluded[:8]})"

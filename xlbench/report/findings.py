@@ -1,0 +1,134 @@
+"""What a board found, as sentences made from its figures: two rows beside each other, and what was claimed before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from xlbench.errors import XlbenchError, nearest
+from xlbench.fingerprint import Frozen
+from xlbench.records.rows import family_mean, score_by_seed, stored_parameters, weight_bytes
+from xlbench.report.formats import FAMILY_NAMES, MEGA, plain, signed, span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xlbench.comparison.statistics import Interval, Statistics
+    from xlbench.experiment import Family
+    from xlbench.records.rows import Row
+    from xlbench.report.figures import Figures
+
+LONG = 300  # characters of a claim
+
+
+Claim = Literal["gain", "loss", "same"]
+
+
+class FindingEntry(Frozen):
+    """``[[finding]]``: two rows whose difference is told in words under the table."""
+
+    part: str = Field(min_length=1, description="What the two differ in.")
+    row: str = Field(min_length=1, description="The row with it, as the table calls it.")
+    beside: str = Field(min_length=1, description="The row without.")
+    claim: Claim | None = Field(default=None, description="What was found before: 'gain', 'loss' or 'same'.")
+    allowed_loss: float | None = Field(
+        default=None, gt=0, description="Of 'same': per cent of the second row's score that the claim lets it lose."
+    )
+    source: str = Field(default="", description="Who found it, in a sentence.")
+
+    @model_validator(mode="after")
+    def _allows_what_it_claims(self) -> FindingEntry:
+        if self.allowed_loss is not None and self.claim != "same":
+            raise ValueError("'allowed_loss' belongs to the claim 'same'")
+        return self
+
+
+def findings(entries: Sequence[FindingEntry], table: Figures) -> tuple[str, ...]:
+    """Return a line of plain text for each finding that a board asks for.
+
+    Each gives the first row minus the second one: points by family with their paired 95 % interval over items and
+    the least and most that any seed gave, stored parameters and bytes; and whether what was claimed is seen. Of a
+    row whose runs could not end well it says that.
+
+    Raises:
+        XlbenchError: A finding names a row that the board does not have.
+    """
+    rows = {line.row.name: line.row for line in table.lines}
+    return tuple(_finding(entry, rows, table) for entry in entries)
+
+
+def _finding(entry: FindingEntry, rows: dict[str, Row], table: Figures) -> str:
+    for name in (entry.row, entry.beside):
+        if name in table.lost():
+            return f"{plain(entry.part)}: nothing can be said, no run of {plain(name)} ended well."
+        if name not in rows:
+            problem = f"The finding '{plain(entry.part)}' names '{plain(name)}', which is no row."
+            raise XlbenchError(problem, nearest(name, rows))
+    row, beside = rows[entry.row], rows[entry.beside]
+    parts = []
+    for family in table.families:
+        whole = family_mean(beside, family)
+        difference = family_mean(row, family) - whole
+        interval = _interval(table.statistics, row, beside, family)
+        doubt = ""
+        if interval:
+            loss = entry.allowed_loss
+            told = verdict(interval, entry.claim) if loss is None else loss_verdict(interval, loss, whole)
+            doubt = f" {span(interval)}, {told}"
+        parts.append(f"{FAMILY_NAMES[family]} {signed(difference)}{doubt}{_over_seeds(row, beside, family)}")
+    parts.append(f"{signed((stored_parameters(row) - stored_parameters(beside)) / MEGA)} M parameters")
+    saved, other = weight_bytes(row), weight_bytes(beside)
+    if saved is not None and other is not None:
+        parts.append(f"{signed((saved - other) / MEGA, 0)} MB")
+    source = f" Before: {plain(entry.source, LONG)}" if entry.source else ""
+    heading = f"{plain(entry.part)} ({plain(row.name)} against {plain(beside.name)})"
+    return f"{heading}: {'; '.join(parts)}.{source}{_few_seeds(row, beside)}"
+
+
+def _over_seeds(row: Row, beside: Row, family: Family) -> str:
+    """Return the range of the difference over seeds; pairs runs of a seed where both rows have several."""
+    one, two = score_by_seed(row, family), score_by_seed(beside, family)
+    if len(one) > 1 and len(two) > 1:
+        found = [one[seed] - two[seed] for seed in one.keys() & two.keys()]
+    else:
+        found = [first - second for first in one.values() for second in two.values()]
+    return f" (by seed {signed(min(found))} to {signed(max(found))})" if len(found) > 1 else ""
+
+
+def _few_seeds(row: Row, beside: Row) -> str:
+    trained = [it for it in (row, beside) if it.role in {"aligned", "student"}]
+    single = [it for it in trained if len(it.runs) == 1]
+    if not single:
+        return ""
+    which = "" if len(single) == len(trained) else f" of {plain(single[0].name)}"
+    return f" One seed{which}: what another would change is not in the intervals."
+
+
+def _interval(statistics: Statistics | None, row: Row, beside: Row, family: str) -> Interval | None:
+    if statistics is None or not {row.name, beside.name} <= set(statistics.rows):
+        return None
+    return {str(name): it for name, it in statistics.difference(row.name, beside.name).families.items()}[family]
+
+
+def verdict(interval: Interval, claim: Claim | None) -> str:
+    """Return what an interval of a difference says, and whether a claimed direction is seen in it."""
+    if interval.holds_zero():
+        return "not told apart" if claim in {None, "same"} else f"the claimed {claim} is not seen"
+    found = "gain" if interval.value > 0 else "loss"
+    if claim is None:
+        return f"a {found}"
+    return f"a {found}, as claimed" if claim == found else f"a {found}, unlike the claim"
+
+
+def loss_verdict(interval: Interval, allowed: float, whole: float) -> str:
+    """Return whether a loss of at most ``allowed`` per cent of the score ``whole`` is seen: a test of non-inferiority.
+
+    It is where all of the interval lies above that loss, and is refuted where all of it lies below.
+    """
+    limit = -allowed / 100 * whole
+    if interval.low >= limit:
+        return f"at most {allowed:g} % lower, as claimed"
+    if interval.high < limit:
+        return f"more than {allowed:g} % lower, unlike the claim"
+    return f"at most {allowed:g} % lower is neither seen nor excluded"
