@@ -91,7 +91,7 @@ def ours(
     assert stage.training is not None
     steps = stage.training.steps
     times = Times(material.device, tick)
-    looks: list[float] = []
+    evaluations: list[float] = []
 
     @contextmanager
     def watched(title: str, total: float | None, *, quiet: bool = False, done: int = 0) -> Iterator[Advance]:
@@ -103,17 +103,17 @@ def ours(
                 so_far += amount
                 times(so_far / steps)
             elif total == steps:  # the bar is told of a look without moving
-                looks.append(time.perf_counter())
+                evaluations.append(time.perf_counter())
 
         yield advance
 
     scratch = _scratch(material)
     with patch("xlbench.distill.trainer.progress", watched):
-        train(model or material.student(), stage, material.workshop(pairs), scratch)
+        train(model or material.student(), stage, material.context(pairs), scratch)
     ended = time.perf_counter()
     shutil.rmtree(scratch, ignore_errors=True)
     last = times.moments[-1][1]
-    look = looks[-1] if looks and looks[-1] > last else last
+    look = evaluations[-1] if evaluations and evaluations[-1] > last else last
     found = times.since(1 - 1 / passes, passes * pairs) if passes > 1 else times.since(0.0, pairs)
     return found._replace(look=look - last, rest=ended - look)
 

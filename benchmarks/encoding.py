@@ -141,13 +141,13 @@ def measure_encoding(material: Material, *, repetitions: int, sentences: int) ->
 def mixed(material: Material, model: SentenceTransformer, count: int) -> Sample:
     """Return both sides of the first pairs, which mix languages and lengths."""
     ids = material.corpus.pairs[: count // 2].reshape(-1)
-    lengths = material.workshop(1).tokens(model).lengths()[ids]
+    lengths = material.context(1).tokens(model).lengths()[ids]
     return Sample([material.corpus.sentences[int(one)] for one in ids], np.asarray(lengths))
 
 
 def equal(material: Material, model: SentenceTransformer, count: int) -> Sample:
     """Return sentences of one length: the longest one of up to 24 tokens that enough sentences have."""
-    lengths = np.asarray(material.workshop(1).tokens(model).lengths())
+    lengths = np.asarray(material.context(1).tokens(model).lengths())
     counts = np.bincount(lengths, minlength=25)
     enough = [length for length in range(25) if counts[length] >= count // 2]
     length = max(enough) if enough else int(counts.argmax())

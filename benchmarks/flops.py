@@ -69,13 +69,13 @@ def training_work(shape: Shape, lengths: Sequence[int] | NDArray[np.integer], tr
     Args:
         shape: The encoder's.
         lengths: Tokens of each sentence, special ones included; both sides of all pairs.
-        trainable: As in :class:`xlbench.distill.plan.Training`. Under 'all-but-words' the bottleneck's map is
-            frozen too, and nothing lies below it.
+        trainable: As in :class:`xlbench.distill.plan.Training`. Under 'all-but-token-embeddings' the bottleneck's
+            map is frozen too, and nothing lies below it.
     """
     linear, attention = layer_flops(shape, lengths)
     table = _table_flops(shape, lengths)
     of_linear = linear if trainable == "embeddings" else 2 * linear
-    of_table = 0.0 if trainable == "all-but-words" else 2 * table
+    of_table = 0.0 if trainable == "all-but-token-embeddings" else 2 * table
     layers = shape.executed_layers
     return Work(table + layers * (linear + attention), of_table + layers * (of_linear + 2 * attention))
 

@@ -13,7 +13,7 @@ import psutil
 
 from xlbench.corpora.corpus import open_corpus
 from xlbench.corpora.prepare import prepare
-from xlbench.distill.context import Workshop
+from xlbench.distill.context import StageContext
 from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.outcome import peak_memory
 from xlbench.distill.plan import Stage, Training
@@ -68,18 +68,18 @@ def main() -> None:
     data = Data(corpora=(corpus.ref,), languages=corpus.languages(), dev_pairs=210, excluded="")
     prepared = prepare(data, [corpus], partial(set[int]), settings)
     lap("prepare")
-    workshop = Workshop(
+    context = StageContext(
         prepared, settings, "float32", {"teacher": "tiny"}, lambda _: load_directory(Path(encoder), settings)
     )
-    workshop.tokens(model)
+    context.tokens(model)
     lap("tokenise")
     objective = PullToTarget(target=english("teacher"))
-    workshop.targets(objective.target)
+    context.targets(objective.target)
     lap("targets")
     taught = Training(objectives=(objective,), pairs=int(steps) * BATCH, seed=0, batch_size=BATCH, evaluations=1)
     scratch = Path(home) / "training"
     scratch.mkdir()
-    train(model, Stage("tiny", "teacher", (), taught), workshop, scratch)
+    train(model, Stage("tiny", "teacher", (), taught), context, scratch)
     lap(f"{steps} steps")
     own = watcher.stop()
     print(

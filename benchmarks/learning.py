@@ -47,7 +47,7 @@ def measure_learning(material: Material, *, batches: int) -> Part:
             f"minilm-half, one pass over the same {pairs:,} pairs from {material.source}, three seeds of their order; "
             "the same learning rate, warm-up, decay and weight decay, no dropout. Dev loss: squared distance of both "
             "sides to the assistant's English vector, summed over dimensions, mean over "
-            f"{len(material.workshop(pairs).corpus.dev_pairs)} dev pairs, computed in float32 for both; {before:.4f} "
+            f"{len(material.context(pairs).corpus.dev_pairs)} dev pairs, computed in float32 for both; {before:.4f} "
             "before training. (b)'s MSELoss is the same up to a constant factor, which AdamW does not see; the "
             "limit of 1 on the gradient's norm does."
         ),
@@ -66,11 +66,11 @@ def measure_learning(material: Material, *, batches: int) -> Part:
 
 def dev_loss(material: Material, model: SentenceTransformer, pairs: int) -> float:
     """Return the stage's objective on the dev pairs, student and teacher in float32."""
-    workshop, stage = material.workshop(pairs), material.stage(pairs)
+    context, stage = material.context(pairs), material.stage(pairs)
     assert stage.training is not None
     (objective,) = stage.training.terms
     (target,) = objective.targets()
-    english, other = material.texts(np.asarray(workshop.corpus.dev_pairs))
+    english, other = material.texts(np.asarray(context.corpus.dev_pairs))
     wanted = torch.from_numpy(np.asarray(encode(material.assistant(), english)))
     model.to(material.device)
     got = PairVectors(*(torch.from_numpy(np.asarray(encode(model, side))) for side in (english, other)))

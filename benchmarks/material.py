@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from xlbench.corpora.prepare import prepare
 from xlbench.corpora.tokens import TokenTable, tokenise
-from xlbench.distill.context import Workshop
-from xlbench.distill.engine import given_sources
+from xlbench.distill.context import StageContext
+from xlbench.distill.engine import given_encoders
 from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.plan import Stage, Training
 from xlbench.distill.recipes import english
@@ -41,8 +41,8 @@ DEV_PAIRS = 210
 
 
 @dataclass(frozen=True)
-class TimedWorkshop(Workshop):
-    """A workshop with few pairs and the word table of many.
+class TimedWorkshop(StageContext):
+    """A context with few pairs and the word table of many.
 
     A trainer may leave out rows of the word table that no sentence of the corpus uses. Of a few hundred pairs that
     would be nearly all, which no real corpus allows: the tokens stay those of the whole corpus.
@@ -102,9 +102,9 @@ class Material:
         plan = plan_of(self.experiment, self.registry)
         stage = plan.stage(plan.result)
         assert stage is not None
-        model, workshop = self.assistant().to("cpu"), self.workshop(self.batch_size)
+        model, context = self.assistant().to("cpu"), self.context(self.batch_size)
         for edit in stage.edits:
-            model = edit.apply(model, workshop)
+            model = edit.apply(model, context)
         save_student(model, path)
         return path
 
@@ -123,8 +123,8 @@ class Material:
         """The student's shape."""
         return shape_of(stock_encoder(load_student(self.student_path)))
 
-    def workshop(self, pairs: int) -> TimedWorkshop:
-        """Return a workshop with the first ``pairs`` pairs of the corpus, whose order mixes the languages."""
+    def context(self, pairs: int) -> TimedWorkshop:
+        """Return a context with the first ``pairs`` pairs of the corpus, whose order mixes the languages."""
         whole = self.corpus
         step = max(1, len(whole.dev_pairs) // DEV_PAIRS)
         few = replace(
@@ -139,7 +139,7 @@ class Material:
             corpus=few,
             settings=self.settings,
             precision=self.precision,
-            keys=given_sources(self.experiment),
+            keys=given_encoders(self.experiment),
             load=lambda _: self.assistant(),
             whole=whole,
         )

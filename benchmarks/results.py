@@ -74,7 +74,9 @@ def markdown(results: Results) -> str:
         "the quartiles in brackets; ratios are taken within each repetition."
     ]
     if results.quick:
-        blocks.append("**Made with `--quick`: tiny sizes, to see that everything works. The figures mean nothing.**")
+        blocks.append(
+            "**StoredRecord with `--quick`: tiny sizes, to see that everything works. The figures mean nothing.**"
+        )
     targets = [
         (part.title, line.wanted, line.found, "met" if line.met else "**not met**")
         for part in results.parts.values()

@@ -41,11 +41,11 @@ def plan(experiment: Experiment, choice: str, pairs: int) -> Plan:
     options = AlignOptions(evaluations=2)
     teacher, other = "teacher-centred", "teacher:1-centred"
     pull = PullToTarget(target=english(other if choice == "minilm" else teacher))
-    mix = [(english(pull.target.source), 1.0)]
+    mix = [(english(pull.target.encoder), 1.0)]
     if choice == "mixed":
         mix = [(english(teacher), 0.65), (english(other), 0.35)]
     objectives = (pull, MatchSimilarities(mix=tuple(mix), weight=10.0))
-    taught = training(experiment, options, objectives, pairs, trainable="all-but-words", learning_rate=1e-4)
+    taught = training(experiment, options, objectives, pairs, trainable="all-but-token-embeddings", learning_rate=1e-4)
     return Plan((*centred(experiment, options), Stage("aligned", teacher, (), taught)), "aligned", assistant="aligned")
 
 

@@ -97,7 +97,7 @@ def measure_training(material: Material, out: Path, *, repetitions: int, batches
                 rows=rows,
             ),
             limit_table(limits, tokens),
-            looks_table(found[OURS], spread(rates[OURS]), len(material.workshop(pairs).corpus.dev_pairs)),
+            looks_table(found[OURS], spread(rates[OURS]), len(material.context(pairs).corpus.dev_pairs)),
             profile_table(profiles),
         ),
         lines=(
@@ -123,9 +123,9 @@ def measure_training(material: Material, out: Path, *, repetitions: int, batches
 
 def real_lengths(material: Material, pairs: int) -> np.ndarray:
     """Return the tokens of both sides of the timed pairs, int [2 pairs]."""
-    workshop = material.workshop(pairs)
-    lengths = workshop.tokens(material.student()).lengths()
-    return np.asarray(lengths[workshop.corpus.pairs.reshape(-1)])
+    context = material.context(pairs)
+    lengths = context.tokens(material.student()).lengths()
+    return np.asarray(lengths[context.corpus.pairs.reshape(-1)])
 
 
 def profile_both(material: Material, batches: int) -> dict[str, Profile]:

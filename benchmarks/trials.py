@@ -89,9 +89,11 @@ def run_trial(
                 scored[stage.key]["bitext"] = bitext
         figures = "   ".join(f"{part} {value:5.2f}" for part, value in scored[stage.key].items())
         print(f"{trial} | {stage.name:16} dev: {figures}; {stage.seconds:.0f} s", flush=True)
-        looks = [f"{look['step']:.0f}: {look['loss']:.4f}, {100 * look['accuracy']:.1f} %" for look in stage.looks]
-        if looks:
-            print(f"{trial} | {stage.name:16} held-out pairs: {'; '.join(looks)}", flush=True)
+        evaluations = [
+            f"{look['step']:.0f}: {look['loss']:.4f}, {100 * look['accuracy']:.1f} %" for look in stage.evaluations
+        ]
+        if evaluations:
+            print(f"{trial} | {stage.name:16} held-out pairs: {'; '.join(evaluations)}", flush=True)
 
 
 def main() -> None:

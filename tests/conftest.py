@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -26,13 +26,13 @@ def data_root() -> Path:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
+def context(tmp_path: Path) -> StageContext:
     """What edits work with: 200 toy pairs, and a toy encoder called 'toy'."""
     from toy_corpora import data_of
 
     from xlbench.corpora.corpus import open_corpus
     from xlbench.corpora.prepare import prepare
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
     from xlbench.plugins.registry import load_registry
     from xlbench.settings import Settings
     from xlbench.students.load import load_student
@@ -42,4 +42,4 @@ def workshop(tmp_path: Path) -> Workshop:
     path = save_toy_encoder(tmp_path / "toy")
     corpus = open_corpus(f"tsv:{write_toy_corpus(tmp_path / 'corpus', 200)}", load_registry().corpora, settings)
     prepared = prepare(data_of(corpus, dev_pairs=16), [corpus], set, settings)
-    return Workshop(prepared, settings, "float32", {"toy": "k"}, lambda _: load_student(path))
+    return StageContext(prepared, settings, "float32", {"toy": "k"}, lambda _: load_student(path))

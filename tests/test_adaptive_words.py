@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from xlbench.api import AdaptiveWords, Loop
+from xlbench.api import FrequencyAdaptiveEmbedding, Loop
 from xlbench.errors import XlbenchError
 from xlbench.plugins.registry import load_registry
 from xlbench.students.shape import MINILM
@@ -15,12 +15,12 @@ from xlbench.students.surgery import shape_of, stock_encoder
 from xlbench.testing.toys import toy_experiment
 
 if TYPE_CHECKING:
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
 
 
 def test_twelve_whole_layers_fit_into_the_bytes_of_six() -> None:
     half = MINILM.with_bottleneck(128).with_layers(6, 2)
-    shape = AdaptiveWords(width=16, layers=6, bottleneck=128).reshape(MINILM)
+    shape = FrequencyAdaptiveEmbedding(width=16, layers=6, bottleneck=128).reshape(MINILM)
     # Six layers of 1,774,464 take the place of (V + H) (128 - 16) = 28,047,152 parameters of the table, and the rest,
     # 17,400,368, holds 45,313 rows of 384, one of them the zeros of the tokens without a correction.
     assert MINILM.encoder_parameters // 2 == 6 * 1_774_464
@@ -30,13 +30,13 @@ def test_twelve_whole_layers_fit_into_the_bytes_of_six() -> None:
     assert 0 <= half.parameters - shape.parameters < 384
 
 
-def test_frequent_tokens_keep_their_rows_and_the_rest_lie_in_few_directions(workshop: Workshop) -> None:
-    model = workshop.load("toy")
+def test_frequent_tokens_keep_their_rows_and_the_rest_lie_in_few_directions(context: StageContext) -> None:
+    model = context.load("toy")
     before = stock_encoder(model).embeddings.word_embeddings.weight.detach().numpy().copy()
-    counts = workshop.tokens(model).counts(40)
-    edit = AdaptiveWords(width=2, layers=4, bottleneck=8)
+    counts = context.tokens(model).counts(40)
+    edit = FrequencyAdaptiveEmbedding(width=2, layers=4, bottleneck=8)
     declared = edit.reshape(shape_of(stock_encoder(model)))
-    cut = edit.apply(model, workshop)
+    cut = edit.apply(model, context)
     after = stock_encoder(cut).embeddings.word_embeddings.weight.detach().numpy()
     # As in a toy of 40 x 16: (40 + 16) x (8 - 2) / 16 - 1 = 20 rows.
     most = np.argsort(-counts, kind="stable")[:20]
@@ -49,15 +49,18 @@ def test_frequent_tokens_keep_their_rows_and_the_rest_lie_in_few_directions(work
 
 def test_a_size_that_the_layers_alone_exceed_is_refused() -> None:
     with pytest.raises(XlbenchError, match=r"12 layers and 100 columns for every token .* leaves no whole row"):
-        AdaptiveWords(width=100, layers=6, bottleneck=128).reshape(MINILM)
+        FrequencyAdaptiveEmbedding(width=100, layers=6, bottleneck=128).reshape(MINILM)
 
 
 def test_the_method_keeps_all_layers_that_the_student_runs_and_trains_only_if_asked() -> None:
-    kind = load_registry().methods["adaptive-words"]
-    experiment = toy_experiment("adaptive-words", kind.options())  # B = 8, two layers that run twice; 512 pairs
+    kind = load_registry().methods["frequency-adaptive"]
+    experiment = toy_experiment("frequency-adaptive", kind.options())  # B = 8, two layers that run twice; 512 pairs
     stage = kind.plan(experiment, kind.options()).stage("student")
     assert stage is not None
-    assert stage.edits == (Loop(layers=4), AdaptiveWords(width=1, layers=2, bottleneck=8))  # an eighth of 8
+    assert stage.edits == (
+        Loop(layers=4),
+        FrequencyAdaptiveEmbedding(width=1, layers=2, bottleneck=8),
+    )  # an eighth of 8
     assert stage.training is None
     stage = kind.plan(experiment, kind.options.model_validate({"recovery_share": 0.5})).stage("student")
     assert stage is not None

@@ -60,7 +60,7 @@ class Vectors:
 
 def collator(part_tokens: int | None, english_share: float = 1.0) -> Collator:
     pairs = np.array([[0, 1], [2, 3], [4, 5]])  # English, other
-    english, own = (Target(source="assistant", side=side) for side in ("english", "own"))
+    english, own = (Target(encoder="assistant", side=side) for side in ("english", "own"))
     targets = {english: Vectors(), own: Vectors()}
     return Collator(pairs, Tokens(), np.arange(10), 1, targets, part_tokens, english_share)  # type: ignore[arg-type]
 
@@ -107,7 +107,7 @@ def test_fewer_english_sides_are_read_than_others(share: float, english: list[in
 
 def test_a_bank_is_drawn_from_the_english_sentences_anew_for_each_batch() -> None:
     pairs = np.stack([np.arange(0, 200, 2), np.arange(1, 200, 2)], axis=1)  # English sentences are the even ones
-    target = Target(source="assistant", side="english", bank=40)
+    target = Target(encoder="assistant", side="english", bank=40)
 
     class Long(Tokens):
         def row(self, sentence: int) -> np.ndarray:
@@ -126,7 +126,7 @@ def test_a_bank_is_drawn_from_the_english_sentences_anew_for_each_batch() -> Non
 
 def test_a_bank_is_no_larger_than_the_corpus() -> None:
     pairs = np.array([[0, 1], [2, 3], [4, 5]])
-    target = Target(source="assistant", side="english", bank=4096)
+    target = Target(encoder="assistant", side="english", bank=4096)
     (vectors,) = Collator(pairs, Tokens(), np.arange(10), 1, {target: Vectors()})([0])["targets"]  # type: ignore[arg-type]
     assert vectors.shape == (2 + 3, 1)
 
@@ -134,7 +134,7 @@ def test_a_bank_is_no_larger_than_the_corpus() -> None:
 @pytest.mark.parametrize("part_tokens", [6, 12])
 def test_parts_change_neither_loss_nor_gradient(part_tokens: int, tmp_path: Path) -> None:
     model = SentenceTransformer(str(save_toy_encoder(tmp_path / "toy")), device="cpu")
-    training = Training(objectives=(PullToTarget(target=Target(source="assistant", side="own")),), pairs=3, seed=0)
+    training = Training(objectives=(PullToTarget(target=Target(encoder="assistant", side="own")),), pairs=3, seed=0)
     student = Student(model, training).eval()
 
     def gradient(batch: Batch) -> torch.Tensor:

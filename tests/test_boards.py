@@ -21,7 +21,7 @@ from xlbench.boards.folder import differences, read_folder, write_pages
 from xlbench.boards.run import run_board
 from xlbench.cli.app import app
 from xlbench.distill import trainer
-from xlbench.distill.health import UnhealthyError
+from xlbench.distill.health import FailedTrainingError
 from xlbench.plugins.registry import load_registry
 from xlbench.store import entries
 from xlbench.testing.toys import save_toy_encoder
@@ -244,10 +244,10 @@ def test_a_seed_that_diverges_is_shown_and_tried_again(place: Path, monkeypatch:
     board = declare(place, "unlucky", ROWS.replace("[[encoder]]", '[[encoder]] # "'))
     real = trainer.train
 
-    def train(model: object, stage: object, workshop: object, scratch: Path) -> list[dict[str, float]]:
+    def train(model: object, stage: object, context: object, scratch: Path) -> list[dict[str, float]]:
         if stage.training.seed == 5:  # type: ignore[attr-defined]
-            raise UnhealthyError("Stage 'single' diverged: <b>badly</b>")
-        return real(model, stage, workshop, scratch)  # type: ignore[arg-type]
+            raise FailedTrainingError("Stage 'single' diverged: <b>badly</b>")
+        return real(model, stage, context, scratch)  # type: ignore[arg-type]
 
     board.path.write_text(board.path.read_text("utf-8").replace("[0, 1]", "[0, 5]"), "utf-8")
     board = read_board(board.path)
@@ -348,14 +348,14 @@ def test_records_of_a_board_or_of_the_store_make_a_table(board: BoardFile, place
 
 TWICE_ALIGNED = """
 [[run]]
-method = "uncut"
+method = "full-size"
 student = {{ name = "toy-whole", layers = 4 }}
 preset = "matrix"
 name = "matrix"
 seeds = [0]
 
 [[run]]
-method = "uncut"
+method = "full-size"
 student = {{ name = "toy-whole", layers = 4 }}
 name = "neighbours"
 seeds = [0]
@@ -368,5 +368,5 @@ def test_the_first_aligned_assistant_is_the_baseline_and_another_only_the_studen
     rows = {row.name: row.record for row in read_folder(board).rows}
     assert [record.role for record in rows.values()].count("aligned") == 1
     (aligned,) = (record for record in rows.values() if record.role == "aligned")
-    assert aligned.source == rows["matrix"].source
-    assert aligned.source != rows["neighbours"].source
+    assert aligned.encoder_key == rows["matrix"].encoder_key
+    assert aligned.encoder_key != rows["neighbours"].encoder_key

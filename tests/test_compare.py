@@ -21,7 +21,7 @@ from xlbench.comparison.rank import standings
 from xlbench.comparison.statistics import Interval
 from xlbench.plugins.registry import load_registry
 from xlbench.records.record import ITEMS, KIND, Provenance, Record
-from xlbench.records.stored import find_run, store_row
+from xlbench.records.stored import find_run, write_entry
 from xlbench.runs.compare import Comparison, compare
 from xlbench.scoring.footprint import Footprint
 from xlbench.scoring.harness import score
@@ -61,7 +61,7 @@ def keep(settings: Settings, key: str, record: Record, items: dict[tuple[str, st
         write_items(directory / ITEMS, items)
         return record
 
-    store_row(key, settings, make)
+    write_entry(key, settings, make)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
         records[name] = Record(
             name=name,
             role="encoder",
-            source=name,
+            encoder_key=name,
             experiment=None,
             scores=scored.scores,
             footprint=Footprint(parameters=0, dimension=4),

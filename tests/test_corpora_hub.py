@@ -36,7 +36,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     (root / "plain" / "README.md").write_text("no pairs", "utf-8")
     with serve(tmp_path / "hub") as running:
         monkeypatch.setattr(constants, "ENDPOINT", running.endpoint)
-        # Made of the endpoint when the client is imported.
+        # StoredRecord of the endpoint when the client is imported.
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")[1:]
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "".join((running.endpoint, *template)))
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from toy_corpora import ToyCorpus
 
-from xlbench.corpora.corpus import Corpus, CorpusSource, ParsedReference, open_corpus, parse
+from xlbench.corpora.corpus import Corpus, CorpusReader, ParsedReference, open_corpus, parse
 from xlbench.errors import XlbenchError
 from xlbench.settings import Settings
 
@@ -75,7 +75,7 @@ def _open(argument: str, settings: Settings) -> Corpus:
     return ToyCorpus(f"digest of {argument}", {"de": [], "fr": []}, note="a note")
 
 
-SOURCES = {"toy": CorpusSource(scheme="toy", summary="", example="toy:x", open=_open)}
+SOURCES = {"toy": CorpusReader(scheme="toy", summary="", example="toy:x", open=_open)}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from docs_blocks import EXAMPLES, MARKED, PAGES, PLUGINS, ROOT, built_ins
 
 from xlbench.boards.board import read_board
 from xlbench.cli.app import COMMANDS, app
-from xlbench.distill.engine import source_keys
+from xlbench.distill.engine import encoder_keys
 from xlbench.experiment import StudentSpec
 from xlbench.plugins.checks import option_faults
 from xlbench.plugins.registry import Registry, check_plugins, load_registry
@@ -231,7 +231,7 @@ def test_the_rounded_student_is_on_the_grid_that_the_page_says(bench: Bench, tmp
 def test_other_bits_are_another_student_and_the_same_training(bench: Bench) -> None:
     def keys(bits: int) -> dict[str, str]:
         experiment = bench.experiment("rounded", {"options": {"bits": bits}})[0]
-        return source_keys(bench.plan(experiment), experiment)
+        return encoder_keys(bench.plan(experiment), experiment)
 
     first, second = keys(8), keys(4)
     assert [name for name in first if first[name] != second[name]] == ["rounded"]
@@ -243,7 +243,7 @@ def test_the_objective_of_the_page_is_two_minus_both_cosines(registry: Registry)
     from xlbench.api import PairVectors, Target
 
     own = importlib.import_module("xlbench_file_own_objective")
-    target = Target(source="teacher", side="english")
+    target = Target(encoder="teacher", side="english")
     student = PairVectors(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 3.0]]))
     wanted = PairVectors(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0]]))
     # The English side points where it should (cosine 1), the other one at a right angle (0).

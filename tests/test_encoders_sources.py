@@ -14,7 +14,7 @@ from fixtures_encoders import toy_encoder
 
 from xlbench.encoders import directories as digests
 from xlbench.encoders.directories import directory_fingerprint
-from xlbench.encoders.find import EncoderSource, find_encoder, load_encoder
+from xlbench.encoders.find import RegisteredEncoder, find_encoder, load_encoder
 from xlbench.errors import XlbenchError
 from xlbench.settings import Settings
 
@@ -36,13 +36,13 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", offline=True, device="cpu", quiet=True)
 
 
-def source(saved: Path, name: str = "all-toy") -> EncoderSource:
+def source(saved: Path, name: str = "all-toy") -> RegisteredEncoder:
     def load(settings: Settings):  # noqa: ANN202
         from xlbench.encoders.directories import load_directory
 
         return load_directory(saved, settings)
 
-    return EncoderSource(name=name, summary="", fingerprint=lambda _: "abc", load=load)
+    return RegisteredEncoder(name=name, summary="", fingerprint=lambda _: "abc", load=load)
 
 
 def test_a_registered_name_comes_before_a_directory(

@@ -59,7 +59,7 @@ def test_a_row_of_one_seed_is_named_beside_one_of_several() -> None:
 
 
 def test_a_finding_says_whether_a_claim_is_seen() -> None:
-    line = said(-2.0, claim="gain", source="Somebody: two points.")
+    line = said(-2.0, claim="gain", citation="Somebody: two points.")
     assert "STS +2.0 [+1.0, +3.0], a gain, as claimed;" in line
     assert " Before: Somebody: two points." in line
     assert "[−0.5, +1.5], the claimed gain is not seen;" in said(-0.5, claim="gain")

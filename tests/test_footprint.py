@@ -18,7 +18,7 @@ from xlbench.scoring.footprint import measure_footprint
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Words 10 * 4, positions 16 * 4, types 2 * 4, LayerNorm 2 * 4.
+# TokenEmbeddings 10 * 4, positions 16 * 4, types 2 * 4, LayerNorm 2 * 4.
 EMBEDDING = 40 + 64 + 8 + 8
 # Four maps 4 * 4 + 4, feed-forward 4 * 8 + 8 and 8 * 4 + 4, two LayerNorms of 2 * 4.
 LAYER = 4 * 20 + 40 + 36 + 16

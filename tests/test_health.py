@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from xlbench import XlbenchError
-from xlbench.distill.health import Look, bitext_accuracy, check_health, mean_cosine
+from xlbench.distill.health import Evaluation, bitext_accuracy, check_health, mean_cosine
 
 
-def look(loss: float = 1.0, accuracy: float = 0.5, spread: float = 0.1, step: int = 10) -> Look:
-    return Look(step=step, loss=loss, accuracy=accuracy, spread=spread)
+def look(loss: float = 1.0, accuracy: float = 0.5, spread: float = 0.1, step: int = 10) -> Evaluation:
+    return Evaluation(step=step, loss=loss, accuracy=accuracy, spread=spread)
 
 
 def test_accuracy_is_counted_by_language_and_then_averaged() -> None:
@@ -43,27 +43,27 @@ def test_a_point_of_accuracy_is_worth_about_a_per_cent_of_loss() -> None:
         (look(spread=0.99), "collapsed"),
     ],
 )
-def test_a_hopeless_run_is_stopped_with_its_cause(now: Look, words: str) -> None:
+def test_a_hopeless_run_is_stopped_with_its_cause(now: Evaluation, words: str) -> None:
     with pytest.raises(XlbenchError, match=words):
-        check_health("student", now, look(), target_spread=0.1)
+        check_health("student", now, look(), target_mean_cosine=0.1)
 
 
 def test_the_first_steps_may_throw_a_student_but_not_out_of_the_numbers() -> None:
-    check_health("student", look(spread=0.99, step=9), look(), target_spread=0.1)
-    check_health("student", look(loss=3.1, step=9), look(), target_spread=0.1)
+    check_health("student", look(spread=0.99, step=9), look(), target_mean_cosine=0.1)
+    check_health("student", look(loss=3.1, step=9), look(), target_mean_cosine=0.1)
     with pytest.raises(XlbenchError, match="loss of nan"):
-        check_health("student", look(loss=math.nan, step=1), look(), target_spread=0.1)
+        check_health("student", look(loss=math.nan, step=1), look(), target_mean_cosine=0.1)
 
 
 def test_a_loss_that_was_small_may_grow_while_translations_are_found() -> None:
     # A stage that begins at its targets can only leave them.
-    check_health("student", look(loss=0.3, accuracy=0.46), look(loss=0.02), target_spread=0.1)
+    check_health("student", look(loss=0.3, accuracy=0.46), look(loss=0.02), target_mean_cosine=0.1)
 
 
 def test_high_cosines_are_no_collapse_where_the_targets_have_them_too() -> None:
-    check_health("student", look(spread=0.99), look(), target_spread=0.9)
-    check_health("student", look(loss=2.9), look(), target_spread=0.1)
+    check_health("student", look(spread=0.99), look(), target_mean_cosine=0.9)
+    check_health("student", look(loss=2.9), look(), target_mean_cosine=0.1)
 
 
 def test_a_student_that_surgery_left_collapsed_is_trained_on() -> None:
-    check_health("student", look(spread=0.99), look(spread=0.99), target_spread=0.1)
+    check_health("student", look(spread=0.99), look(spread=0.99), target_mean_cosine=0.1)

@@ -23,7 +23,7 @@ from xlbench.testing.toys import toy_experiment
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
 
 TEXTS = ["cat sees dog", "old house near green tree", "bread"]
 
@@ -69,9 +69,9 @@ def test_a_map_is_kept_whole_on_inputs_of_few_directions() -> None:
     assert (blind[0](inputs.float()) - before).abs().max() > 0.2
 
 
-def test_moments_are_of_real_tokens_only(workshop: Workshop) -> None:
-    encoder = stock_encoder(workshop.load("toy"))
-    tokens = workshop.tokens(workshop.load("toy"))
+def test_moments_are_of_real_tokens_only(context: StageContext) -> None:
+    encoder = stock_encoder(context.load("toy"))
+    tokens = context.tokens(context.load("toy"))
     together = input_moments(encoder, tokens, [0, 1, 2, 3])
     alone = [input_moments(encoder, tokens, [sentence]) for sentence in range(4)]
     assert set(together) == set(linear_maps(encoder.encoder.layer))
@@ -82,11 +82,11 @@ def test_moments_are_of_real_tokens_only(workshop: Workshop) -> None:
     assert together["0.attention.self.query"].trace().item() == pytest.approx(16 * counted, rel=1e-3)
 
 
-def test_a_narrow_student_is_saved_loaded_and_counted(workshop: Workshop, tmp_path: Path) -> None:
-    model = workshop.load("toy")
+def test_a_narrow_student_is_saved_loaded_and_counted(context: StageContext, tmp_path: Path) -> None:
+    model = context.load("toy")
     declared = LowRank(share=0.5).reshape(shape_of(stock_encoder(model)))
     before = sum(parameter.numel() for parameter in model.parameters())
-    narrow = LowRank(share=0.5).apply(model, workshop)
+    narrow = LowRank(share=0.5).apply(model, context)
     save_student(narrow, tmp_path / "student")
     loaded = SentenceTransformer(str(tmp_path / "student"), device="cpu")
     np.testing.assert_array_equal(loaded.encode(TEXTS), narrow.encode(TEXTS))
@@ -95,9 +95,9 @@ def test_a_narrow_student_is_saved_loaded_and_counted(workshop: Workshop, tmp_pa
     assert shape.parameters == sum(parameter.numel() for parameter in loaded.parameters()) < before
 
 
-def test_layers_can_be_narrowed_and_looped_but_not_narrowed_twice(workshop: Workshop) -> None:
-    model = Loop(layers=2, repeats=2).apply(workshop.load("toy"), workshop)
-    assert len(list(stock_encoder(LowRank(share=0.5).apply(model, workshop)).encoder.layer)) == 4
+def test_layers_can_be_narrowed_and_looped_but_not_narrowed_twice(context: StageContext) -> None:
+    model = Loop(layers=2, repeats=2).apply(context.load("toy"), context)
+    assert len(list(stock_encoder(LowRank(share=0.5).apply(model, context)).encoder.layer)) == 4
     with pytest.raises(XlbenchError, match="have a low rank already"):
         LowRank(share=0.5).reshape(shape_of(stock_encoder(model)))
 

@@ -23,7 +23,12 @@ def test_multistage_halves_the_real_assistant(tmp_path: Path) -> None:
     # A tenth of so few pairs is one step for stage 3, and one step at the peak of its rate learns nothing.
     wanted = Request(suite="toy", budget="smoke", precision="float32", options={"recurrent_share": 0.4})
     rows = run(wanted, registry, settings).records
-    names = ["multilingual-e5-small, centred", "multilingual-e5-small", "multilingual-e5-small, aligned", "minilm-half"]
+    names = [
+        "multilingual-e5-small, mean-centred",
+        "multilingual-e5-small",
+        "multilingual-e5-small, aligned (stage 1)",
+        "minilm-half",
+    ]
     assert [row.name for row in rows] == names
     sizes = [row.footprint.parameters for row in rows]
     assert sizes == [117_653_760, 117_653_760, 117_653_760, 43_046_336]
@@ -34,9 +39,9 @@ def test_multistage_halves_the_real_assistant(tmp_path: Path) -> None:
     assert rows[-1].scores.families["bitext"] > 20
     assert not rows[-1].scores.collapsed
     # Little as it is, every stage that trains ends nearer to its targets than it began.
-    looks = {stage.name: [look["loss"] for look in stage.looks] for stage in rows[-1].stages if stage.looks}
-    assert list(looks) == ["alignment", "recurrent", "contrastive"]
-    assert all(losses[-1] < losses[0] for losses in looks.values())
+    evaluations = {stage.name: [look["loss"] for look in stage.evaluations] for stage in rows[-1].stages if stage.looks}
+    assert list(evaluations) == ["alignment", "recurrent", "contrastive"]
+    assert all(losses[-1] < losses[0] for losses in evaluations.values())
 
     path = tmp_path / "stages" / rows[-1].stages[-1].key / "model"
     student = SentenceTransformer(str(path), device="cpu")

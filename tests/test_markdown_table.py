@@ -67,9 +67,9 @@ def test_rows_that_cannot_be_told_apart_share_rank_and_letter() -> None:
 def test_given_encoders_come_first_then_the_best_student() -> None:
     rows = rows_of([student(0.0), student(3.0, method="better"), *GIVEN])
     assert list(cells(markdown(rows))) == [
-        "multilingual-e5-small, centred",
+        "multilingual-e5-small, mean-centred",
         "multilingual-e5-small",
-        "multilingual-e5-small, aligned",
+        "multilingual-e5-small, aligned (stage 1)",
         "better/minilm-half",
         "multistage/minilm-half",
     ]
@@ -125,7 +125,7 @@ def published(**scores: float) -> PublishedRow:
         name: dict.fromkeys(list(task.subsets)[: int(scores.get(f"{name}_subsets", 99))], scores[name])
         for name, task in tasks.items()
     }
-    return PublishedRow(name="org/LaBSE", source="results", commit="f4cc", scores=values, parameters=471_000_000)
+    return PublishedRow(name="org/LaBSE", citation="results", commit="f4cc", scores=values, parameters=471_000_000)
 
 
 def test_published_scores_stand_under_a_family_only_if_the_subsets_are_the_same() -> None:

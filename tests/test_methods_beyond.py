@@ -14,7 +14,7 @@ from toy_runs import make_place, settings_at, toy_request, toy_run
 from xlbench import XlbenchError
 from xlbench.api import Plan, PullToTarget, Stage, Target, TokenVectors, Training, TrimVocabulary
 from xlbench.distill.plan import check_plan
-from xlbench.export.directory import export_student, student_directory
+from xlbench.export.directory import save_student_copy, student_directory
 from xlbench.students.load import load_student, save_student
 from xlbench.students.shape import MINILM
 from xlbench.students.surgery import stock_encoder
@@ -107,20 +107,20 @@ def test_trimming_changes_no_vector_of_the_corpus_and_says_which_languages_are_l
     rows = 4 + len(set("".join(texts).lower()))
     assert rows < 40
     assert table_of(student).shape == (rows, 16)
-    assert record.stages[-1].traits == {"languages": ["en", "de"]}
+    assert record.stages[-1].metadata == {"languages": ["en", "de"]}
     # Another encoder than the assistant on what it lacks.
     missing = next(letter for letter in "jqvxyz" if letter not in "".join(texts))
     assert np.abs(student.encode(missing) - assistant.encode(missing)).max() > 1e-3
 
 
 def test_uncut_is_the_aligned_assistant_with_all_that_it_has(place: Path) -> None:
-    whole, _ = go(place, "uncut")
+    whole, _ = go(place, "full-size")
     assert [stage.name for stage in whole.stages] == ["teacher-centred", "alignment", "aligned"]
-    assert whole.source == whole.stages[-1].key
+    assert whole.encoder_key == whole.stages[-1].key
     assistant = load_student(place / "assistant")
     assert whole.footprint.parameters == sum(weight.numel() for weight in assistant.parameters())
-    trimmed, _ = go(place, "uncut", {"trim": True})
-    assert trimmed.stages[-1].traits == {"languages": ["en", "de"]}
+    trimmed, _ = go(place, "full-size", {"trim": True})
+    assert trimmed.stages[-1].metadata == {"languages": ["en", "de"]}
     assert all(stage.reused for stage in trimmed.stages[:-1])
 
 
@@ -130,16 +130,16 @@ def test_a_static_student_has_no_layer(place: Path) -> None:
     # 40 tokens, B = 8.
     assert size.parameters == size.embedding_parameters == 40 * 8
     assert size.encoder_parameters == size.executed_parameters == size.stored_layers == size.executed_layers == 0
-    assert record.stages[-1].traits == {}
+    assert record.stages[-1].metadata == {}
     trimmed, _ = go(place, "static", {"trim": True})
-    assert trimmed.stages[-1].traits == {"languages": ["en", "de"]}
+    assert trimmed.stages[-1].metadata == {"languages": ["en", "de"]}
 
 
 def test_saved_students_load_where_xlbench_is_not(place: Path, tmp_path: Path) -> None:
     for method in ("vocab-trim", "static"):
         record, _ = go(place, method)
         path = tmp_path / method
-        export_student(record, path, settings_at(place / "home"))
+        save_student_copy(record, path, settings_at(place / "home"))
         assert {file.suffix for file in path.rglob("*") if file.is_file()} == {".safetensors", ".json"}
         # Nothing in it that only xlbench knows: modules and, of the trimmed one, architecture are stock.
         modules = json.loads((path / "modules.json").read_text("utf-8"))
@@ -152,7 +152,7 @@ def test_saved_students_load_where_xlbench_is_not(place: Path, tmp_path: Path) -
 
 def test_a_static_artifact_may_teach_and_what_is_cut_later_keeps_its_languages(place: Path, tmp_path: Path) -> None:
     record, _ = go(place, "static", {"width": 16})
-    export_student(record, tmp_path / "static", settings_at(place / "home"))
+    save_student_copy(record, tmp_path / "static", settings_at(place / "home"))
     options = {"batch_size": 16, "trim": True}
     request = toy_request(
         place,
@@ -163,9 +163,9 @@ def test_a_static_artifact_may_teach_and_what_is_cut_later_keeps_its_languages(p
     )
     rows = toy_run(request, settings_at(place / "home"))[0].records
     assert [row.role for row in rows] == ["teacher", "assistant", "student"]
-    assert rows[-1].stages[-1].traits == {"languages": ["en", "de"]}
+    assert rows[-1].stages[-1].metadata == {"languages": ["en", "de"]}
     facts = json.loads((student_directory(rows[-1], settings_at(place / "home")) / "xlbench.json").read_text("utf-8"))
-    assert facts["traits"] == {"languages": ["en", "de"]}
+    assert facts["metadata"] == {"languages": ["en", "de"]}
     centred = request.model_copy(update={"options": options})
     with pytest.raises(XlbenchError, match="'teacher-centred': Only BERT and XLM-R encoders can be centred"):
         toy_run(centred, settings_at(place / "home"))
@@ -178,7 +178,7 @@ def test_a_plugins_own_edit_averages_checkpoints(place: Path) -> None:
     got = model_of(place, record).state_dict()
     for name, tensor in got.items():
         np.testing.assert_allclose(tensor, (first[name] + second[name]) / 2, atol=1e-7)
-    assert record.stages[-1].traits == {"checkpoints": 2}
+    assert record.stages[-1].metadata == {"checkpoints": 2}
 
 
 def test_edits_are_cached_resumed_and_made_anew_when_their_code_changes(
@@ -205,7 +205,7 @@ def test_edits_are_cached_resumed_and_made_anew_when_their_code_changes(
     record, notes = go(place, "average", home="own", plugin=plugin)
     made = [note.split()[1] for note in notes if "made in" in note]
     assert made == ["average:"]
-    assert not (place / "own" / "stages" / record.source / engine.MODEL / "left.safetensors").exists()
+    assert not (place / "own" / "stages" / record.encoder_key / engine.MODEL / "left.safetensors").exists()
     _, notes = go(place, "average", home="own", plugin=plugin)
     assert any("from the store" in note for note in notes)
     assert not any("made in" in note for note in notes)
@@ -246,7 +246,7 @@ def test_plans_of_edits_alone_are_good_and_static_encoders_are_not_trained() -> 
     assert declared["static"].admits(declared["static"].model_copy(update={"vocabulary": 60_000, "trimmed": False}))
     assert not declared["static"].admits(declared["static"].model_copy(update={"vocabulary": 250_038}))
     assert not declared["static"].admits(declared["static"].model_copy(update={"hidden": 129}))
-    own = PullToTarget(target=Target(source="assistant", side="own"))
+    own = PullToTarget(target=Target(encoder="assistant", side="own"))
     training = Training(objectives=(own,), pairs=64, seed=0)
     taught = Stage("taught", "static", (), training)
     with pytest.raises(XlbenchError, match="'taught': Only BERT and XLM-R encoders can be trained"):

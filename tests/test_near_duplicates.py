@@ -83,7 +83,7 @@ def test_a_run_says_how_near_its_data_is_and_looks_once(tmp_path: Path) -> None:
         request = toy_request(tmp_path, method=method, suite="starter", student_pairs=64, assistant_pairs=0)
         *_, student = toy_run(request, settings)[0].records
         assert student.corpus is not None
-        # Words of the toy corpus are in no sentence of the suite.
+        # TokenEmbeddings of the toy corpus are in no sentence of the suite.
         assert student.corpus.near_duplicates == dict.fromkeys(student.scores.tasks, 0.0)
     assert [entry.kind for entry in entries(settings.home)].count("near-duplicates") == 1
 

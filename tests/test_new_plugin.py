@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from xlbench import XlbenchError
 from xlbench.cli.app import app
-from xlbench.plugins.template import check_name, nearest_sound, new_plugin, rendered
+from xlbench.plugins.template import check_name, nearest_valid, new_plugin, rendered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +105,7 @@ def test_every_file_is_there_and_nothing_is_left_to_fill_in(tmp_path: Path) -> N
 def test_a_name_that_cannot_be_is_answered_with_the_nearest_that_can(name: str, proposed: str) -> None:
     with pytest.raises(XlbenchError, match=rf"\b{proposed}(\?|, say\.)$"):
         check_name(name, TAKEN)
-    assert nearest_sound(name, TAKEN) == proposed
+    assert nearest_valid(name, TAKEN) == proposed
     check_name(proposed, TAKEN)
 
 

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from xlbench.distill.objectives import MatchNeighbours, MatchSimilarities, PairVectors, PullToTarget, Target
 
-ENGLISH = Target(source="teacher", side="english")
-SECOND = Target(source="teacher:1", side="english")
+ENGLISH = Target(encoder="teacher", side="english")
+SECOND = Target(encoder="teacher:1", side="english")
 
 
 def vectors(english: list[list[float]], other: list[list[float]]) -> PairVectors:
@@ -87,20 +87,20 @@ def test_a_lower_temperature_looks_at_fewer_neighbours() -> None:
 
 
 def test_neighbours_and_banks_are_english() -> None:
-    own = Target(source="teacher", side="own")
+    own = Target(encoder="teacher", side="own")
     with pytest.raises(ValidationError, match="neighbours are a source's English vectors"):
         MatchNeighbours(target=own)
     with pytest.raises(ValidationError, match="a bank is of a source's English sentences"):
-        Target(source="teacher", side="own", bank=8)
+        Target(encoder="teacher", side="own", bank=8)
 
 
 def test_a_target_without_a_bank_is_written_down_as_ever() -> None:
-    assert ENGLISH.model_dump() == {"source": "teacher", "side": "english", "level": "sentence"}
+    assert ENGLISH.model_dump() == {"encoder": "teacher", "side": "english", "level": "sentence"}
 
 
 def test_a_similarity_matrix_is_of_english_vectors() -> None:
     with pytest.raises(ValidationError, match="side 'english'"):
-        MatchSimilarities(mix=((Target(source="teacher", side="own"), 1.0),))
+        MatchSimilarities(mix=((Target(encoder="teacher", side="own"), 1.0),))
 
 
 def test_nothing_is_left_to_learn_at_the_target() -> None:

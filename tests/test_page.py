@@ -21,7 +21,7 @@ from xlbench.records.record import Failure
 from xlbench.records.rows import rows_of
 from xlbench.report.curves import configuration
 from xlbench.report.heat import language_of
-from xlbench.report.page import BoardText, render, source
+from xlbench.report.page import BoardText, asset, render
 
 if TYPE_CHECKING:
     from xlbench.records.record import Record
@@ -73,7 +73,7 @@ def files(title: str = "A board", text: str = "", name: str = "minilm-half") -> 
             collapsed(student(-9.0, name=name, method="a", seed=2)),
         ]
     )
-    published = PublishedRow(name=name, source=name, commit="c", scores={}, parameters=10**8)
+    published = PublishedRow(name=name, citation=name, commit="c", scores={}, parameters=10**8)
     failures = (
         Failure(row=rows[-1].name, seed=3, message=f"diverged: {name}"),
         Failure(row=f"{name}2", seed=0, message="no"),
@@ -233,7 +233,7 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("theme", [0, 1])
 @pytest.mark.parametrize("sheet", ["board.css", "plot.css"])
 def test_text_can_be_read_in_light_and_dark(sheet: str, theme: int) -> None:
-    blocks = re.findall(r"(?:root|svg) \{(.*?)\}", source(sheet), re.DOTALL)
+    blocks = re.findall(r"(?:root|svg) \{(.*?)\}", asset(sheet), re.DOTALL)
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", blocks[theme]))
     grounds = [name for name in colours if name in {"paper", "raised"} or name.startswith("h")]
     assert {"paper", "ink", "muted", "student", "warm"} <= colours.keys()

@@ -102,8 +102,8 @@ def test_a_click_on_a_heading_sorts_and_says_so(visit: Open) -> None:
     # 56.7, 55.2, 52.2, then 34.3 + 5, and two of 34.3 in their old order.
     assert names(tab)[:4] == [
         "multilingual-e5-small",
-        "multilingual-e5-small, aligned",
-        "multilingual-e5-small, centred",
+        "multilingual-e5-small, aligned (stage 1)",
+        "multilingual-e5-small, mean-centred",
         "large | <b>",
     ]
     head.get_by_role("button").press("Enter")
@@ -134,7 +134,7 @@ def test_the_filter_hides_rows_everywhere_and_counts(visit: Open) -> None:
     assert tab.get_by_text("No row matches.").is_visible()
     tab.get_by_label("Find").fill("")
     tab.get_by_label("Show").select_option("teacher")
-    assert names(tab) == ["multilingual-e5-small, centred"]
+    assert names(tab) == ["multilingual-e5-small, mean-centred"]
 
 
 def test_a_mark_shows_its_figures_to_pointer_and_keyboard(visit: Open) -> None:

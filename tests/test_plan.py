@@ -15,7 +15,7 @@ GIVEN = {"teacher": "t1", "assistant": "a1"}
 
 
 def training(**changes: object) -> Training:
-    target = Target(source="teacher", side="english")
+    target = Target(encoder="teacher", side="english")
     return Training.model_validate(
         {"objectives": (PullToTarget(target=target),), "pairs": 640, "seed": 0, **changes},
     )
@@ -94,7 +94,7 @@ def key(stage: Stage, data: str = "d", precision: str = "float32", **given: str)
                 "evaluations": 5,
                 "trainable": "embeddings",
                 "level": "embeddings",
-                "objectives": (PullToTarget(target=Target(source="teacher", side="own")),),
+                "objectives": (PullToTarget(target=Target(encoder="teacher", side="own")),),
             }.items()
         ),
     ],

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HEAD = """
 from pydantic import Field
-from xlbench.api import CorpusSource, EncoderSource, Method, Options, Plan, StudentSpec, hookimpl
+from xlbench.api import CorpusReader, RegisteredEncoder, Method, Options, Plan, StudentSpec, hookimpl
 """
 GOOD = """
 @hookimpl
@@ -194,19 +194,19 @@ def test_options_that_are_not_sound(install: Install, field: str, config: str, c
             "",
         ),
         (
-            "@hookimpl\ndef xlbench_corpora():\n    return [CorpusSource('s', 'x', 'other:y', lambda a, b: None)]\n",
+            "@hookimpl\ndef xlbench_corpora():\n    return [CorpusReader('s', 'x', 'other:y', lambda a, b: None)]\n",
             "corpus 's' has the example 'other:y', which is not of its scheme",
             "",
         ),
         (
             "@hookimpl\ndef xlbench_encoders():\n"
-            "    return [EncoderSource('teacher', 'x', lambda s: '', lambda s: None)]\n",
+            "    return [RegisteredEncoder('teacher', 'x', lambda s: '', lambda s: None)]\n",
             "'teacher' cannot be an encoder's name: it means the experiment's own teacher",
             "xlp_bad.py:4",
         ),
         (
             "def load():\n    pass\n\n@hookimpl\ndef xlbench_encoders():\n"
-            "    return [EncoderSource('mine', 'x', lambda s: '', load)]\n",
+            "    return [RegisteredEncoder('mine', 'x', lambda s: '', load)]\n",
             "load of encoder 'mine' is load(), but is called with (settings)",
             "xlp_bad.py:4",
         ),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from xlbench.encoders import packing
-from xlbench.encoders.linear import training_products
+from xlbench.encoders.linear import training_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ def gradients(model: nn.Module, dtype: torch.dtype) -> list[torch.Tensor]:
 def test_values_and_gradients_are_those_of_autocast(model: nn.Module, dtype: torch.dtype, apart: float) -> None:
     # bfloat16 rounds to 8 bits, 2^-9 = 0.002 of a value; sums of a few such errors stay below ten of them.
     expected = gradients(model, dtype)
-    with training_products(model, dtype):
+    with training_kernels(model, dtype):
         found = gradients(model, dtype)
     assert len(found) == len(expected) == 5  # result, values, two weights, one bias
     for one, other in zip(found, expected, strict=True):
@@ -62,7 +62,7 @@ def test_a_changed_weight_is_cast_anew(model: nn.Sequential) -> None:
         last.weight.data = last.weight.data * 3
 
     changes: list[Callable[[], None]] = [scaled, exchanged]
-    with training_products(model, torch.bfloat16), torch.no_grad():
+    with training_kernels(model, torch.bfloat16), torch.no_grad():
         for change in changes:
             before = model(values)
             change()
@@ -71,13 +71,13 @@ def test_a_changed_weight_is_cast_anew(model: nn.Sequential) -> None:
 
 def test_frozen_weights_get_no_gradient(model: nn.Sequential) -> None:
     model[0].requires_grad_(False)
-    with training_products(model, torch.bfloat16):
+    with training_kernels(model, torch.bfloat16):
         assert len(gradients(model, torch.bfloat16)) == 3  # result, values, the second weight
     assert model[0].weight.grad is None
 
 
 def test_nothing_stays(model: nn.Sequential) -> None:
-    with pytest.raises(KeyboardInterrupt), training_products(model, torch.bfloat16):
+    with pytest.raises(KeyboardInterrupt), training_kernels(model, torch.bfloat16):
         raise KeyboardInterrupt
     assert [name for module in model.modules() for name in vars(module) if name == "forward"] == []
 
@@ -91,7 +91,7 @@ def test_training_is_that_of_autocast(model: nn.Sequential, fused: bool) -> None
         student = copy.deepcopy(model)
         optimiser = torch.optim.AdamW(student.parameters(), lr=0.02, fused=fused)
         losses = []
-        with training_products(student, torch.bfloat16) if ours else nullcontext():
+        with training_kernels(student, torch.bfloat16) if ours else nullcontext():
             for _ in range(12):
                 with torch.autocast("cpu", torch.bfloat16):
                     loss = (student(values).float() - 1).square().mean()

@@ -20,7 +20,7 @@ def task(*subsets: str, data: str = "sha256:0") -> TaskScores:
 
 def test_the_shipped_scores_say_where_they_are_from_and_are_of_the_paper_suite() -> None:
     data = published_data()
-    assert data.source == "github.com/embeddings-benchmark/results"
+    assert data.citation == "github.com/embeddings-benchmark/results"
     assert len(data.commit) == 40
     paper = {ref.task: set(ref.subsets) for ref in load_registry().suites["paper"].tasks}
     assert len(data.models) == 14
@@ -35,7 +35,7 @@ def test_a_row_has_the_subsets_of_the_board_and_no_others() -> None:
     assert list(row.scores) == ["STS17"]
     # As MTEB's results repository has them at that commit.
     assert row.scores["STS17"] == {"en-en": 87.59, "es-es": 76.12}
-    assert (row.name, row.source, row.commit) == (MINILM, published_data().source, published_data().commit)
+    assert (row.name, row.citation, row.commit) == (MINILM, published_data().citation, published_data().commit)
     # 30,522 words, 512 positions, 2 types and a norm; six layers of 1,774,464 each; the pooler.
     assert row.parameters == (30_522 + 512 + 2 + 2) * 384 + 6 * 1_774_464 + 385 * 384
 

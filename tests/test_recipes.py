@@ -18,8 +18,8 @@ from xlbench.testing.toys import toy_experiment
 if TYPE_CHECKING:
     from pathlib import Path
 
-ENGLISH = Target(source="teacher-centred", side="english")
-OWN = Target(source="teacher-centred", side="own")
+ENGLISH = Target(encoder="teacher-centred", side="english")
+OWN = Target(encoder="teacher-centred", side="own")
 
 
 def stage_of(name: str, method: str, **options: object) -> Stage | None:
@@ -63,7 +63,7 @@ def test_stage_1_matches_similarities_and_holds_on_to_what_the_assistant_knew() 
 
 
 def test_neighbours_are_matched_where_their_weight_is_given() -> None:
-    bank = Target(source="teacher-centred", side="english", bank=512)
+    bank = Target(encoder="teacher-centred", side="english", bank=512)
     options = {"neighbour_bank": 512, "neighbour_temperature": 0.1}
     first = alignment("multistage", assistant_neighbour_weight=3, **options)
     assert first.training is not None
@@ -149,7 +149,7 @@ def test_the_paper_preset_is_what_was_published_and_options_go_over_it(tmp_path:
         "english_share": 1.0,
         "frequent_share": 0.0,
         "assistant_matrix_weight": 0.0,
-        "assistant_words": True,
+        "assistant_embeddings": True,
     }
     assert {name: experiment.options[name] for name in published} == published
     assert not {"neighbour_weight", "assistant_neighbour_weight"} & experiment.options.keys()  # 0 is not written down
@@ -167,7 +167,7 @@ def test_what_is_compared_with_the_method_has_the_preset_too(method: str) -> Non
     assert method_options(kind, {}, "matrix") == kind.options()
 
 
-@pytest.mark.parametrize("method", ["multistage", "no-contrastive", "uncut", "adaptive-words", "minilmv2"])
+@pytest.mark.parametrize("method", ["multistage", "no-contrastive", "full-size", "frequency-adaptive", "minilmv2"])
 def test_a_run_that_names_no_preset_matches_neighbours_in_stage_1(method: str) -> None:
     options = method_options(load_registry().methods[method], {}).model_dump()
     assert (options["assistant_neighbour_weight"], options["assistant_start_share"]) == (30.0, 0.25)

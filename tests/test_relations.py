@@ -16,17 +16,17 @@ from sentence_transformers import SentenceTransformer
 from xlbench import XlbenchError
 from xlbench.api import Layer, LayerStates, Loop, MatchHidden, MatchRelations, Plan, Stage, Training, TrimVocabulary
 from xlbench.distill.batches import Part
-from xlbench.distill.capture import Capture, LiveSource, LiveTerms, matching_ids
+from xlbench.distill.capture import Capture, LiveEncoder, LiveTerms, matching_ids
 from xlbench.distill.plan import check_plan, stage_keys
 from xlbench.students.shape import MINILM, XLMR
-from xlbench.students.surgery import cut_bottleneck, keep_layers, stock_encoder, student_in
+from xlbench.students.surgery import build_student, cut_bottleneck, keep_layers, stock_encoder
 from xlbench.testing.bench import Bench, Ran, make_bench
 from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
     from xlbench.corpora.tokens import TokenTable
 
-OWN, THEIRS = Layer(), Layer(source="assistant")
+OWN, THEIRS = Layer(), Layer(encoder="assistant")
 MASK = torch.tensor([[1, 1, 1], [1, 1, 0]])  # two sentences of three and two tokens
 
 
@@ -57,18 +57,18 @@ def test_relations_are_the_mean_divergence_over_kinds_heads_and_real_tokens() ->
     assert len(divergences) == 3 * 2 * 5
     expected = sum(divergences) / len(divergences)
     assert expected > 0.1
-    term = MatchRelations(source="assistant", heads=2)
+    term = MatchRelations(encoder="assistant", heads=2)
     assert term.loss({OWN: own, THEIRS: theirs}, MASK).item() == pytest.approx(expected, rel=1e-5)
-    double = MatchRelations(source="assistant", heads=2, weight=2.0)
+    double = MatchRelations(encoder="assistant", heads=2, weight=2.0)
     assert double.loss({OWN: own, THEIRS: theirs}, MASK).item() == pytest.approx(2 * expected, rel=1e-5)
 
 
 def test_without_a_number_there_are_four_relation_heads_for_each_attention_head_of_the_source() -> None:
     both = {OWN: states(8, seed=1), THEIRS: states(8, seed=2)}
-    values = [MatchRelations(source="assistant", heads=heads).loss(both, MASK).item() for heads in (None, 4, 2)]
+    values = [MatchRelations(encoder="assistant", heads=heads).loss(both, MASK).item() for heads in (None, 4, 2)]
     assert values[0] == values[1] != values[2]
     with pytest.raises(XlbenchError, match="8 relation heads do not divide a hidden size of 4"):
-        MatchRelations(source="assistant").loss({OWN: states(4, 1), THEIRS: states(4, 2)._replace(heads=2)}, MASK)
+        MatchRelations(encoder="assistant").loss({OWN: states(4, 1), THEIRS: states(4, 2)._replace(heads=2)}, MASK)
 
 
 def test_a_turn_within_relation_heads_is_not_seen_and_so_does_not_fix_the_space() -> None:
@@ -77,11 +77,11 @@ def test_a_turn_within_relation_heads_is_not_seen_and_so_does_not_fix_the_space(
     turn[:2, :2] = torch.tensor([[0.6, -0.8], [0.8, 0.6]])
     turn[2:, 2:] = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     turned = LayerStates(theirs.query @ turn, theirs.key @ turn, theirs.value @ turn, theirs.hidden, 1)
-    term = MatchRelations(source="assistant", heads=2)
+    term = MatchRelations(encoder="assistant", heads=2)
     assert term.loss({OWN: turned, THEIRS: theirs}, MASK).item() == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("term", [MatchRelations(source="assistant", heads=2), MatchHidden(source="assistant")])
+@pytest.mark.parametrize("term", [MatchRelations(encoder="assistant", heads=2), MatchHidden(encoder="assistant")])
 def test_padding_counts_for_nothing(term: MatchRelations | MatchHidden) -> None:
     own, theirs = states(4, seed=1), states(4, seed=2)
     before = term.loss({OWN: own, THEIRS: theirs}, MASK)
@@ -109,10 +109,10 @@ def test_hidden_states_are_compared_by_their_mean_square_over_tokens_columns_and
         OWN: of([[[1.0, 2.0], [0.0, 0.0]]]),
         THEIRS: of([[[1.0, 0.0], [0.0, 0.0]]]),  # differs by 0 2 0 0: 4 / 4 = 1
         Layer(number=1): of([[[3.0, 0.0], [0.0, 1.0]]]),
-        Layer(source="assistant", number=2): of([[[0.0, 0.0], [0.0, 0.0]]]),  # by 3 0 0 1: 10 / 4 = 2.5
+        Layer(encoder="assistant", number=2): of([[[0.0, 0.0], [0.0, 0.0]]]),  # by 3 0 0 1: 10 / 4 = 2.5
     }
-    assert MatchHidden(source="assistant").loss(given, mask).item() == pytest.approx(1.0)
-    both = MatchHidden(source="assistant", pairs=((-1, -1), (1, 2)), weight=2.0)
+    assert MatchHidden(encoder="assistant").loss(given, mask).item() == pytest.approx(1.0)
+    both = MatchHidden(encoder="assistant", pairs=((-1, -1), (1, 2)), weight=2.0)
     assert both.loss(given, mask).item() == pytest.approx(3.5)  # 2 x (1 + 2.5) / 2
     assert both.loss(given, torch.tensor([[1, 0]])).item() == pytest.approx(6.5)  # 2 x (4 / 2 + 9 / 2) / 2
 
@@ -138,7 +138,7 @@ def part(*rows: list[int]) -> Part:
 def test_the_layers_that_are_captured_are_those_that_run(place: Path, looped: bool) -> None:
     model = toy(place)
     if looped:  # two layers, each of which runs twice, under a bottleneck
-        student = student_in(model)
+        student = build_student(model)
         cut_bottleneck(student, 8, np.ones(40))
         keep_layers(student, 2, 2, "spaced")
     encoder = stock_encoder(model)
@@ -163,8 +163,8 @@ def test_the_layers_that_are_captured_are_those_that_run(place: Path, looped: bo
 
 
 def live(model: SentenceTransformer, source: SentenceTransformer) -> LiveTerms:
-    terms = (MatchRelations(source="assistant"), MatchHidden(source="assistant"))
-    beside = LiveSource(source, Capture(stock_encoder(source), [-1]), torch.arange(40), "float32")
+    terms = (MatchRelations(encoder="assistant"), MatchHidden(encoder="assistant"))
+    beside = LiveEncoder(source, Capture(stock_encoder(source), [-1]), torch.arange(40), "float32")
     return LiveTerms(terms, Capture(stock_encoder(model), [-1]), {"assistant": beside})
 
 
@@ -231,7 +231,7 @@ def training(*terms: MatchRelations | MatchHidden, **changes: object) -> Trainin
     return Training.model_validate({"objectives": terms, "pairs": 64, "seed": 0, **changes})
 
 
-RELATIONS = MatchRelations(source="teacher")
+RELATIONS = MatchRelations(encoder="teacher")
 SMALL = MINILM.model_copy(update={"vocabulary": 30_522})
 WIDE = XLMR.model_copy(update={"vocabulary": MINILM.vocabulary})
 
@@ -242,12 +242,12 @@ WIDE = XLMR.model_copy(update={"vocabulary": MINILM.vocabulary})
         (training(RELATIONS), None, "'teacher' is no BERT or XLM-R"),
         (training(RELATIONS), SMALL, "'teacher' has a vocabulary of 30,522, the student one of 250,037"),
         (training(RELATIONS, level="embeddings"), MINILM, "trains without encoder layers"),
-        (training(MatchRelations(source="teacher", layer=13)), MINILM, "Layer 13 of 'teacher' .* runs 12"),
-        (training(MatchRelations(source="teacher", layer=0)), MINILM, "Layer 0 of 'teacher'"),
-        (training(MatchRelations(source="teacher", student_layer=5)), MINILM, "Layer 5 of the student .* runs 4"),
-        (training(MatchRelations(source="teacher", heads=5)), MINILM, "5 relation heads do not divide .* 384"),
-        (training(MatchHidden(source="teacher")), WIDE, "width 384 and 768"),
-        (training(MatchRelations(source="nowhere")), MINILM, "reads 'nowhere', which no earlier stage makes"),
+        (training(MatchRelations(encoder="teacher", layer=13)), MINILM, "Layer 13 of 'teacher' .* runs 12"),
+        (training(MatchRelations(encoder="teacher", layer=0)), MINILM, "Layer 0 of 'teacher'"),
+        (training(MatchRelations(encoder="teacher", student_layer=5)), MINILM, "Layer 5 of the student .* runs 4"),
+        (training(MatchRelations(encoder="teacher", heads=5)), MINILM, "5 relation heads do not divide .* 384"),
+        (training(MatchHidden(encoder="teacher")), WIDE, "width 384 and 768"),
+        (training(MatchRelations(encoder="nowhere")), MINILM, "reads 'nowhere', which no earlier stage makes"),
     ],
 )
 def test_encoders_that_cannot_be_compared_token_by_token_are_refused_first(
@@ -268,11 +268,11 @@ def test_relations_fit_encoders_of_another_width_and_a_trimmed_vocabulary() -> N
 def test_live_sources_and_what_is_read_of_them_are_part_of_a_stages_fingerprint() -> None:
     def key(term: MatchRelations | MatchHidden, teacher: str = "t1") -> str:
         stage = Stage("cut", "assistant", (), training(term))
-        assert stage.sources() == ("assistant", "teacher")
+        assert stage.inputs() == ("assistant", "teacher")
         return stage_keys(Plan((stage,), "cut"), {"teacher": teacher, "assistant": "a1"}, "d", "float32")["cut"]
 
-    others = [MatchRelations(source="teacher", layer=3), MatchRelations(source="teacher", heads=2)]
-    keys = [key(RELATIONS), key(RELATIONS, "t2"), *map(key, others), key(MatchHidden(source="teacher"))]
+    others = [MatchRelations(encoder="teacher", layer=3), MatchRelations(encoder="teacher", heads=2)]
+    keys = [key(RELATIONS), key(RELATIONS, "t2"), *map(key, others), key(MatchHidden(encoder="teacher"))]
     assert len(set(keys)) == len(keys)
 
 
@@ -299,7 +299,7 @@ def whole(bench: Bench) -> Ran:
 
 def losses(ran: Ran, stage: str) -> list[float]:
     (found,) = (made for made in ran.distilled.stages if made.name == stage)
-    return [look["loss"] for look in found.looks]
+    return [look["loss"] for look in found.evaluations]
 
 
 def test_minilmv2_learns_relations_and_then_the_teachers_vectors(whole: Ran) -> None:

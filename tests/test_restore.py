@@ -33,7 +33,7 @@ student = {{ name = "toy-half", bottleneck = 8, layers = 2, repeats = 2 }}
 """
 ANOTHER = """
 [[run]]
-method = "uncut"
+method = "full-size"
 student = {name = "toy-whole", layers = 4}
 """
 OURS = Path(__file__).parents[1] / "leaderboards"

@@ -16,11 +16,11 @@ from xlbench.records.rows import (
     latency,
     rows_of,
     seeds,
-    sound_runs,
     subset_mean,
     task_mean,
     throughput_ratio,
     train_minutes,
+    valid_runs,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def test_of_two_records_of_one_run_the_later_counts() -> None:
 
 def test_rows_of_one_name_are_told_apart_by_method_then_by_number() -> None:
     encoder = example_records()[1]
-    other = encoder.model_copy(update={"source": "0" * 20})
+    other = encoder.model_copy(update={"encoder_key": "0" * 20})
     rows = rows_of([student(), student(method="single-stage"), encoder, other])
     assert [row.name for row in rows] == [
         "multistage/minilm-half",
@@ -62,7 +62,7 @@ def test_two_copies_under_two_names_are_two_rows() -> None:
 def test_means_leave_collapsed_seeds_out() -> None:
     (row,) = rows_of([student(0.0), student(2.0, seed=1), collapsed(student(-20.0, seed=2))])
     assert collapsed_seeds(row) == (2,)
-    assert len(sound_runs(row)) == 2
+    assert len(valid_runs(row)) == 2
     assert not has_collapsed(row)
     # Both tasks have one family each, so all means move with the points: (0 + 2) / 2 above the example's.
     assert family_mean(row, "sts") == pytest.approx(STS + 1)

@@ -118,7 +118,7 @@ def test_a_stage_that_begins_at_its_targets_keeps_its_start(toy_place: Path, hom
     whole = {"name": "whole", "layers": 4}  # of the assistant's four: the student is the assistant
     rows, _ = go(home, request(toy_place, student=whole))
     stages = {stage.name: stage for stage in rows[-1].stages}
-    losses = [look["loss"] for look in stages["recurrent"].looks]
+    losses = [look["loss"] for look in stages["recurrent"].evaluations]
     assert min(losses) == losses[0] < 1e-3  # its own vectors, stored in half precision
     # The others keep their start just where no look was better: what the kept one minimises is loss x (2 - accuracy).
     kept = {}
@@ -127,7 +127,7 @@ def test_a_stage_that_begins_at_its_targets_keeps_its_start(toy_place: Path, hom
             load_file(home / "stages" / stages[it].key / "model" / "model.safetensors") for it in (start, name)
         )
         kept[name] = all(before[part].equal(tensor) for part, tensor in after.items())
-        first, *rest = (look["loss"] * (2 - look["accuracy"]) for look in stages[name].looks)
+        first, *rest = (look["loss"] * (2 - look["accuracy"]) for look in stages[name].evaluations)
         assert kept[name] == (first <= min(rest)), name
     assert kept["recurrent"]
     assert not all(kept.values())
@@ -234,7 +234,7 @@ def test_suites_that_keep_out_each_others_sentences_share_stages(toy_place: Path
     other, notes = go(home, request(toy_place, corpus=corpus, suite="starter", keep_out=("toy",)))
     assert [row.corpus.corpora[0].overlap for row in (alone, student, other[-1]) if row.corpus] == [0, 1, 1]
     assert stages(notes, "making") == set()
-    assert other[-1].source == student.source != alone.source
+    assert other[-1].encoder_key == student.encoder_key != alone.encoder_key
     assert other[-1].scores.suite == "starter"
     assert student.experiment is not None
     assert [suite.name for suite in student.experiment.keep_out] == ["starter"]

@@ -30,7 +30,7 @@ from xlbench.testing import bench
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
 
 
 def settings_for(**given: object) -> Settings:
@@ -151,9 +151,9 @@ def test_a_gpu_trains_in_the_precision_that_is_named_and_alone(
     found(monkeypatch)
     monkeypatch.setattr(trainer, "TrainingArguments", arguments)
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    workshop = cast("Workshop", SimpleNamespace(precision=precision, settings=settings_for()))
+    context = cast("StageContext", SimpleNamespace(precision=precision, settings=settings_for()))
     training = Training.model_construct(objectives=(), pairs=32, batch_size=8, learning_rate=1e-3, seed=0)
-    chosen = trainer._arguments(training, workshop, tmp_path)
+    chosen = trainer._arguments(training, context, tmp_path)
     (given,) = made
     assert (given["bf16"], given["fp16"]) == flags
     assert given["torch_compile"] is any(flags)
@@ -213,11 +213,11 @@ def test_only_the_precision_is_part_of_an_experiment(toys: bench.Bench, monkeypa
 
 def bench_keys(toys: bench.Bench, precision: str) -> dict[str, str]:
     """Return the keys of the stages alone."""
-    from xlbench.distill.engine import source_keys
+    from xlbench.distill.engine import encoder_keys
 
     experiment, _ = toys.experiment("single-stage", {"precision": precision})
     plan = toys.plan(experiment)
-    keys = source_keys(plan, experiment)
+    keys = encoder_keys(plan, experiment)
     return {stage.name: keys[stage.name] for stage in plan.stages}
 
 

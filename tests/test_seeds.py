@@ -17,7 +17,7 @@ from toy_runs import PLUGIN, make_place, settings_at, toy_request, toy_run
 from xlbench import XlbenchError
 from xlbench.cli.app import app
 from xlbench.distill import trainer
-from xlbench.distill.health import UnhealthyError
+from xlbench.distill.health import FailedTrainingError
 from xlbench.records.record import Failure
 from xlbench.report.seeds import seed_table
 
@@ -44,10 +44,10 @@ def unlucky(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let training with one seed diverge."""
     real: Callable[..., list[dict[str, float]]] = trainer.train
 
-    def train(model: object, stage: object, workshop: object, scratch: Path) -> list[dict[str, float]]:
+    def train(model: object, stage: object, context: object, scratch: Path) -> list[dict[str, float]]:
         if stage.training.seed == seed:  # type: ignore[attr-defined]
-            raise UnhealthyError(f"Stage '{stage.name}' diverged.", LOWEST_RATE)  # type: ignore[attr-defined]
-        return real(model, stage, workshop, scratch)
+            raise FailedTrainingError(f"Stage '{stage.name}' diverged.", LOWEST_RATE)  # type: ignore[attr-defined]
+        return real(model, stage, context, scratch)
 
     monkeypatch.setattr(trainer, "train", train)
 

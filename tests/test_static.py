@@ -14,7 +14,7 @@ from xlbench import XlbenchError
 from xlbench.api import TokenVectors, encode
 from xlbench.corpora.corpus import open_corpus
 from xlbench.corpora.prepare import prepare
-from xlbench.distill.context import Workshop
+from xlbench.distill.context import StageContext
 from xlbench.plugins.registry import load_registry
 from xlbench.settings import Settings
 from xlbench.students.load import load_student
@@ -26,13 +26,13 @@ LETTERS = "cat"  # ids 6, 4, 23 of the toy tokenizer, all in its corpus
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+def context(tmp_path_factory: pytest.TempPathFactory) -> StageContext:
     place = tmp_path_factory.mktemp("static")
     settings = Settings(home=place / "home", quiet=True, device="cpu")
     path = save_toy_encoder(place / "toy")
     corpus = open_corpus(f"tsv:{write_toy_corpus(place / 'corpus', 100)}", load_registry().corpora, settings)
     prepared = prepare(data_of(corpus, dev_pairs=16), [corpus], set, settings)
-    return Workshop(prepared, settings, "float32", {}, lambda _: load_student(path))
+    return StageContext(prepared, settings, "float32", {}, lambda _: load_student(path))
 
 
 def table_of(model: SentenceTransformer) -> np.ndarray:
@@ -71,11 +71,11 @@ def test_a_sentence_is_the_mean_of_its_tokens() -> None:
 
 
 @pytest.mark.parametrize("depth", ["encoder", "embeddings"])
-def test_token_vectors_are_the_encoders_own(workshop: Workshop, depth: Literal["encoder", "embeddings"]) -> None:
-    table = table_of(TokenVectors(depth=depth, weighting="none").apply(workshop.load("toy"), workshop))
+def test_token_vectors_are_the_encoders_own(context: StageContext, depth: Literal["encoder", "embeddings"]) -> None:
+    table = table_of(TokenVectors(depth=depth, weighting="none").apply(context.load("toy"), context))
     assert table.shape == (40, 16)
     assert not table[:4].any()  # <s>, <pad>, </s>, <unk>
-    whole = workshop.load("toy")
+    whole = context.load("toy")
     bare = SentenceTransformer(modules=list(whole)[:2], device="cpu")
     raw = encode(bare, list(LETTERS), level="embeddings" if depth == "embeddings" else "sentence")
     got = table[whole.tokenizer.convert_tokens_to_ids(list(LETTERS))]
@@ -85,29 +85,29 @@ def test_token_vectors_are_the_encoders_own(workshop: Workshop, depth: Literal["
     )
 
 
-def test_frequent_tokens_count_for_less(workshop: Workshop) -> None:
+def test_frequent_tokens_count_for_less(context: StageContext) -> None:
     def table(**options: object) -> np.ndarray:
         edit = TokenVectors.model_validate({"width": 8, "smoothing": 0.01, **options})
-        return table_of(edit.apply(workshop.load("toy"), workshop))
+        return table_of(edit.apply(context.load("toy"), context))
 
     plain, weighted = table(weighting="none"), table(weighting="corpus")
-    texts = [workshop.corpus.sentences[int(row)] for row in workshop.corpus.training_ids()]
+    texts = [context.corpus.sentences[int(row)] for row in context.corpus.training_ids()]
     letters = "".join(texts)
     share = letters.count("e") / len(letters)
-    number = workshop.load("toy").tokenizer.convert_tokens_to_ids("e")
+    number = context.load("toy").tokenizer.convert_tokens_to_ids("e")
     np.testing.assert_allclose(weighted[number], plain[number] * 0.01 / (0.01 + share), rtol=1e-5)
     # By rank: token 5 is the sixth, 1 / 7 over the sum of 1/2 to 1/41.
     rank = (1 / 7) / sum(1 / place for place in range(2, 42))
     np.testing.assert_allclose(table(weighting="zipf")[5], plain[5] * 0.01 / (0.01 + rank), rtol=1e-5)
 
 
-def test_the_pca_can_serve_the_tokens_of_the_corpus(workshop: Workshop) -> None:
-    counts = workshop.tokens(workshop.load("toy")).counts(40)
+def test_the_pca_can_serve_the_tokens_of_the_corpus(context: StageContext) -> None:
+    counts = context.tokens(context.load("toy")).counts(40)
     counts[:4] = 0
 
     def kept(fit: str) -> float:
         edit = TokenVectors.model_validate({"width": 2, "weighting": "none", "fit": fit})
-        table = table_of(edit.apply(workshop.load("toy"), workshop))
+        table = table_of(edit.apply(context.load("toy"), context))
         mean = counts @ table / counts.sum()
         return float((counts * ((table - mean) ** 2).sum(axis=1)).sum())
 

@@ -22,7 +22,7 @@ from xlbench.students.surgery import (
     shape_of,
     shift_output,
 )
-from xlbench.students.vocabulary import restore_table, shrink_table, word_table
+from xlbench.students.vocabulary import embedding_table, restore_table, shrink_table
 from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_looped_layers_run_in_order_again_and_again(
 
 
 @pytest.mark.parametrize(
-    ("choice", "expected"),
+    ("selection_score", "expected"),
     [("spaced", [0, 2, 4, 7, 9, 11]), ("first", [0, 1, 2, 3, 4, 5]), ("last", [6, 7, 8, 9, 10, 11])],
 )
 def test_which_layers_are_kept(choice: Literal["spaced", "first", "last"], expected: list[int]) -> None:
@@ -195,7 +195,7 @@ def test_a_shrunken_table_gives_the_same_vectors_and_grows_back(
     assert torch.equal(after[kept], before[kept])
     words = student.embeddings.word_embeddings
     with torch.no_grad():
-        word_table(student).weight[3] += 1  # token 4
+        embedding_table(student).weight[3] += 1  # token 4
         if 9 in frequent:
             words.correction.weight[words.place[4]] += 1  # token 9
     restore_table(student, full, used)

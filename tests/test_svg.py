@@ -31,7 +31,7 @@ def table(*records: Record, published: tuple[PublishedRow, ...] = ()) -> Figures
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("spread", [400.0, 40.0, 0.0])
+@pytest.mark.parametrize("mean_cosine", [400.0, 40.0, 0.0])
 def test_no_label_covers_another_or_a_mark_and_none_leaves_the_plot(seed: int, spread: float) -> None:
     chance = random.Random(seed)
     points = [
@@ -128,7 +128,7 @@ def test_the_frontier_climbs_where_two_costs_fall_on_one_pixel() -> None:
 
 def test_roles_have_shapes_of_their_own_and_collapsed_rows_no_mark() -> None:
     scores = {name: dict.fromkeys(task.subsets, 60.0) for name, task in example_records()[0].scores.tasks.items()}
-    published = PublishedRow(name="org/other", source="s", commit="c", scores=scores, parameters=10**8)
+    published = PublishedRow(name="org/other", citation="s", commit="c", scores=scores, parameters=10**8)
     found = panel(table(student(), collapsed(student(method="b")), published=(published,)), "sts", "bytes")
     assert found is not None
     shapes = {mark.point.role: mark.shape for mark in found.marks}

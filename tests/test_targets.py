@@ -9,7 +9,7 @@ import pytest
 
 from xlbench.api import Target
 from xlbench.distill.batches import LengthBuckets, pair_lengths
-from xlbench.distill.context import Workshop
+from xlbench.distill.context import StageContext
 from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.plan import Stage, Training
 from xlbench.distill.trainer import train
@@ -19,32 +19,32 @@ from xlbench.store import entries
 if TYPE_CHECKING:
     from pathlib import Path
 
-OWN = Target(source="toy", side="own")
+OWN = Target(encoder="toy", side="own")
 
 
-def test_targets_are_computed_once_and_give_the_encoders_own_vectors(workshop: Workshop) -> None:
-    table = workshop.targets(OWN)
+def test_targets_are_computed_once_and_give_the_encoders_own_vectors(context: StageContext) -> None:
+    table = context.targets(OWN)
     ids = np.array([5, 0, 9])
-    expected = workshop.load("toy").encode([workshop.corpus.sentences[int(index)] for index in ids])
+    expected = context.load("toy").encode([context.corpus.sentences[int(index)] for index in ids])
     # Stored as float16: 11 bits of mantissa on numbers below one.
     np.testing.assert_allclose(table.take(ids).numpy(), expected, atol=2**-11)
 
     def fail(_: str) -> object:
         pytest.fail("computed again")
 
-    again = Workshop(workshop.corpus, workshop.settings, "float32", {"toy": "k"}, fail)  # type: ignore[arg-type]
+    again = StageContext(context.corpus, context.settings, "float32", {"toy": "k"}, fail)  # type: ignore[arg-type]
     assert again.targets(OWN).dimension == 16
 
 
-def test_english_targets_hold_english_sentences_only(workshop: Workshop) -> None:
-    table = workshop.targets(Target(source="toy", side="english"))
-    english = set(workshop.corpus.english_ids()) | set(np.asarray(workshop.corpus.dev_pairs[:, 0]))
+def test_english_targets_hold_english_sentences_only(context: StageContext) -> None:
+    table = context.targets(Target(encoder="toy", side="english"))
+    english = set(context.corpus.english_ids()) | set(np.asarray(context.corpus.dev_pairs[:, 0]))
     assert len(table.vectors) == len(english)
     assert (table.row_of >= 0).sum() == len(english)
 
 
 def test_targets_that_were_interrupted_go_on_where_they_stopped(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    context: StageContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from xlbench.distill import targets
     from xlbench.encoders import encode as room
@@ -61,35 +61,35 @@ def test_targets_that_were_interrupted_go_on_where_they_stopped(
 
     monkeypatch.setattr(room, "encode", stopping)
     with pytest.raises(KeyboardInterrupt):
-        workshop.targets(OWN)
-    table = workshop.targets(OWN)
-    total = len(workshop.corpus.sentences)
+        context.targets(OWN)
+    table = context.targets(OWN)
+    total = len(context.corpus.sentences)
     assert sum(done) == total + 50  # the chunk that was interrupted came twice
     ids = np.arange(total)
-    texts = [workshop.corpus.sentences[int(index)] for index in ids]
-    np.testing.assert_allclose(table.take(ids).numpy(), workshop.load("toy").encode(texts), atol=2**-11)
+    texts = [context.corpus.sentences[int(index)] for index in ids]
+    np.testing.assert_allclose(table.take(ids).numpy(), context.load("toy").encode(texts), atol=2**-11)
 
 
-def test_own_targets_hold_what_a_stage_reads_and_nothing_else(workshop: Workshop, tmp_path: Path) -> None:
+def test_own_targets_hold_what_a_stage_reads_and_nothing_else(context: StageContext, tmp_path: Path) -> None:
     taught = Training(
         objectives=(PullToTarget(target=OWN),), pairs=24, seed=3, batch_size=8, english_share=0.25, evaluations=1
     )
-    train(workshop.load("toy"), Stage("little", "toy", (), taught), workshop, tmp_path)
-    corpus = workshop.corpus
-    lengths = pair_lengths(corpus.pairs, workshop.tokens(workshop.load("toy")))
+    train(context.load("toy"), Stage("little", "toy", (), taught), context, tmp_path)
+    corpus = context.corpus
+    lengths = pair_lengths(corpus.pairs, context.tokens(context.load("toy")))
     batches = list(LengthBuckets(lengths, 8, 3, seed=3))
     # Of 8 pairs sorted by length, 2 English sides: the shortest and the longest.
     read = {int(corpus.pairs[pair, 1]) for batch in batches for pair in batch}
     read |= {int(corpus.pairs[batch[place], 0]) for batch in batches for place in (0, 7)}
     read |= {int(sentence) for sentence in np.ravel(corpus.dev_pairs)}
-    (made,) = [it for it in entries(workshop.settings.home) if it.kind == "targets"]
+    (made,) = [it for it in entries(context.settings.home) if it.kind == "targets"]
     assert made.facts["sentences"] == len(read) < len(corpus.sentences)
-    assert workshop.targets_read == [made.key]
+    assert context.targets_used == [made.key]
 
-    table = workshop.targets(OWN, 128, np.array(sorted(read)))
-    assert workshop.targets_read == [made.key, made.key]
+    table = context.targets(OWN, 128, np.array(sorted(read)))
+    assert context.targets_used == [made.key, made.key]
     ids = np.array(sorted(read))[::5]
-    expected = workshop.load("toy").encode([corpus.sentences[int(index)] for index in ids])
+    expected = context.load("toy").encode([corpus.sentences[int(index)] for index in ids])
     np.testing.assert_allclose(table.take(ids).numpy(), expected, atol=2**-11)
     unread = np.array(sorted(set(range(len(corpus.sentences))) - read))
     with pytest.raises(XlbenchError, match=f"hold no vector of sentence {unread[0]}"):

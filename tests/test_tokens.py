@@ -34,7 +34,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
-    """Words as they stand in WORDS, between <s> and </s>."""
+    """TokenEmbeddings as they stand in WORDS, between <s> and </s>."""
     backend = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unk>"))
     backend.pre_tokenizer = Whitespace()
     backend.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from xlbench import XlbenchError
 from xlbench.corpora.starter import starter_corpus
 from xlbench.students.load import load_student
-from xlbench.students.surgery import cut_bottleneck, stock_encoder, student_in
+from xlbench.students.surgery import build_student, cut_bottleneck, stock_encoder
 from xlbench.students.trimming import keep_rows, trim_tokenizer
 from xlbench.students.vocabulary import kept_tokens, pieces_before_unknown
 from xlbench.testing.toys import save_toy_encoder, toy_pairs
@@ -135,7 +135,7 @@ def test_rows_follow_their_tokens(
     model = load_student(save_toy_encoder(tmp_path / "toy", architecture=architecture))
     texts = ["cat sees dog", "dog sees cat"]
     if bottleneck:
-        cut_bottleneck(student_in(model), 6, np.ones(40))
+        cut_bottleneck(build_student(model), 6, np.ones(40))
     before = model.encode(texts)
     tokenizer, old = trimmed(model.tokenizer, texts, characters=False)
     # Specials 0 to 3 and the letters acdegost and the space, of 40.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench.api import Frozen, Method, Options, Plan, Stage, encode, hookimpl, word_edits
+from xlbench.api import Frozen, Method, Options, Plan, Stage, embedding_edits, encode, hookimpl
 from xlbench.api import StageOptions as Common
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from xlbench.api import Experiment, Shape, Workshop
+    from xlbench.api import Experiment, Shape, StageContext
 
 
 class Average(Frozen):
@@ -18,7 +18,7 @@ class Average(Frozen):
 
     other: str
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return the other one."""
         return (self.other,)
 
@@ -26,11 +26,11 @@ class Average(Frozen):
         """Return the same shape."""
         return shape
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Average."""
-        theirs = workshop.load(self.other).state_dict()
+        theirs = context.load(self.other).state_dict()
         model.load_state_dict({name: (tensor + theirs[name]) / 2 for name, tensor in model.state_dict().items()})
-        workshop.tell("checkpoints", 2)
+        context.annotate("checkpoints", 2)
         return model
 
 
@@ -40,7 +40,7 @@ class Narrow(Frozen):
     width: int
     declared: int  # what reshape says, so that a test can make it lie
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return nothing."""
         return ()
 
@@ -48,14 +48,14 @@ class Narrow(Frozen):
         """Return the shape with the map."""
         return shape.model_copy(update={"dimension": self.declared, "head": shape.head + shape.width * self.declared})
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Append the map."""
         import numpy as np
         import torch
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import Dense
 
-        vectors = encode(model, workshop.english_sample(100))
+        vectors = encode(model, context.english_sample(100))
         axes = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)[2][: self.width]
         dense = Dense(vectors.shape[1], self.width, bias=False, activation_function=torch.nn.Identity())
         dense.linear.weight.data = torch.tensor(axes.copy())
@@ -72,7 +72,7 @@ class NarrowOptions(Options):
 def average(experiment: Experiment, options: Options) -> Plan:
     """Two students with random bottlenecks, averaged."""
     stages = [
-        Stage(f"student-{seed}", "assistant", word_edits(experiment.model_copy(update={"seed": seed}), _random()))
+        Stage(f"student-{seed}", "assistant", embedding_edits(experiment.model_copy(update={"seed": seed}), _random()))
         for seed in (1, 2)
     ]
     return Plan((*stages, Stage("average", "student-1", (Average(other="student-2"),))), "average")

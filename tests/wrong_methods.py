@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch.nn import LayerNorm
 
-    from xlbench.api import Edit, Experiment, Workshop
+    from xlbench.api import Edit, Experiment, StageContext
 
 HIDDEN = {"scale": 0.0}
 MEMORY: list[float] = []
@@ -36,7 +36,7 @@ class Spoil(Frozen):
     where: str = ""
     reads: tuple[str, ...] = ()
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return what it reads beside its start."""
         return self.reads
 
@@ -44,50 +44,50 @@ class Spoil(Frozen):
         """Return the same shape, or a lie."""
         return shape.model_copy(update={"positions": shape.positions + 1}) if self.fault == "size" else shape
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Spoil the model or the manners."""
-        getattr(self, f"_{self.fault.replace(' ', '_')}")(model, workshop)
+        getattr(self, f"_{self.fault.replace(' ', '_')}")(model, context)
         return model
 
-    def _none(self, model: SentenceTransformer, workshop: Workshop) -> None:
-        assert workshop.english_sample(4)
+    def _none(self, model: SentenceTransformer, context: StageContext) -> None:
+        assert context.english_sample(4)
 
-    def _network(self, model: SentenceTransformer, workshop: Workshop) -> None:
+    def _network(self, model: SentenceTransformer, context: StageContext) -> None:
         with contextlib.suppress(OSError):
             socket.create_connection(("example.org", 80), timeout=1)
 
-    def _suite(self, model: SentenceTransformer, workshop: Workshop) -> None:
+    def _suite(self, model: SentenceTransformer, context: StageContext) -> None:
         from xlbench.testing.toys import SUITE
 
-        read_data(load_task(SUITE.tasks[0], workshop.settings), SUITE.tasks[0], workshop.settings)
+        read_data(load_task(SUITE.tasks[0], context.settings), SUITE.tasks[0], context.settings)
 
-    def _sources(self, model: SentenceTransformer, workshop: Workshop) -> None:
+    def _sources(self, model: SentenceTransformer, context: StageContext) -> None:
         next(Path(self.where).glob("*.tsv")).read_text("utf-8")
 
-    def _hidden_option(self, model: SentenceTransformer, workshop: Workshop) -> None:
+    def _hidden_option(self, model: SentenceTransformer, context: StageContext) -> None:
         stock_encoder(model).embeddings.LayerNorm.bias.data += HIDDEN["scale"]
 
-    def _noise(self, model: SentenceTransformer, workshop: Workshop) -> None:
+    def _noise(self, model: SentenceTransformer, context: StageContext) -> None:
         stock_encoder(model).embeddings.LayerNorm.bias.data += 0.1 * (time.time() % 1.0)
 
-    def _memory(self, model: SentenceTransformer, workshop: Workshop) -> None:
+    def _memory(self, model: SentenceTransformer, context: StageContext) -> None:
         bias = stock_encoder(model).embeddings.LayerNorm.bias.data
         if self.where == "first":
             MEMORY[:] = [0.125]
         else:
             bias += sum(MEMORY)
 
-    def _hook(self, model: SentenceTransformer, workshop: Workshop) -> None:
+    def _hook(self, model: SentenceTransformer, context: StageContext) -> None:
         last_norm(model).register_forward_hook(lambda _module, _inputs, output: output.flip(-1) ** 2)
 
-    def _collapse(self, model: SentenceTransformer, workshop: Workshop) -> None:
+    def _collapse(self, model: SentenceTransformer, context: StageContext) -> None:
         last_norm(model).weight.data.zero_()
         last_norm(model).bias.data.fill_(1.0)
 
-    def _nan(self, model: SentenceTransformer, workshop: Workshop) -> None:
+    def _nan(self, model: SentenceTransformer, context: StageContext) -> None:
         last_norm(model).bias.data[0] = float("nan")
 
-    def _size(self, model: SentenceTransformer, workshop: Workshop) -> None:
+    def _size(self, model: SentenceTransformer, context: StageContext) -> None:
         pass
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from xlbench.corpora.corpus import Corpus, CorpusSource, Pair
+from xlbench.corpora.corpus import Corpus, CorpusReader, Pair
 from xlbench.corpora.files import open_parquet, open_tsv
 from xlbench.corpora.hub import open_hub
 from xlbench.corpora.starter import open_starter
-from xlbench.distill.edits import AdaptiveWords, Average, Bottleneck, Centre, Loop
+from xlbench.distill.edits import Average, Bottleneck, Centre, FrequencyAdaptiveEmbedding, Loop
 from xlbench.distill.live import Layer, LayerStates, LiveObjective, MatchHidden, MatchRelations
 from xlbench.distill.low_rank import LowRank
 from xlbench.distill.method import Method, Options
@@ -22,6 +22,7 @@ from xlbench.distill.recipes import (
     bottleneck,
     centred,
     contrastive,
+    embedding_edits,
     english,
     loop_edit,
     neighbours,
@@ -31,11 +32,10 @@ from xlbench.distill.recipes import (
     similarities,
     teacher_names,
     training,
-    word_edits,
 )
 from xlbench.distill.static import TokenVectors
 from xlbench.distill.trim import TrimVocabulary
-from xlbench.encoders.find import EncoderSource
+from xlbench.encoders.find import RegisteredEncoder
 from xlbench.encoders.starter import starter_encoders
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, Experiment, StudentSpec, Suite, TaskRef
@@ -44,22 +44,21 @@ from xlbench.plugins.hooks import hookimpl
 from xlbench.students.shape import Shape
 
 if TYPE_CHECKING:
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
     from xlbench.encoders.encode import encode
-    from xlbench.students.surgery import stock_encoder, student_in
+    from xlbench.students.surgery import build_student, stock_encoder
 
 __all__ = [
-    "AdaptiveWords",
     "AlignOptions",
     "Average",
     "Bottleneck",
     "Budget",
     "Centre",
     "Corpus",
-    "CorpusSource",
+    "CorpusReader",
     "Edit",
-    "EncoderSource",
     "Experiment",
+    "FrequencyAdaptiveEmbedding",
     "Frozen",
     "Layer",
     "LayerStates",
@@ -77,8 +76,10 @@ __all__ = [
     "PairVectors",
     "Plan",
     "PullToTarget",
+    "RegisteredEncoder",
     "Shape",
     "Stage",
+    "StageContext",
     "StageOptions",
     "StudentSpec",
     "Suite",
@@ -87,12 +88,13 @@ __all__ = [
     "TokenVectors",
     "Training",
     "TrimVocabulary",
-    "Workshop",
     "XlbenchError",
     "aligned",
     "bottleneck",
+    "build_student",
     "centred",
     "contrastive",
+    "embedding_edits",
     "encode",
     "english",
     "hookimpl",
@@ -108,18 +110,16 @@ __all__ = [
     "similarities",
     "starter_encoders",
     "stock_encoder",
-    "student_in",
     "teacher_names",
     "training",
-    "word_edits",
 ]
 
 # What edits are written with; imported when asked for, as it brings torch, and listings must not wait for that.
 _LATER = {
-    "Workshop": "xlbench.distill.workshop",
+    "StageContext": "xlbench.distill.context",
     "encode": "xlbench.encoders.encode",
     "stock_encoder": "xlbench.students.surgery",
-    "student_in": "xlbench.students.surgery",
+    "build_student": "xlbench.students.surgery",
 }
 
 

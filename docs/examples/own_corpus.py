@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlbench.api import CorpusSource, Pair, XlbenchError, hookimpl
+from xlbench.api import CorpusReader, Pair, XlbenchError, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +62,6 @@ def open_jsonl(argument: str, settings: Settings) -> JsonLines:
 
 
 @hookimpl
-def xlbench_corpora() -> list[CorpusSource]:
+def xlbench_corpora() -> list[CorpusReader]:
     """Register the scheme."""
-    return [CorpusSource("jsonl", "lines of JSON with a key per language", "jsonl:phrases.jsonl", open_jsonl)]
+    return [CorpusReader("jsonl", "lines of JSON with a key per language", "jsonl:phrases.jsonl", open_jsonl)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlbench.api import EncoderSource, XlbenchError, hookimpl
+from xlbench.api import RegisteredEncoder, XlbenchError, hookimpl
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -35,6 +35,6 @@ def load(settings: Settings) -> SentenceTransformer:
 
 
 @hookimpl
-def xlbench_encoders() -> list[EncoderSource]:
+def xlbench_encoders() -> list[RegisteredEncoder]:
     """Register it."""
-    return [EncoderSource("our-e5", "our fine-tuned e5, with its prefix", fingerprint, load, notes="licence: ours")]
+    return [RegisteredEncoder("our-e5", "our fine-tuned e5, with its prefix", fingerprint, load, notes="licence: ours")]

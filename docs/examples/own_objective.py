@@ -13,12 +13,12 @@ from xlbench.api import (
     StageOptions,
     Target,
     centred,
+    embedding_edits,
     english,
     hookimpl,
     loop_edit,
     teacher_names,
     training,
-    word_edits,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def plan(experiment: Experiment, options: Options) -> Plan:
     assert isinstance(options, StageOptions)
     teacher = teacher_names(experiment, options)[0]
     taught = training(experiment, options, (CosineToTarget(target=english(teacher)),), experiment.budget.student_pairs)
-    student = Stage("student", "assistant", (*word_edits(experiment, options), loop_edit(experiment, options)), taught)
+    student = Stage(
+        "student", "assistant", (*embedding_edits(experiment, options), loop_edit(experiment, options)), taught
+    )
     return Plan((*centred(experiment, options), student), result="student", teacher=teacher)
 
 

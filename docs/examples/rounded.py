@@ -15,16 +15,16 @@ from xlbench.api import (
     StageOptions,
     centred,
     contrastive,
+    embedding_edits,
     hookimpl,
     loop_edit,
     teacher_names,
-    word_edits,
 )
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from xlbench.api import Experiment, Shape, Workshop
+    from xlbench.api import Experiment, Shape, StageContext
 
 
 class Rounded(Frozen):
@@ -32,7 +32,7 @@ class Rounded(Frozen):
 
     bits: int = Field(ge=2, le=16)
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
         return ()
 
@@ -40,7 +40,7 @@ class Rounded(Frozen):
         """Return the same shape."""
         return shape
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Round what a file of so many bits would hold; the weights stay float32."""
         state = model.state_dict()
         for name, tensor in state.items():
@@ -48,7 +48,7 @@ class Rounded(Frozen):
                 step = tensor.abs().amax(dim=1, keepdim=True).clamp(min=1e-30) / (2 ** (self.bits - 1) - 1)
                 state[name] = (tensor / step).round() * step
         model.load_state_dict(state)
-        workshop.tell("bits", self.bits)  # stands in the record
+        context.annotate("bits", self.bits)  # stands in the record
         return model
 
 
@@ -61,7 +61,7 @@ class RoundedOptions(StageOptions):
 def plan(experiment: Experiment, options: Options) -> Plan:
     """Cut and train, then round: two stages, of which only the first one trains."""
     assert isinstance(options, RoundedOptions)
-    edits = (*word_edits(experiment, options), loop_edit(experiment, options))
+    edits = (*embedding_edits(experiment, options), loop_edit(experiment, options))
     pairs = experiment.budget.student_pairs
     trained = contrastive(
         experiment, options, "assistant", pairs, matrix_weight=10.0, teacher_share=0.5, edits=edits, name="trained"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from xlbench.api import (
     Budget,
-    CorpusSource,
+    CorpusReader,
     StudentSpec,
     Suite,
     TaskRef,
@@ -21,38 +21,38 @@ from xlbench.api import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from xlbench.api import EncoderSource
+    from xlbench.api import RegisteredEncoder
 
 
 @hookimpl
-def xlbench_encoders() -> tuple[EncoderSource, ...]:
+def xlbench_encoders() -> tuple[RegisteredEncoder, ...]:
     """Bring the starter teacher and assistant."""
     return starter_encoders()
 
 
 @hookimpl
-def xlbench_corpora() -> Iterable[CorpusSource]:
+def xlbench_corpora() -> Iterable[CorpusReader]:
     """Return the schemes starter, tsv, parquet and hub."""
     return (
-        CorpusSource(
+        CorpusReader(
             scheme="starter",
             summary="shipped with xlbench, en + ar de es fr it nl tr; a working example",
             example="starter",
             open=open_starter,
         ),
-        CorpusSource(
+        CorpusReader(
             scheme="tsv",
             summary="a file en-xx.tsv or en-xx.tsv.gz (English, tab, translation), or a directory of them",
             example="tsv:my/corpus?cap=5000&languages=de,fr",
             open=open_tsv,
         ),
-        CorpusSource(
+        CorpusReader(
             scheme="parquet",
             summary="a file en-xx.parquet (columns english, non_english), or a directory of them",
             example="parquet:my/corpus/en-de.parquet",
             open=open_parquet,
         ),
-        CorpusSource(
+        CorpusReader(
             scheme="hub",
             summary="a hub dataset with configurations en-xx, or its copy under the data root",
             example="hub:sentence-transformers/parallel-sentences-talks?cap=20000",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from xlbench.api import (
-    AdaptiveWords,
     AlignOptions,
+    FrequencyAdaptiveEmbedding,
     Loop,
     Method,
     Options,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 REFERENCE = "words: Baevski & Auli, ICLR 2019, arXiv:1809.10853; stage 1: Ding et al., 2022, arXiv:2209.05869"
 
 
-class AdaptiveOptions(AlignOptions):
+class FrequencyAdaptiveOptions(AlignOptions):
     """How narrow the rows of rare tokens are, and what is trained after the cut."""
 
     learning_rate: float = Field(default=3e-5, gt=0, le=1, description="Peak rate of what is trained after the cut.")
@@ -54,7 +54,7 @@ class AdaptiveOptions(AlignOptions):
 
 def plan(experiment: Experiment, options: Options) -> Plan:
     """Align the assistant, keep K R of its layers, and cut its word table to what the student spec's size leaves."""
-    assert isinstance(options, AdaptiveOptions)
+    assert isinstance(options, FrequencyAdaptiveOptions)
     spec = experiment.student
     width = options.rare_width
     if width is None:
@@ -65,7 +65,7 @@ def plan(experiment: Experiment, options: Options) -> Plan:
             )
         width = max(1, spec.bottleneck // 8)
     layers = Loop(layers=spec.layers * spec.repeats, choice=options.layer_choice)
-    words = AdaptiveWords(width=width, layers=spec.layers, bottleneck=spec.bottleneck)
+    words = FrequencyAdaptiveEmbedding(width=width, layers=spec.layers, bottleneck=spec.bottleneck)
     if options.recovery_share > 0:
         pairs = options.recovery_share * experiment.budget.student_pairs
         student = recurrent(experiment, options, "aligned", "aligned", pairs, edits=(layers, words), name="student")
@@ -83,4 +83,13 @@ def plan(experiment: Experiment, options: Options) -> Plan:
 def xlbench_methods() -> list[Method]:
     """Register the method."""
     summary = "stage 1, then all K x R layers whole, paid for by rare tokens' rows (equal size)"
-    return [Method("adaptive-words", summary, plan, AdaptiveOptions, REFERENCE, presets=presets(AdaptiveOptions))]
+    return [
+        Method(
+            "frequency-adaptive",
+            summary,
+            plan,
+            FrequencyAdaptiveOptions,
+            REFERENCE,
+            presets=presets(FrequencyAdaptiveOptions),
+        )
+    ]

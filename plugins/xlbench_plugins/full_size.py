@@ -1,4 +1,4 @@
-"""The aligned assistant itself, uncut: what every cut must beat, above all once weights are stored in 8 bits."""
+"""The aligned assistant itself, full-size: what every cut must beat, above all once weights are stored in 8 bits."""
 
 from __future__ import annotations
 
@@ -41,4 +41,4 @@ def plan(experiment: Experiment, options: Options) -> Plan:
 def xlbench_methods() -> list[Method]:
     """Register the method."""
     summary = "stage 1 alone: the aligned assistant, with --bits 8 in a quarter of its bytes"
-    return [Method("uncut", summary, plan, AlignOptions, REFERENCE, presets=presets(AlignOptions))]
+    return [Method("full-size", summary, plan, AlignOptions, REFERENCE, presets=presets(AlignOptions))]

@@ -35,7 +35,7 @@ def plan(experiment: api.Experiment, options: api.Options) -> api.Plan:
     """Align the assistant, cut the student, teach it relations, pull it to the teacher."""
     assert isinstance(options, MiniLMv2Options)
     pairs = experiment.budget.student_pairs
-    edits = (*api.word_edits(experiment, options), api.loop_edit(experiment, options))
+    edits = (*api.embedding_edits(experiment, options), api.loop_edit(experiment, options))
     of, heads, layer = options.relation_share * pairs, options.relation_heads, options.layer or -1
     related = api.relations(experiment, options, "aligned", "aligned", of, edits=edits, layer=layer, heads=heads)
     stages = (*api.centred(experiment, options), *api.aligned(experiment, options), related)

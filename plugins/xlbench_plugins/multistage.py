@@ -15,12 +15,12 @@ from xlbench.api import (
     bottleneck,
     centred,
     contrastive,
+    embedding_edits,
     hookimpl,
     loop_edit,
     presets,
     recurrent,
     teacher_names,
-    word_edits,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def plan(experiment: Experiment, options: Options, after_loop: tuple[Edit, ...] 
         fitted.append(bottleneck(experiment, options, "aligned", options.bottleneck_share * pairs))
     start = "bottleneck" if fitted else "aligned"
     # Where no stage 2 is wanted, the bottleneck is cut where the layers are.
-    edits = () if fitted else word_edits(experiment, options)
+    edits = () if fitted else embedding_edits(experiment, options)
     edits += (loop_edit(experiment, options), *after_loop)
     bound = options.contrastive_pairs or pairs
     looped = recurrent(

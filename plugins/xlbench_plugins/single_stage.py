@@ -13,11 +13,11 @@ from xlbench.api import (
     StageOptions,
     centred,
     contrastive,
+    embedding_edits,
     hookimpl,
     loop_edit,
     presets,
     teacher_names,
-    word_edits,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class SingleStageOptions(StageOptions):
 def plan(experiment: Experiment, options: Options) -> Plan:
     """Cut the student from the untrained assistant and give it all its pairs with the loss of stage 1."""
     assert isinstance(options, SingleStageOptions)
-    edits = (*word_edits(experiment, options), loop_edit(experiment, options))
+    edits = (*embedding_edits(experiment, options), loop_edit(experiment, options))
     student = contrastive(
         experiment,
         options,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from xlbench.distill.engine import source_keys
+from xlbench.distill.engine import encoder_keys
 from xlbench.distill.targets import KIND as TARGETS
 from xlbench.runs.run import plan_of
 from xlbench.store import read_entry
@@ -58,7 +58,7 @@ def account(experiments: Iterable[Experiment], registry: Registry, home: Path) -
 def _seconds(experiment: Experiment, registry: Registry, home: Path) -> dict[str, float]:
     """Return the seconds that each stage and target of an experiment took, by kind and key."""
     plan = plan_of(experiment, registry)
-    keys = source_keys(plan, experiment)
+    keys = encoder_keys(plan, experiment)
     found = [read_entry(home, STAGES, keys[stage.name], verify=False) for stage in plan.stages]
     made = [entry.manifest for entry in found if entry]
     read = {key for stage in made for key in _targets_of(stage)}

@@ -40,7 +40,7 @@ LONGEST = 60  # characters of a record's file name
 _failures = TypeAdapter(tuple[Failure, ...])
 
 
-class Stored(Frozen):
+class SavedStatistics(Frozen):
     """``statistics.json``: statistics and what they were computed for."""
 
     board: str  # fingerprint of what the TOML file asked for
@@ -122,7 +122,7 @@ def write_folder(
         write_atomically(path / RECORDS / name, record.model_dump_json(indent=1, by_alias=True) + "\n")
     if failures:
         write_atomically(path / FAILURES, _failures.dump_json(tuple(failures), indent=1).decode() + "\n")
-    stored = Stored(board=board.board.digest(), records=_digest(path / RECORDS), statistics=statistics)
+    stored = SavedStatistics(board=board.board.digest(), records=_digest(path / RECORDS), statistics=statistics)
     write_atomically(path / STATISTICS, stored.model_dump_json(indent=1) + "\n")
 
 
@@ -147,7 +147,7 @@ def read_folder(board: BoardFile) -> Folder:
     check_comparable(rows)
     stale = None
     try:
-        stored = Stored.model_validate_json((path / STATISTICS).read_text("utf-8"))
+        stored = SavedStatistics.model_validate_json((path / STATISTICS).read_text("utf-8"))
         failures: tuple[Failure, ...] = ()
         if (path / FAILURES).is_file():
             failures = _failures.validate_json((path / FAILURES).read_text("utf-8"))

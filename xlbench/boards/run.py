@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from xlbench.boards.accounting import account
 from xlbench.boards.board import RunEntry
 from xlbench.boards.folder import folder_path, named_records, record_paths, write_folder, write_pages
-from xlbench.distill.engine import source_keys
+from xlbench.distill.engine import encoder_keys
 from xlbench.encoders.find import find_encoder
 from xlbench.errors import XlbenchError, nearest
 from xlbench.records.predictions import Predicted, predictions_of, write_predictions
 from xlbench.records.published import check_published
-from xlbench.records.rows import rows_of, sound_runs
+from xlbench.records.rows import rows_of, valid_runs
 from xlbench.records.stored import items_of
 from xlbench.runs.job import resolve, run_name, title, wanted_rows
 from xlbench.runs.request import Conditions, Request, Treatment
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Failure
     from xlbench.records.rows import Row
-    from xlbench.records.stored import Made
+    from xlbench.records.stored import StoredRecord
     from xlbench.scoring.items import Items
     from xlbench.settings import Settings
 
@@ -79,7 +79,7 @@ def run_board(
     runs, encoders, beside = _look_up(board, registry, settings)
     if not reproduce:
         restore(record_paths(board), registry, settings, say)
-    made: list[Made] = []
+    made: list[StoredRecord] = []
     failures: list[Failure] = []
     for run in runs:
         results = run_seeds(run.experiments, run.corpora, registry, settings, say)
@@ -143,7 +143,7 @@ def _check_findings(board: BoardFile, names: Sequence[str], runs: Sequence[_Run]
     for run in runs:
         experiment = run.experiments[0]
         plan = plan_of(experiment, registry)
-        keys = source_keys(plan, experiment)
+        keys = encoder_keys(plan, experiment)
         known |= {row.name for row in wanted_rows(plan, experiment, keys, student=False)}
     for finding in board.board.finding:
         for name in (finding.row, finding.beside):
@@ -158,23 +158,23 @@ def _request(board: Board, entry: RunEntry) -> Request:
     return Request.model_validate({**shared, **own, "seeds": entry.seeds or board.seeds})
 
 
-def _called(made: Made, name: str) -> Made:
+def _called(made: StoredRecord, name: str) -> StoredRecord:
     return made._replace(record=made.record.model_copy(update={"name": name}))
 
 
-def _distinct(made: Sequence[Made]) -> list[Made]:
+def _distinct(made: Sequence[StoredRecord]) -> list[StoredRecord]:
     """Return every student and, of the other rows, each encoder once.
 
     The first aligned assistant is what all rows are measured against. Another one that is a student too, since some
     method leaves it as it is, is shown as that student alone.
     """
-    students = {row.record.source for row in made if row.record.role == "student"}
-    given: dict[str, Made] = {}
+    students = {row.record.encoder_key for row in made if row.record.role == "student"}
+    given: dict[str, StoredRecord] = {}
     for row in made:
         record = row.record
-        known = given.get(record.source)
+        known = given.get(record.encoder_key)
         if record.role != "student" and (known is None or PARTS.index(record.role) < PARTS.index(known.record.role)):
-            given[record.source] = row
+            given[record.encoder_key] = row
     aligned = [source for source, row in given.items() if row.record.role == "aligned"]
     for source in students.intersection(aligned[1:]):
         del given[source]
@@ -185,6 +185,6 @@ def _statistics(items: Mapping[int, Items], rows: Sequence[Row], settings: Setti
     """Return the statistics of rows from the items of their records, by the records' ``id``."""
     from xlbench.comparison.compute import compute_statistics
 
-    of_row = {row.name: [items[id(run)] for run in sound_runs(row)] for row in rows}
+    of_row = {row.name: [items[id(run)] for run in valid_runs(row)] for row in rows}
     families = {task: scores.family for task, scores in rows[0].record.scores.tasks.items()}
     return compute_statistics(of_row, families, quiet=settings.quiet)

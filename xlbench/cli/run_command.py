@@ -69,7 +69,7 @@ def command(
 
         click.echo(tomli_w.dumps(request.model_dump(mode="json", exclude_none=True)), nl=False)
         return
-    from xlbench.export.directory import export_student, student_directory
+    from xlbench.export.directory import save_student_copy, student_directory
     from xlbench.records.rows import rows_of
     from xlbench.report.seeds import seed_table
     from xlbench.report.table import markdown
@@ -88,7 +88,7 @@ def command(
     for student in students:
         say(f"student: {student_directory(student, shared)}")
     if save is not None and students:
-        export_student(students[0], save, shared)
+        save_student_copy(students[0], save, shared)
     if as_json:
         print_json([row.model_dump(mode="json", by_alias=True) for row in results.records])
     else:

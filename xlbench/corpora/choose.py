@@ -142,7 +142,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 DEV_SHARE = 10  # at most one pair in ten is held out
 
 
-class Fate(IntEnum):
+class PairStatus(IntEnum):
     """What becomes of a pair."""
 
     TRAIN = 0
@@ -186,7 +186,7 @@ def choose(
     pairs_per_language: int | None,
     dev_pairs: int,
 ) -> npt.NDArray[np.uint8]:
-    """Return the :class:`Fate` of each row, uint8 [rows].
+    """Return the :class:`PairStatus` of each row, uint8 [rows].
 
     Args:
         rows: Gathered pairs.
@@ -196,40 +196,40 @@ def choose(
         pairs_per_language: Most training pairs per language; None for all.
         dev_pairs: Pairs to hold out, over all languages; fewer where a tenth of the pairs is less.
     """
-    fate = np.full(len(rows), Fate.TRAIN, np.uint8)
-    fate[np.isin(rows["english"], excluded) | np.isin(rows["other"], excluded)] = Fate.OVERLAP
-    left = _left(fate)
+    status = np.full(len(rows), PairStatus.TRAIN, np.uint8)
+    status[np.isin(rows["english"], excluded) | np.isin(rows["other"], excluded)] = PairStatus.OVERLAP
+    left = _left(status)
     _, first = np.unique(rows["pair"][left], return_index=True)
-    fate[np.delete(left, first)] = Fate.DUPLICATE
+    status[np.delete(left, first)] = PairStatus.DUPLICATE
 
     group = rows["corpus"].astype(np.int64) * languages + rows["language"]
     limits = np.array([len(rows) if cap is None else cap for cap in caps], np.int64).repeat(languages)
-    _keep(fate, _left(fate), rows, group, limits)
+    _keep(status, _left(status), rows, group, limits)
 
     most = len(rows) if pairs_per_language is None else pairs_per_language
-    pool = fate.copy()
+    pool = status.copy()
     left = _left(pool)
     _keep(pool, left, rows, group, _shares(group[left], len(caps), languages, most))
     dev = _dev(rows, _left(pool), languages, dev_pairs)
-    fate[dev] = Fate.DEV
+    status[dev] = PairStatus.DEV
     held = np.unique(np.concatenate([rows["english"][dev], rows["other"][dev]]))
-    left = _left(fate)
+    left = _left(status)
     touched = np.isin(rows["english"][left], held) | np.isin(rows["other"][left], held)
-    fate[left[touched]] = Fate.WITHHELD
+    status[left[touched]] = PairStatus.WITHHELD
 
-    left = _left(fate)
-    _keep(fate, left, rows, group, _shares(group[left], len(caps), languages, most))
-    return fate
-
-
-def _left(fate: npt.NDArray[np.uint8]) -> Ints:
-    return np.flatnonzero(fate == Fate.TRAIN)
+    left = _left(status)
+    _keep(status, left, rows, group, _shares(group[left], len(caps), languages, most))
+    return status
 
 
-def _keep(fate: npt.NDArray[np.uint8], left: Ints, rows: Rows, group: Ints, limits: Ints) -> None:
+def _left(status: npt.NDArray[np.uint8]) -> Ints:
+    return np.flatnonzero(status == PairStatus.TRAIN)
+
+
+def _keep(status: npt.NDArray[np.uint8], left: Ints, rows: Rows, group: Ints, limits: Ints) -> None:
     """Of the rows ``left``, mark as surplus all but the first of each group, in order of their pair keys."""
     beyond = rank_within(group[left], rows["pair"][left]) >= limits[group[left]]
-    fate[left[beyond]] = Fate.SURPLUS
+    status[left[beyond]] = PairStatus.SURPLUS
 
 
 def _shares(group: Ints, corpora: int, languages: int, most: int) -> Ints:

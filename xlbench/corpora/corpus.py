@@ -55,7 +55,7 @@ class Corpus(Protocol):
 
 
 @dataclass(frozen=True)
-class CorpusSource:
+class CorpusReader:
     """A kind of corpus: ``scheme`` or ``scheme:argument`` on the command line.
 
     Attributes:
@@ -172,7 +172,7 @@ def _languages(options: Mapping[str, str], reference: str) -> tuple[str, ...] | 
     return tuple(sorted(set(codes)))
 
 
-def open_corpus(reference: str, registered: Mapping[str, CorpusSource], settings: Settings) -> OpenCorpus:
+def open_corpus(reference: str, registered: Mapping[str, CorpusReader], settings: Settings) -> OpenCorpus:
     """Open the corpus that ``reference`` names; reads no pair.
 
     Args:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from xlbench.corpora.choose import Fate
+from xlbench.corpora.choose import PairStatus
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ class CorpusFacts(Frozen):
         return sum(corpus.overlap for corpus in self.corpora)
 
 
-def count_fates(
+def count_statuses(
     rows: Rows,
-    fate: npt.NDArray[np.uint8],
+    status: npt.NDArray[np.uint8],
     *,
     references: Sequence[str],
     read: Sequence[int],
@@ -64,24 +64,28 @@ def count_fates(
 
     Args:
         rows: All usable pairs, [n].
-        fate: The :class:`~xlbench.corpora.choose.Fate` of each, [n].
+        status: The :class:`~xlbench.corpora.choose.PairStatus` of each, [n].
         references: The corpora.
         read: Pairs read from each, usable or not.
         languages: Their codes.
     """
-    table = np.zeros((len(references), len(languages), len(Fate)), np.int64)
-    np.add.at(table, (rows["corpus"], rows["language"], fate), 1)
+    table = np.zeros((len(references), len(languages), len(PairStatus)), np.int64)
+    np.add.at(table, (rows["corpus"], rows["language"], status), 1)
     return tuple(
         CorpusCount(
             reference=reference,
             read=read[number],
             unusable=read[number] - int(table[number].sum()),
-            overlap=int(table[number, :, Fate.OVERLAP].sum()),
-            duplicates=int(table[number, :, Fate.DUPLICATE].sum()),
-            surplus=int(table[number, :, Fate.SURPLUS].sum()),
-            withheld=int(table[number, :, Fate.WITHHELD].sum()),
-            dev=int(table[number, :, Fate.DEV].sum()),
-            kept={code: int(kept) for code, kept in zip(languages, table[number, :, Fate.TRAIN], strict=True) if kept},
+            overlap=int(table[number, :, PairStatus.OVERLAP].sum()),
+            duplicates=int(table[number, :, PairStatus.DUPLICATE].sum()),
+            surplus=int(table[number, :, PairStatus.SURPLUS].sum()),
+            withheld=int(table[number, :, PairStatus.WITHHELD].sum()),
+            dev=int(table[number, :, PairStatus.DEV].sum()),
+            kept={
+                code: int(kept)
+                for code, kept in zip(languages, table[number, :, PairStatus.TRAIN], strict=True)
+                if kept
+            },
         )
         for number, reference in enumerate(references)
     )

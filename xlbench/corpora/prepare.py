@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlbench.corpora.choose import Fate, choose, gather
-from xlbench.corpora.facts import CorpusFacts, count_fates
+from xlbench.corpora.choose import PairStatus, choose, gather
+from xlbench.corpora.facts import CorpusFacts, count_statuses
 from xlbench.corpora.prepared import FACTS, PreparedCorpus, load_prepared, write_pairs
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
@@ -70,7 +70,7 @@ def prepare(
         scratch = directory / "scratch"
         try:
             gathered = gather(corpora, languages, scratch, quiet=settings.quiet)
-            fate = choose(
+            status = choose(
                 gathered.rows,
                 caps=[corpus.parsed.cap for corpus in corpora],
                 languages=len(languages),
@@ -78,7 +78,7 @@ def prepare(
                 pairs_per_language=data.pairs_per_language,
                 dev_pairs=data.dev_pairs,
             )
-            return _write(directory, gathered, fate, corpora, languages, quiet=settings.quiet)
+            return _write(directory, gathered, status, corpora, languages, quiet=settings.quiet)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)  # as large as the corpora, and of no use to a second try
 
@@ -107,7 +107,7 @@ def _check_languages(languages: Sequence[str], corpora: Sequence[OpenCorpus]) ->
 def _write(
     directory: Path,
     gathered: Gathered,
-    fate: npt.NDArray[np.uint8],
+    status: npt.NDArray[np.uint8],
     corpora: Sequence[OpenCorpus],
     languages: tuple[str, ...],
     *,
@@ -115,8 +115,8 @@ def _write(
 ) -> dict[str, Json]:
     rows = gathered.rows
     references = [corpus.ref.reference for corpus in corpora]
-    counts = count_fates(rows, fate, references=references, read=gathered.read, languages=languages)
-    train, dev = rows[fate == Fate.TRAIN], rows[fate == Fate.DEV]
+    counts = count_statuses(rows, status, references=references, read=gathered.read, languages=languages)
+    train, dev = rows[status == PairStatus.TRAIN], rows[status == PairStatus.DEV]
     train = train[np.argsort(train["pair"], kind="stable")]
     dev = dev[np.lexsort((dev["english"], dev["language"]))]
     facts = CorpusFacts(

@@ -1,4 +1,4 @@
-"""Running live sources beside a student, and reading the layers of both by forward hooks."""
+"""Running live encoders beside a student, and reading the layers of both by forward hooks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from xlbench.corpora.tokens import TokenTable
     from xlbench.distill.batches import Part
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
     from xlbench.distill.live import LiveObjective
     from xlbench.distill.plan import Stage
     from xlbench.experiment import Precision
@@ -78,7 +78,7 @@ class Capture:
 
 
 @dataclass(frozen=True)
-class LiveSource:
+class LiveEncoder:
     """An encoder that runs beside the student.
 
     Attributes:
@@ -108,12 +108,12 @@ class LiveTerms:
     Attributes:
         terms: The terms.
         student: Captures the student's layers; None without terms.
-        sources: By name.
+        encoders: By name.
     """
 
     terms: tuple[LiveObjective, ...] = ()
     student: Capture | None = None
-    sources: Mapping[str, LiveSource] = field(default_factory=dict)
+    encoders: Mapping[str, LiveEncoder] = field(default_factory=dict)
 
     def losses(self, parts: list[Part]) -> list[Tensor]:
         """Return the value of each term over a batch, through whose parts the student has just run."""
@@ -125,8 +125,8 @@ class LiveTerms:
 
     def _of_part(self, part: Part, own: dict[int, LayerStates]) -> Tensor:
         states = {Layer(number=number): layer for number, layer in own.items()}
-        for name, source in self.sources.items():
-            states |= {Layer(source=name, number=number): layer for number, layer in source.run(part).items()}
+        for name, encoder in self.encoders.items():
+            states |= {Layer(encoder=name, number=number): layer for number, layer in encoder.run(part).items()}
         mask = part["attention_mask"]
         with torch.autocast(mask.device.type, enabled=False):  # products of a few columns, then exponentials
             return torch.stack([term.loss(states, mask) for term in self.terms])
@@ -134,20 +134,20 @@ class LiveTerms:
 
 @contextmanager
 def live_terms(
-    stage: Stage, model: SentenceTransformer, workshop: Workshop, tokens: TokenTable, used: np.ndarray, device: str
+    stage: Stage, model: SentenceTransformer, context: StageContext, tokens: TokenTable, used: np.ndarray, device: str
 ) -> Iterator[LiveTerms]:
-    """Load a stage's live sources and hold them, and the student's hooks, until the stage has been trained.
+    """Load a stage's live encoders and hold them, and the student's hooks, until the stage has been trained.
 
     Args:
         stage: The stage.
         model: The student, its word table shrunken.
-        workshop: Loads sources.
+        context: Loads encoders.
         tokens: The corpus in the student's token ids.
         used: The student's token id for each row of its word table, int [U].
         device: Where the student is trained.
 
     Raises:
-        XlbenchError: A source cuts the corpus's sentences into other tokens than the student.
+        XlbenchError: A encoder cuts the corpus's sentences into other tokens than the student.
     """
     training = stage.training
     assert training is not None
@@ -157,22 +157,22 @@ def live_terms(
         return
     layers = [layer for term in terms for layer in term.layers()]
     with ExitStack() as held:
-        student = Capture(stock_encoder(model), [layer.number for layer in layers if layer.source is None])
+        student = Capture(stock_encoder(model), [layer.number for layer in layers if layer.encoder is None])
         held.callback(student.remove)
-        sources: dict[str, LiveSource] = {}
-        for name in dict.fromkeys(layer.source for layer in layers if layer.source is not None):
-            source = workshop.load(name).to(device)
-            ids = matching_ids(tokens, workshop.tokens(source, training.max_tokens), used)
+        encoders: dict[str, LiveEncoder] = {}
+        for name in dict.fromkeys(layer.encoder for layer in layers if layer.encoder is not None):
+            encoder = context.load(name).to(device)
+            ids = matching_ids(tokens, context.tokens(encoder, training.max_tokens), used)
             if ids is None:
                 raise XlbenchError(
                     f"Stage '{stage.name}': '{name}' cuts sentences into other tokens than the student.",
                     "Token by token a student is compared with encoders of its own tokenizer only.",
                 )
-            ids[_padding(model)] = _padding(source)
-            held.enter_context(ready(source, workshop.precision))
-            capture = Capture(stock_encoder(source), [layer.number for layer in layers if layer.source == name])
-            sources[name] = LiveSource(source, capture, torch.from_numpy(ids).to(device), workshop.precision)
-        yield LiveTerms(terms, student, sources)
+            ids[_padding(model)] = _padding(encoder)
+            held.enter_context(ready(encoder, context.precision))
+            capture = Capture(stock_encoder(encoder), [layer.number for layer in layers if layer.encoder == name])
+            encoders[name] = LiveEncoder(encoder, capture, torch.from_numpy(ids).to(device), context.precision)
+        yield LiveTerms(terms, student, encoders)
 
 
 def _padding(model: SentenceTransformer) -> int:

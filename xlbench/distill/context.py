@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class StageContext:
     """Everything a stage may use beside its own settings.
 
     Attributes:
         corpus: Prepared pairs, dev pairs apart.
         settings: Paths and switches.
         precision: What encoders compute in.
-        keys: Fingerprint of every source.
-        load: Loads a source by name.
-        traits: What is to be known of the artifact that is being made; at first that of its start.
-        targets_read: Keys of the targets that were asked for.
+        keys: Fingerprint of every encoder.
+        load: Loads an encoder by name.
+        metadata: What is to be known of the artifact that is being made; at first that of its start.
+        targets_used: Keys of the targets that were asked for.
     """
 
     corpus: PreparedCorpus
@@ -45,15 +45,15 @@ class Workshop:
     precision: Precision
     keys: Mapping[str, str]
     load: Callable[[str], SentenceTransformer]
-    traits: dict[str, Json] = field(default_factory=dict)
-    targets_read: list[str] = field(default_factory=list)
+    metadata: dict[str, Json] = field(default_factory=dict)
+    targets_used: list[str] = field(default_factory=list)
 
-    def tell(self, name: str, value: Json) -> None:
+    def annotate(self, name: str, value: Json) -> None:
         """Note what a reader of boards must know of the artifact, e.g. the languages that it kept.
 
         It is kept with the artifact, with all that later stages make of it, and in records.
         """
-        self.traits[name] = value
+        self.metadata[name] = value
 
     def tokens(self, model: SentenceTransformer, max_tokens: int = 128) -> TokenTable:
         """Return the corpus in ``model``'s token ids, encoded once for all that share its tokenizer."""
@@ -73,15 +73,15 @@ class Workshop:
         """
         table = target_table(
             target,
-            key=self.keys[target.source],
-            load=lambda: self.load(target.source),
+            key=self.keys[target.encoder],
+            load=lambda: self.load(target.encoder),
             corpus=self.corpus,
             sentences=sentences,
             precision=self.precision,
             max_tokens=max_tokens,
             settings=self.settings,
         )
-        self.targets_read.append(table.key)
+        self.targets_used.append(table.key)
         return table
 
     def english_sample(self, size: int) -> list[str]:

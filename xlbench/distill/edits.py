@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
     from xlbench.students.shape import Shape
 
 CENTRE_SAMPLE = 4096  # sentences; the mean of 384 numbers is known to a per cent long before
@@ -37,7 +37,7 @@ class Bottleneck(Frozen):
         default=0.0, ge=0, lt=1, description="Of the parameters, those spent on whole rows of frequent tokens."
     )
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
         return ()
 
@@ -45,15 +45,15 @@ class Bottleneck(Frozen):
         """Return the shape with the bottleneck."""
         return shape.with_bottleneck(self.width, self.frequent_share)
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Cut the bottleneck; ``pca`` keeps what most of the corpus's other tokens need."""
         import torch
 
         generator = torch.Generator().manual_seed(self.seed) if self.start == "random" else None
-        return _with_narrow_words(self, model, workshop, generator, uniform=self.weighting == "uniform")
+        return _with_narrow_embeddings(self, model, context, generator, uniform=self.weighting == "uniform")
 
 
-class AdaptiveWords(Frozen):
+class FrequencyAdaptiveEmbedding(Frozen):
     """Exchange the word table for whole rows of frequent tokens and a narrow one, as large as a student may be.
 
     The student spec says how large: with its layers and its bottleneck. This encoder may have more layers than that;
@@ -65,7 +65,7 @@ class AdaptiveWords(Frozen):
     layers: int = Field(ge=1, description="The student spec's K.")
     bottleneck: int | None = Field(default=None, ge=1, description="The student spec's B.")
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
         return ()
 
@@ -76,15 +76,15 @@ class AdaptiveWords(Frozen):
             allowed = allowed.with_bottleneck(self.bottleneck)
         return shape.with_frequent_rows(self.width, allowed.parameters)
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Cut; the narrow table keeps what most of the corpus's rare tokens need."""
-        return _with_narrow_words(self, model, workshop)
+        return _with_narrow_embeddings(self, model, context)
 
 
-def _with_narrow_words(
-    edit: Bottleneck | AdaptiveWords,
+def _with_narrow_embeddings(
+    edit: Bottleneck | FrequencyAdaptiveEmbedding,
     model: SentenceTransformer,
-    workshop: Workshop,
+    context: StageContext,
     generator: torch.Generator | None = None,
     *,
     uniform: bool = False,
@@ -92,11 +92,11 @@ def _with_narrow_words(
     """Cut the word table to the shape that ``edit`` declares: drawn with ``generator``, or else by weighted PCA."""
     import numpy as np
 
-    from xlbench.students.surgery import cut_bottleneck, shape_of, student_in
+    from xlbench.students.surgery import build_student, cut_bottleneck, shape_of
 
-    student = student_in(model)
+    student = build_student(model)
     size = student.config.vocab_size
-    counts = workshop.tokens(model).counts(size)
+    counts = context.tokens(model).counts(size)
     shape = edit.reshape(shape_of(student))
     assert shape.bottleneck is not None
     # Of tokens that are used alike the first ones: SentencePiece numbers them by their frequency elsewhere.
@@ -124,7 +124,7 @@ class Loop(Frozen):
         # They have but one order: what changes nothing changes no fingerprint.
         return order if given.data.get("repeats", 1) > 1 else "cycle"
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
         return ()
 
@@ -132,21 +132,21 @@ class Loop(Frozen):
         """Return the shape with those layers."""
         return shape.with_layers(self.layers, self.repeats)
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Keep and loop the layers."""
-        from xlbench.students.surgery import keep_layers, student_in
+        from xlbench.students.surgery import build_student, keep_layers
 
-        keep_layers(student_in(model), self.layers, self.repeats, self.choice, self.order)
+        keep_layers(build_student(model), self.layers, self.repeats, self.choice, self.order)
         return model
 
 
-class Stored(Frozen):
+class Quantise(Frozen):
     """Round the weights to fewer bits, in which the encoder is saved; what it computes in is another matter."""
 
     version: ClassVar[int] = 1
     bits: Literal[8, 16]
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
         return ()
 
@@ -154,26 +154,26 @@ class Stored(Frozen):
         """Return the shape with those bits."""
         return shape.with_bits(self.bits)
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Round."""
-        from xlbench.students.surgery import store_in
+        from xlbench.students.surgery import quantise
 
-        store_in(model, self.bits)
+        quantise(model, self.bits)
         return model
 
 
 class Average(Frozen):
-    """Mix the weights with those of another source of the same shape, tensor by tensor.
+    """Mix the weights with those of another encoder of the same shape, tensor by tensor.
 
     Source: Wortsman et al., CVPR 2022 (WiSE-FT): between an encoder before and after training on something narrower
     there are encoders that have what was learnt and lost less of what was known.
     """
 
     version: ClassVar[int] = 1
-    other: str = Field(description="The other source.")
+    other: str = Field(description="The other encoder.")
     share: float = Field(ge=0, le=1, description="Of the other one.")
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return the other one."""
         return (self.other,)
 
@@ -181,13 +181,13 @@ class Average(Frozen):
         """Return the same shape."""
         return shape
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Mix.
 
         Raises:
             XlbenchError: The other encoder has other tensors.
         """
-        own, theirs = model.state_dict(), workshop.load(self.other).state_dict()
+        own, theirs = model.state_dict(), context.load(self.other).state_dict()
         if {name: tensor.shape for name, tensor in own.items()} != {name: it.shape for name, it in theirs.items()}:
             raise XlbenchError(
                 f"'{self.other}' has tensors of other names or shapes, so it cannot be averaged with.",
@@ -207,7 +207,7 @@ class Centre(Frozen):
 
     version: ClassVar[int] = 1
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
         return ()
 
@@ -221,7 +221,7 @@ class Centre(Frozen):
             )
         return shape
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Shift the output."""
         import numpy as np
         from sentence_transformers import SentenceTransformer
@@ -231,7 +231,7 @@ class Centre(Frozen):
         from xlbench.students.surgery import shift_output, stock_encoder
 
         bare = SentenceTransformer(modules=[part for part in model if not isinstance(part, Normalize)])
-        pooled = encode(bare, workshop.english_sample(CENTRE_SAMPLE), precision=workshop.precision, max_tokens=128)
+        pooled = encode(bare, context.english_sample(CENTRE_SAMPLE), precision=context.precision, max_tokens=128)
         lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
         shift_output(stock_encoder(model), -lengths.mean() * (pooled / lengths).mean(axis=0))
         return model

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xlbench.distill.context import Workshop
+from xlbench.distill.context import StageContext
 from xlbench.distill.outcome import StageOutcome
 from xlbench.distill.plan import check_plan, stage_keys
 from xlbench.errors import XlbenchError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from xlbench.students.shape import Shape
 
 MODEL = "model"  # where in a stage's entry the SentenceTransformer directory is
-FACTS = "xlbench.json"  # beside the weights: the artifact's shape and traits, which it keeps wherever it goes
+FACTS = "xlbench.json"  # beside the weights: the artifact's shape and metadata, which it keeps wherever it goes
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Distilled:
 
     Attributes:
         paths: The SentenceTransformer directory that each stage left.
-        keys: Fingerprint of every source.
+        keys: Fingerprint of every encoder.
         stages: What each stage took, in the plan's order.
     """
 
@@ -46,7 +46,7 @@ class Distilled:
     stages: tuple[StageOutcome, ...]
 
 
-def given_sources(experiment: Experiment) -> dict[str, str]:
+def given_encoders(experiment: Experiment) -> dict[str, str]:
     """Return the names that a plan may start from and their fingerprints."""
     given = {"assistant": experiment.assistant.fingerprint}
     for number, teacher in enumerate(experiment.teachers):
@@ -54,13 +54,13 @@ def given_sources(experiment: Experiment) -> dict[str, str]:
     return given
 
 
-def source_keys(plan: Plan, experiment: Experiment) -> dict[str, str]:
-    """Return the fingerprint of every source of an experiment's plan.
+def encoder_keys(plan: Plan, experiment: Experiment) -> dict[str, str]:
+    """Return the fingerprint of every encoder of an experiment's plan.
 
     Raises:
         XlbenchError: A stage reads what neither is given nor comes before it.
     """
-    return stage_keys(plan, given_sources(experiment), experiment.data.digest(), experiment.precision)
+    return stage_keys(plan, given_encoders(experiment), experiment.data.digest(), experiment.precision)
 
 
 def run_plan(
@@ -84,7 +84,7 @@ def run_plan(
     Raises:
         XlbenchError: The plan is not valid, or a stage cannot be trained.
     """
-    keys = source_keys(plan, experiment)
+    keys = encoder_keys(plan, experiment)
     run = _Run(plan, keys, experiment, corpus, load_given, settings, say, {}, [])
     if any(read_entry(settings.home, "stages", keys[stage.name], verify=False) is None for stage in plan.stages):
         run.check()
@@ -115,7 +115,7 @@ class _Run:
         shapes: dict[str, Shape] = {}
         widths: dict[str, int] = {}
         seen: dict[str, str] = {}
-        for name, key in given_sources(self.experiment).items():
+        for name, key in given_encoders(self.experiment).items():
             twin = seen.setdefault(key, name)
             if twin == name:
                 model = self.load_given(name)
@@ -127,27 +127,27 @@ class _Run:
         if shapes["assistant"].architecture in TRANSFORMERS and self.plan.stages:
             shapes["assistant"].cut(self.experiment.student)
         check_plan(self.plan, shapes, widths)
-        self.workshop()  # the data must suffice too, before anything trains
+        self.context()  # the data must suffice too, before anything trains
 
-    def workshop(self) -> Workshop:
+    def context(self) -> StageContext:
         """Return what stages work with, the corpus prepared once."""
         if not self.prepared:
             self.prepared.append(self.corpus())
-        return Workshop(self.prepared[0], self.settings, self.experiment.precision, self.keys, self.load)
+        return StageContext(self.prepared[0], self.settings, self.experiment.precision, self.keys, self.load)
 
-    def workshop_of(self, stage: Stage) -> Workshop:
-        """Return what one stage works with: its artifact has the traits of what it starts from."""
-        workshop = self.workshop()
+    def context_of(self, stage: Stage) -> StageContext:
+        """Return what one stage works with: its artifact has the metadata of what it starts from."""
+        context = self.context()
         start = self.plan.stage(stage.start)
         if start is not None:
-            workshop.traits.update(_traits(self.ensure(start).path / MODEL))
-        return workshop
+            context.metadata.update(_metadata(self.ensure(start).path / MODEL))
+        return context
 
-    def load(self, source: str) -> SentenceTransformer:
-        """Load a source of the plan."""
-        stage = self.plan.stage(source)
+    def load(self, encoder: str) -> SentenceTransformer:
+        """Load an encoder of the plan."""
+        stage = self.plan.stage(encoder)
         if stage is None:
-            return self.load_given(source)
+            return self.load_given(encoder)
         from xlbench.students.load import load_student
 
         return load_student(self.ensure(stage).path / MODEL)
@@ -164,7 +164,7 @@ class _Run:
             self.settings.home,
             "stages",
             key,
-            lambda directory: _make(stage, self.workshop_of(stage), directory, self.say),
+            lambda directory: _make(stage, self.context_of(stage), directory, self.say),
             waiting=lambda: self.say(f"stage {stage.name}: another process is making it; waiting"),
         )
         seconds = entry.manifest.seconds
@@ -173,7 +173,7 @@ class _Run:
         return entry
 
 
-def _make(stage: Stage, workshop: Workshop, directory: Path, say: Callable[[str], None]) -> dict[str, Json]:
+def _make(stage: Stage, context: StageContext, directory: Path, say: Callable[[str], None]) -> dict[str, Json]:
     from xlbench.distill.outcome import peak_memory
     from xlbench.distill.trainer import train
     from xlbench.encoders.encode import dimension
@@ -183,50 +183,50 @@ def _make(stage: Stage, workshop: Workshop, directory: Path, say: Callable[[str]
 
     say(f"stage {stage.name}: making it")
     # Cut on the CPU, where it is exact and the same everywhere; the Trainer moves it to the device.
-    model = workshop.load(stage.start).to("cpu")
+    model = context.load(stage.start).to("cpu")
     given = saved_directory(model)
-    if not workshop.traits and given is not None:  # an artifact of xlbench may be an assistant
-        workshop.traits.update(_traits(given))
+    if not context.metadata and given is not None:  # an artifact of xlbench may be an assistant
+        context.metadata.update(_metadata(given))
     shape = shape_in(model, dimension(model))
     for edit in stage.edits:
         declared = edit.reshape(shape)
-        model = _edited(stage, edit, model, workshop)
+        model = _edited(stage, edit, model, context)
         shape = _checked(stage, edit, declared, model)
-    looks: list[dict[str, float]] = []
+    evaluations: list[dict[str, float]] = []
     pairs = 0
     if stage.training is not None:
         scratch = directory / "scratch" / "training"
         scratch.mkdir(parents=True, exist_ok=True)
-        looks = train(model, stage, workshop, scratch)
+        evaluations = train(model, stage, context, scratch)
         pairs = stage.training.steps * stage.training.batch_size
     shutil.rmtree(directory / MODEL, ignore_errors=True)  # what a killed process left
     save_student(model, directory / MODEL)
-    facts = {"shape": shape.model_dump(mode="json"), "traits": workshop.traits}
+    facts = {"shape": shape.model_dump(mode="json"), "metadata": context.metadata}
     (directory / MODEL / FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False), "utf-8")
     (directory / "stage.json").write_text(json.dumps(stage.describe(), indent=1, ensure_ascii=False))
     return {
         "stage": stage.name,
         "pairs": pairs,
-        "looks": looks,
+        "evaluations": evaluations,
         "peak_memory": peak_memory(),
-        "targets": list(dict.fromkeys(workshop.targets_read)),
+        "targets": list(dict.fromkeys(context.targets_used)),
         **facts,
     }
 
 
-def _traits(directory: Path) -> dict[str, Json]:
-    """Return the traits of an artifact by its directory; none of an encoder that xlbench did not make."""
+def _metadata(directory: Path) -> dict[str, Json]:
+    """Return the metadata of an artifact by its directory; none of an encoder that xlbench did not make."""
     try:
-        traits = json.loads((directory / FACTS).read_text("utf-8"))["traits"]
+        metadata = json.loads((directory / FACTS).read_text("utf-8"))["metadata"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return traits if isinstance(traits, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
-def _edited(stage: Stage, edit: Edit, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+def _edited(stage: Stage, edit: Edit, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
-    edited = edit.apply(model, workshop)
+    edited = edit.apply(model, context)
     if not isinstance(edited, SentenceTransformer):
         raise XlbenchError(
             f"Stage '{stage.name}': {type(edit).__name__}.apply returned {type(edited).__name__}.",
@@ -266,8 +266,8 @@ def _outcome(name: str, entry: Entry) -> StageOutcome:
             "key": entry.manifest.key,
             "reused": entry.reused,
             "seconds": entry.manifest.seconds,
-            **{field: facts[field] for field in ("peak_memory", "pairs", "looks")},
+            **{field: facts[field] for field in ("peak_memory", "pairs", "evaluations")},
             # Stages of earlier versions have none.
-            **{field: facts[field] for field in ("shape", "traits") if field in facts},
+            **{field: facts[field] for field in ("shape", "metadata") if field in facts},
         }
     )

@@ -28,20 +28,20 @@ EARLY = 10
 and throw a student that recovers within a few more."""
 
 
-class UnhealthyError(XlbenchError):
-    """Training that can no longer end well: of one seed, perhaps, while others do."""
+class FailedTrainingError(XlbenchError):
+    """Training that diverged or collapsed with this seed; other seeds may succeed."""
 
 
-class Look(Frozen):
-    """One look at the dev pairs during training."""
+class Evaluation(Frozen):
+    """One evaluation on the dev pairs during training."""
 
     step: int
     loss: float
     accuracy: float
-    spread: float
+    mean_cosine: float
 
     @property
-    def choice(self) -> float:
+    def selection_score(self) -> float:
         """What the kept checkpoint minimises, loss x (2 - accuracy): a point of accuracy is worth a per cent."""
         return self.loss * (2.0 - self.accuracy)
 
@@ -77,34 +77,34 @@ def mean_cosine(vectors: Tensor) -> float:
     return float((unit.sum(0).square().sum() - count) / (count * (count - 1)))
 
 
-def check_health(stage: str, look: Look, before: Look, target_spread: float) -> None:
-    """Stop a run that can no longer end well.
+def check_health(stage: str, evaluation: Evaluation, before: Evaluation, target_mean_cosine: float) -> None:
+    """Stop a stage that has diverged or collapsed.
 
     Args:
         stage: Its name.
-        look: The latest look.
+        look: The latest evaluation.
         before: The one before training.
-        target_spread: Mean cosine of unrelated target vectors.
+        target_mean_cosine: Mean cosine of unrelated target vectors.
 
     Raises:
-        UnhealthyError: The loss is no number; or, after the first steps, it has grown past hope, or all sentences have
-            become alike.
+        FailedTrainingError: The loss is not finite; or, after the first steps, the stage diverged or collapsed.
     """
     lower = "Lower the learning rate (-o learning_rate=...) or raise the batch size."
-    if not math.isfinite(look.loss):
-        raise UnhealthyError(f"Stage '{stage}' has a loss of {look.loss} at step {look.step}.", lower)
-    if look.step < EARLY:
+    if not math.isfinite(evaluation.loss):
+        raise FailedTrainingError(f"Stage '{stage}' has a loss of {evaluation.loss} at step {evaluation.step}.", lower)
+    if evaluation.step < EARLY:
         return
-    if look.loss > DIVERGED * before.loss and look.accuracy <= FORGOTTEN * before.accuracy:
-        raise UnhealthyError(
-            f"Stage '{stage}' diverged: dev loss {look.loss:.4f} at step {look.step}, {before.loss:.4f} before.",
+    if evaluation.loss > DIVERGED * before.loss and evaluation.accuracy <= FORGOTTEN * before.accuracy:
+        raise FailedTrainingError(
+            f"Stage '{stage}' diverged: dev loss {evaluation.loss:.4f} at step {evaluation.step},"
+            f" {before.loss:.4f} before training.",
             lower,
         )
     # A student fresh from surgery may start out collapsed; one that ends so is marked by its scores.
-    fell = before.spread <= COLLAPSED < look.spread
-    if fell and look.spread > target_spread + COLLAPSE_MARGIN:
-        raise UnhealthyError(
-            f"Stage '{stage}' collapsed: unrelated sentences have a mean cosine of {look.spread:.3f}"
-            f" at step {look.step} (their targets: {target_spread:.3f}).",
+    fell = before.mean_cosine <= COLLAPSED < evaluation.mean_cosine
+    if fell and evaluation.mean_cosine > target_mean_cosine + COLLAPSE_MARGIN:
+        raise FailedTrainingError(
+            f"Stage '{stage}' collapsed: unrelated sentences have a mean cosine of {evaluation.mean_cosine:.3f}"
+            f" at step {evaluation.step} (their targets: {target_mean_cosine:.3f}).",
             lower,
         )

@@ -1,6 +1,6 @@
-"""Terms on the states of every token, which are too large to store: their sources run beside the student.
+"""Terms on the states of every token, which are too large to store: their encoders run beside the student.
 
-A live source sees the very sentences that the student sees, in the same parts, and without gradients. The rest of
+A live encoder sees the very sentences that the student sees, in the same parts, and without gradients. The rest of
 a stage's terms compare one vector per sentence, computed beforehand (:mod:`xlbench.distill.objectives`).
 """
 
@@ -27,7 +27,7 @@ HEADS_PER_HEAD = 4  # relation heads: 48 for a base model's 12 attention heads, 
 class Layer(Frozen):
     """A layer of an encoder, as it runs: of 6 layers that are looped twice the last one is the twelfth."""
 
-    source: str | None = Field(default=None, description="As in a target; None is the student itself.")
+    encoder: str | None = Field(default=None, description="As in a target; None is the student itself.")
     number: int = Field(default=-1, description="From 1 at the bottom, or from -1 at the top.")
 
 
@@ -54,13 +54,13 @@ class LiveObjective(Protocol):
     """A term of a loss on the states of every token; frozen, typed data like any objective."""
 
     def layers(self) -> tuple[Layer, ...]:
-        """Return the layers, the student's and its sources', that :meth:`loss` is given."""
+        """Return the layers, the student's and its encoders', that :meth:`loss` is given."""
         ...
 
     def check(self, shapes: Mapping[Layer, Shape]) -> None:
         """Refuse encoders that cannot be compared, before anything runs.
 
-        That sources exist, have these layers and the student's vocabulary is checked without it.
+        That encoders exist, have these layers and the student's vocabulary is checked without it.
 
         Raises:
             XlbenchError: The shapes of the encoders that the layers belong to do not fit.
@@ -80,7 +80,7 @@ class LiveObjective(Protocol):
 
 
 class MatchRelations(Frozen):
-    """Multi-head self-attention relations: KL(R(source) | R(student)), R = softmax(A A' / sqrt(d)) for A in Q, K, V.
+    """Multi-head self-attention relations: KL(R(encoder) | R(student)), R = softmax(A A' / sqrt(d)) for A in Q, K, V.
 
     The queries of all attention heads, side by side, are cut into relation heads of d columns each; so are keys and
     values. The mean is over relation heads and real tokens, and the three kinds count the same. Padding is neither
@@ -88,17 +88,17 @@ class MatchRelations(Frozen):
     """
 
     version: ClassVar[int] = 1
-    source: str = Field(description="'teacher', 'teacher:1', 'assistant' or an earlier stage.")
-    layer: int = Field(default=-1, description="The source's, from 1, or from -1 at the top.")
+    encoder: str = Field(description="'teacher', 'teacher:1', 'assistant' or an earlier stage.")
+    layer: int = Field(default=-1, description="The encoder's, from 1, or from -1 at the top.")
     student_layer: int = Field(default=-1, description="The student's, likewise.")
     heads: int | None = Field(
-        default=None, ge=1, description="Relation heads; None: 4 for each of the source's attention heads."
+        default=None, ge=1, description="Relation heads; None: 4 for each of the encoder's attention heads."
     )
     weight: float = Field(default=1.0, gt=0)
 
     def layers(self) -> tuple[Layer, ...]:
-        """Return the student's layer and the source's."""
-        return Layer(number=self.student_layer), Layer(source=self.source, number=self.layer)
+        """Return the student's layer and the encoder's."""
+        return Layer(number=self.student_layer), Layer(encoder=self.encoder, number=self.layer)
 
     def check(self, shapes: Mapping[Layer, Shape]) -> None:
         """Refuse relation heads that do not divide a hidden size."""
@@ -146,11 +146,11 @@ class MatchHidden(Frozen):
     """
 
     version: ClassVar[int] = 1
-    source: str = Field(description="'teacher', 'teacher:1', 'assistant' or an earlier stage.")
+    encoder: str = Field(description="'teacher', 'teacher:1', 'assistant' or an earlier stage.")
     pairs: tuple[tuple[int, int], ...] = Field(
         default=((-1, -1),),
         min_length=1,
-        description="(student's layer, source's layer), from 1 or from -1 at the top.",
+        description="(student's layer, encoder's layer), from 1 or from -1 at the top.",
     )
     weight: float = Field(default=1.0, gt=0)
 
@@ -159,7 +159,7 @@ class MatchHidden(Frozen):
         return tuple(layer for pair in self._paired() for layer in pair)
 
     def _paired(self) -> list[tuple[Layer, Layer]]:
-        return [(Layer(number=own), Layer(source=self.source, number=theirs)) for own, theirs in self.pairs]
+        return [(Layer(number=own), Layer(encoder=self.encoder, number=theirs)) for own, theirs in self.pairs]
 
     def check(self, shapes: Mapping[Layer, Shape]) -> None:
         """Refuse hidden states of another width."""
@@ -167,7 +167,7 @@ class MatchHidden(Frozen):
         if len(widths) > 1:
             raise XlbenchError(
                 f"Hidden states of width {widths[0]} and {widths[1]} cannot be compared.",
-                "Choose a source as wide as the student.",
+                "Choose an encoder as wide as the student.",
             )
 
     def loss(self, states: Mapping[Layer, LayerStates], mask: Tensor) -> Tensor:

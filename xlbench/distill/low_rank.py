@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import BertModel, XLMRobertaModel
 
     from xlbench.corpora.tokens import TokenTable
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
     from xlbench.students.shape import Shape
 
 SAMPLE = 2048  # sentences: some 30,000 tokens, for moments of at most a few thousand columns
@@ -30,7 +30,7 @@ class LowRank(Frozen):
     version: ClassVar[int] = 1
     share: float = Field(gt=0, lt=1, description="Of the maps' parameters that their factors have.")
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
         return ()
 
@@ -38,13 +38,13 @@ class LowRank(Frozen):
         """Return the shape with narrow maps."""
         return shape.with_low_rank(self.share)
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Factorise, with the moments of what each map reads on sentences of both sides."""
         from xlbench.students.low_rank import factorise_maps
-        from xlbench.students.surgery import student_in
+        from xlbench.students.surgery import build_student
 
-        student = student_in(model)
-        moments = input_moments(student, workshop.tokens(model), workshop.sample(SAMPLE))
+        student = build_student(model)
+        moments = input_moments(student, context.tokens(model), context.sample(SAMPLE))
         factorise_maps(student.encoder.layer, self.share, moments)
         student.config.rank_share = self.share
         return model

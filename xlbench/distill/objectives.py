@@ -25,7 +25,7 @@ class Target(Frozen):
     embedding layer, mean-pooled (stage 2 of the paper).
     """
 
-    source: str = Field(description="'teacher', 'teacher:1', 'assistant' or an earlier stage.")
+    encoder: str = Field(description="'teacher', 'teacher:1', 'assistant' or an earlier stage.")
     side: Literal["english", "own"] = Field(
         description="What the other side's sentence is compared with: its English pair, or itself."
     )
@@ -40,7 +40,7 @@ class Target(Frozen):
     @model_validator(mode="after")
     def _bank_of_sentences(self) -> Self:
         if self.bank and (self.side, self.level) != ("english", "sentence"):
-            raise ValueError("a bank is of a source's English sentences: side 'english', level 'sentence'")
+            raise ValueError("a bank is of an encoder's English sentences: side 'english', level 'sentence'")
         return self
 
 
@@ -110,7 +110,7 @@ class MatchSimilarities(Frozen):
     @classmethod
     def _of_english(cls, mix: tuple[tuple[Target, float], ...]) -> tuple[tuple[Target, float], ...]:
         if any(target.side != "english" for target, _ in mix):
-            raise ValueError("a similarity matrix is of a source's English vectors: side 'english'")
+            raise ValueError("a similarity matrix is of an encoder's English vectors: side 'english'")
         return mix
 
     def targets(self) -> tuple[Target, ...]:
@@ -153,7 +153,7 @@ class MatchNeighbours(Frozen):
     @classmethod
     def _english(cls, target: Target) -> Target:
         if target.side != "english":
-            raise ValueError("neighbours are a source's English vectors: side 'english'")
+            raise ValueError("neighbours are an encoder's English vectors: side 'english'")
         return target
 
     def targets(self) -> tuple[Target, ...]:

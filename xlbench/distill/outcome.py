@@ -20,10 +20,10 @@ class StageOutcome(Frozen):
         seconds: What it took when it was made, its targets included.
         peak_memory: Largest resident size of the process that made it, in bytes.
         pairs: Pairs seen.
-        looks: Dev loss and accuracy along the way.
+        evaluations: Dev loss and accuracy along the way.
         shape: What it left, as its edits declared it and the engine checked it; None of stages made before
             shapes were kept.
-        traits: What a reader of boards must know of it, e.g. the ``languages`` that a trimmed vocabulary kept;
+        metadata: What a reader of boards must know of it, e.g. the ``languages`` that a trimmed vocabulary kept;
             handed on from the stage that it starts from.
     """
 
@@ -33,9 +33,9 @@ class StageOutcome(Frozen):
     seconds: float
     peak_memory: int
     pairs: int
-    looks: tuple[dict[str, float], ...] = ()
+    evaluations: tuple[dict[str, float], ...] = ()
     shape: Shape | None = None
-    traits: dict[str, Json] = Field(default_factory=dict)
+    metadata: dict[str, Json] = Field(default_factory=dict)
 
 
 def peak_memory() -> int:

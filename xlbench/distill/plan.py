@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from sentence_transformers import SentenceTransformer
 
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
     from xlbench.distill.live import Layer
     from xlbench.students.shape import Shape
 
 ENGINE_VERSION = 1
 """Part of every stage's fingerprint: raised when the engine trains differently from the same settings."""
 
-Trainable = Literal["all", "embeddings", "all-but-words"]
+Trainable = Literal["all", "embeddings", "all-but-token-embeddings"]
 
 
 @runtime_checkable
@@ -36,8 +36,8 @@ class Edit(Protocol):
     resumed like training. What it leaves may have another tokenizer, another size, or be no transformer.
     """
 
-    def sources(self) -> tuple[str, ...]:
-        """Return other sources that it reads, beside the stage's start."""
+    def inputs(self) -> tuple[str, ...]:
+        """Return other encoders that it reads, beside the stage's start."""
         ...
 
     def reshape(self, shape: Shape) -> Shape:
@@ -48,7 +48,7 @@ class Edit(Protocol):
         """
         ...
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Return the edited encoder; may change ``model`` itself, which is on the CPU."""
         ...
 
@@ -115,13 +115,13 @@ class Stage:
     edits: tuple[Edit, ...] = ()
     training: Training | None = None
 
-    def sources(self) -> tuple[str, ...]:
-        """Return everything that it reads, each once: its start, its edits' sources, its targets', its layers'."""
-        read = [self.start, *(source for edit in self.edits for source in edit.sources())]
+    def inputs(self) -> tuple[str, ...]:
+        """Return everything that it reads, each once: its start, its edits' encoders, its targets', its layers'."""
+        read = [self.start, *(encoder for edit in self.edits for encoder in edit.inputs())]
         if self.training is not None:
-            read += [target.source for term in self.training.terms for target in term.targets()]
+            read += [target.encoder for term in self.training.terms for target in term.targets()]
             layers = (layer for term in self.training.live_terms for layer in term.layers())
-            read += [layer.source for layer in layers if layer.source is not None]
+            read += [layer.encoder for layer in layers if layer.encoder is not None]
         return tuple(dict.fromkeys(read))
 
     def describe(self) -> dict[str, Json]:
@@ -149,13 +149,13 @@ def _describe(part: object) -> dict[str, Json]:
 
 @dataclass(frozen=True)
 class Plan:
-    """Stages in an order in which they can run, and which sources boards show.
+    """Stages in an order in which they can run, and which encoders boards show.
 
     Attributes:
         stages: Each after all that it reads.
-        result: The source that is the method's outcome.
-        teacher: The source that taught, as it was used.
-        assistant: The source that the result is compared with, as it was used.
+        result: The encoder that is the method's outcome.
+        teacher: The encoder that taught, as it was used.
+        assistant: The encoder that the result is compared with, as it was used.
     """
 
     stages: tuple[Stage, ...]
@@ -177,7 +177,7 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
         widths: How wide the vectors of every encoder are that is there from the start.
 
     Returns:
-        The shape of every source: as given, or as its stage's edits declare it.
+        The shape of every encoder: as given, or as its stage's edits declare it.
 
     Raises:
         XlbenchError: A name is unknown or doubled, shapes do not chain, a stage trains what cannot be trained,
@@ -187,8 +187,8 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
     wide = dict(widths)
     for stage in plan.stages:
         if stage.name in wide:
-            raise XlbenchError(f"Two sources of the plan are called '{stage.name}'.", "Rename one of the stages.")
-        _check_sources(stage, wide)
+            raise XlbenchError(f"Two encoders of the plan are called '{stage.name}'.", "Rename one of the stages.")
+        _check_inputs(stage, wide)
         if stage.start not in known:
             raise XlbenchError(
                 f"Stage '{stage.name}' starts from '{stage.start}', which is no BERT or XLM-R encoder.",
@@ -212,11 +212,11 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
     return known
 
 
-def _check_sources(stage: Stage, known: Collection[str]) -> None:
-    for source in stage.sources():
-        if source not in known:
+def _check_inputs(stage: Stage, known: Collection[str]) -> None:
+    for encoder in stage.inputs():
+        if encoder not in known:
             raise XlbenchError(
-                f"Stage '{stage.name}' reads '{source}', which no earlier stage makes.",
+                f"Stage '{stage.name}' reads '{encoder}', which no earlier stage makes.",
                 f"It can read: {', '.join(known)}.",
             )
 
@@ -227,19 +227,19 @@ def _check_training(stage: Stage, shape: Shape, known: Mapping[str, Shape], wide
     try:
         shape.require_transformer("trained")
         for target in (target for term in stage.training.terms for target in term.targets()):
-            if target.level == "embeddings" and target.source in known:
-                known[target.source].require_transformer("read at their embedding layer")
+            if target.level == "embeddings" and target.encoder in known:
+                known[target.encoder].require_transformer("read at their embedding layer")
     except XlbenchError as error:
         raise XlbenchError(f"Stage '{stage.name}': {error.problem}", "Leave its training out.") from None
     width = shape.hidden if stage.training.level == "embeddings" else shape.width
     for term in stage.training.terms:
         if not isinstance(term, PullToTarget):
             continue
-        source = term.target.source
-        theirs = known[source].hidden if term.target.level == "embeddings" and source in known else wide[source]
+        encoder = term.target.encoder
+        theirs = known[encoder].hidden if term.target.level == "embeddings" and encoder in known else wide[encoder]
         if theirs != width:
             raise XlbenchError(
-                f"Stage '{stage.name}' pulls vectors of width {width} to '{source}', whose width is {theirs}.",
+                f"Stage '{stage.name}' pulls vectors of width {width} to '{encoder}', whose width is {theirs}.",
                 "Choose a teacher as wide as the assistant (--teacher assistant always is).",
             )
     try:
@@ -252,8 +252,8 @@ def _check_live(training: Training, shape: Shape, known: Mapping[str, Shape]) ->
     for term in training.live_terms:
         shapes: dict[Layer, Shape] = {}
         for layer in term.layers():
-            name = "the student" if layer.source is None else f"'{layer.source}'"
-            theirs = shape if layer.source is None else known.get(layer.source)
+            name = "the student" if layer.encoder is None else f"'{layer.encoder}'"
+            theirs = shape if layer.encoder is None else known.get(layer.encoder)
             if theirs is None or theirs.architecture not in TRANSFORMERS:
                 raise XlbenchError(f"{name} is no BERT or XLM-R, so its layers cannot be read.", "Leave that term out.")
             if training.level == "embeddings":
@@ -268,14 +268,14 @@ def _check_live(training: Training, shape: Shape, known: Mapping[str, Shape]) ->
                 raise XlbenchError(
                     f"{name} has a vocabulary of {theirs.vocabulary:,}, the student one of {shape.vocabulary:,}:"
                     " they cannot be compared token by token.",
-                    "Choose a source with the student's tokenizer, e.g. the assistant.",
+                    "Choose an encoder with the student's tokenizer, e.g. the assistant.",
                 )
             shapes[layer] = theirs
         term.check(shapes)
 
 
 def stage_keys(plan: Plan, given: Mapping[str, str], data: str, precision: str) -> dict[str, str]:
-    """Return the fingerprint of every source: given ones', and each stage's from all that decides it.
+    """Return the fingerprint of every encoder: given ones', and each stage's from all that decides it.
 
     Args:
         plan: A valid plan.
@@ -288,13 +288,13 @@ def stage_keys(plan: Plan, given: Mapping[str, str], data: str, precision: str) 
     """
     keys = dict(given)
     for stage in plan.stages:
-        _check_sources(stage, keys)
+        _check_inputs(stage, keys)
         facts: Json = {
             "engine": ENGINE_VERSION,
             "stage": stage.describe(),
             # Sources enter by what they are; what a plan calls them is left out of the key's meaning
             # only in so far as equal plans use equal names.
-            "sources": {source: keys[source] for source in stage.sources()},
+            "encoders": {encoder: keys[encoder] for encoder in stage.inputs()},
             "data": data,
             "precision": precision,
         }

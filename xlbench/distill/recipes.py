@@ -89,7 +89,7 @@ class AlignOptions(StageOptions):
     assistant_seed: int = Field(
         default=0, ge=0, description="Seed of stage 1: one assistant for all the seeds of a comparison."
     )
-    assistant_words: bool = Field(default=False, description="Train the assistant's word table too in stage 1.")
+    assistant_embeddings: bool = Field(default=False, description="Train the assistant's word table too in stage 1.")
     assistant_matrix_weight: float = Field(
         default=10.0,
         ge=0,
@@ -135,7 +135,7 @@ PAPER: Mapping[str, Scalar] = {
     "layer_choice": "first",
     "loop_order": "cycle",
     "assistant_learning_rate": 2e-5,
-    "assistant_words": True,
+    "assistant_embeddings": True,
     "assistant_matrix_weight": 0.0,
     "assistant_neighbour_weight": 0.0,
     "assistant_start_share": 0.0,
@@ -177,7 +177,7 @@ def centred(experiment: Experiment, options: StageOptions) -> tuple[Stage, ...]:
     """Return a stage for each teacher that takes the mean out of its vectors; none without ``centre``."""
     if not options.centre:
         return ()
-    return tuple(Stage(f"{source}-centred", source, (Centre(),)) for source in _teachers(experiment))
+    return tuple(Stage(f"{encoder}-centred", encoder, (Centre(),)) for encoder in _teachers(experiment))
 
 
 def _teachers(experiment: Experiment) -> list[str]:
@@ -185,13 +185,13 @@ def _teachers(experiment: Experiment) -> list[str]:
 
 
 def teacher_names(experiment: Experiment, options: StageOptions) -> list[str]:
-    """Return the sources that teach, the first one first: the teachers, centred or as they are."""
-    return [f"{source}-centred" if options.centre else source for source in _teachers(experiment)]
+    """Return the encoders that teach, the first one first: the teachers, centred or as they are."""
+    return [f"{encoder}-centred" if options.centre else encoder for encoder in _teachers(experiment)]
 
 
-def english(source: str) -> Target:
-    """Return the target that is a source's English vector, for both sides of a pair."""
-    return Target(source=source, side="english")
+def english(encoder: str) -> Target:
+    """Return the target that is an encoder's English vector, for both sides of a pair."""
+    return Target(encoder=encoder, side="english")
 
 
 def similarities(teachers: list[str], weight: float, share: float, sides: Sides = "across") -> MatchSimilarities:
@@ -204,7 +204,7 @@ def similarities(teachers: list[str], weight: float, share: float, sides: Sides 
 
 def neighbours(teacher: str, weight: float, options: StageOptions) -> MatchNeighbours:
     """Return the term on a teacher's nearest English vectors, those of the batch and of a bank."""
-    target = Target(source=teacher, side="english", bank=options.neighbour_bank)
+    target = Target(encoder=teacher, side="english", bank=options.neighbour_bank)
     return MatchNeighbours(target=target, weight=weight, temperature=options.neighbour_temperature)
 
 
@@ -263,14 +263,14 @@ def aligned(experiment: Experiment, options: AlignOptions) -> tuple[Stage, ...]:
     if options.assistant_neighbour_weight > 0:
         objectives += (neighbours(teacher, options.assistant_neighbour_weight, options),)
     if options.assistant_own_weight > 0:
-        own = Target(source=start, side="own")
+        own = Target(encoder=start, side="own")
         objectives += (PullToTarget(target=own, weight=options.assistant_own_weight),)
     taught = training(
         experiment,
         options,
         objectives,
         experiment.budget.assistant_pairs,
-        trainable="all" if options.assistant_words else "all-but-words",
+        trainable="all" if options.assistant_embeddings else "all-but-token-embeddings",
         learning_rate=options.assistant_learning_rate,
         seed=options.assistant_seed,
     )
@@ -280,7 +280,7 @@ def aligned(experiment: Experiment, options: AlignOptions) -> tuple[Stage, ...]:
     return Stage("alignment", start, (), taught), Stage("aligned", "alignment", (mixed,))
 
 
-def word_edits(experiment: Experiment, options: StageOptions) -> tuple[Edit, ...]:
+def embedding_edits(experiment: Experiment, options: StageOptions) -> tuple[Edit, ...]:
     """Return what is done to the word table: trimmed if wanted, cut if the student spec asks for a bottleneck."""
     trimmed: tuple[Edit, ...] = (TrimVocabulary(),) if options.trim else ()
     width = experiment.student.bottleneck
@@ -306,7 +306,7 @@ def loop_edit(experiment: Experiment, options: StageOptions, *, repeats: int | N
 
 def bottleneck(experiment: Experiment, options: StageOptions, start: str, pairs: float) -> Stage:
     """Stage 2: fit the bottleneck table to the output of ``start``'s embedding layer, no encoder layer run."""
-    own = Target(source=start, side="own", level="embeddings")
+    own = Target(encoder=start, side="own", level="embeddings")
     fitted = training(
         experiment,
         options,
@@ -316,7 +316,7 @@ def bottleneck(experiment: Experiment, options: StageOptions, start: str, pairs:
         trainable="embeddings",
         batch_size=options.bottleneck_batch_size,
     )
-    return Stage("bottleneck", start, word_edits(experiment, options), fitted)
+    return Stage("bottleneck", start, embedding_edits(experiment, options), fitted)
 
 
 def recurrent(
@@ -334,9 +334,9 @@ def recurrent(
 
     With a ``hidden_weight`` the last hidden states are matched too, token by token, the assistant run beside.
     """
-    objectives: tuple[Objective | LiveObjective, ...] = (PullToTarget(target=Target(source=assistant, side="own")),)
+    objectives: tuple[Objective | LiveObjective, ...] = (PullToTarget(target=Target(encoder=assistant, side="own")),)
     if hidden_weight > 0:
-        objectives += (MatchHidden(source=assistant, weight=hidden_weight),)
+        objectives += (MatchHidden(encoder=assistant, weight=hidden_weight),)
     return Stage(name, start, edits, training(experiment, options, objectives, pairs))
 
 
@@ -344,7 +344,7 @@ def relations(
     experiment: Experiment,
     options: StageOptions,
     start: str,
-    source: str,
+    encoder: str,
     pairs: float,
     *,
     edits: tuple[Edit, ...],
@@ -352,7 +352,7 @@ def relations(
     heads: int | None = None,
 ) -> Stage:
     """Relation distillation: the last layer that the student runs against a layer of ``source``, run beside it."""
-    taught = MatchRelations(source=source, layer=layer, heads=heads)
+    taught = MatchRelations(encoder=encoder, layer=layer, heads=heads)
     return Stage("relations", start, edits, training(experiment, options, (taught,), pairs))
 
 

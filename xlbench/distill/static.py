@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor
 
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
     from xlbench.students.shape import Shape
 
 BATCH = 1024  # tokens passed at a time, each with its special tokens
@@ -38,7 +38,7 @@ class TokenVectors(Frozen):
     smoothing: float = Field(default=1e-4, gt=0, description="a of the weight a / (a + p).")
     fit: Literal["uniform", "frequency"] = Field(default="uniform", description="What a token counts for in the PCA.")
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
         return ()
 
@@ -49,7 +49,7 @@ class TokenVectors(Frozen):
             shape = shape.model_copy(update={"dimension": None})
         return shape.as_static(self.width)
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Pass every token through the encoder, reduce and weight."""
         import numpy as np
         from tokenizers import Tokenizer
@@ -60,10 +60,10 @@ class TokenVectors(Frozen):
         tokenizer.no_truncation()
         size = 1 + max(tokenizer.get_vocab().values())
         special = model.tokenizer.all_special_ids
-        vectors = self._vectors(model, size, workshop)
+        vectors = self._vectors(model, size, context)
         counts = np.zeros(size)
         if self.weighting == "corpus" or self.fit == "frequency":
-            counts += workshop.tokens(model).counts(size)
+            counts += context.tokens(model).counts(size)
         counts[special] = 0
         ones = np.ones(size)
         ones[special] = 0
@@ -75,7 +75,7 @@ class TokenVectors(Frozen):
         table[special] = 0
         return static_encoder(tokenizer, table)
 
-    def _vectors(self, model: SentenceTransformer, size: int, workshop: Workshop) -> NDArray[np.float32]:
+    def _vectors(self, model: SentenceTransformer, size: int, context: StageContext) -> NDArray[np.float32]:
         """Return what the encoder makes of each token between its special tokens, float32 [size, dimension]."""
         import numpy as np
         import torch
@@ -84,16 +84,16 @@ class TokenVectors(Frozen):
         from xlbench.encoders.runtime import choose_device, computing_in
         from xlbench.progress import progress
 
-        model.to(choose_device(workshop.settings)).eval()
+        model.to(choose_device(context.settings)).eval()
         probe = model.tokenizer.backend_tokenizer.encode("a")
         own = [place for place, special in enumerate(probe.special_tokens_mask) if not special]
         before, after = probe.ids[: own[0]], probe.ids[own[-1] + 1 :]
         vectors = np.empty((size, dimension(model, "embeddings" if self.depth == "embeddings" else "sentence")), "f4")
-        with progress("Passing tokens", size, quiet=workshop.settings.quiet) as advance, torch.inference_mode():
+        with progress("Passing tokens", size, quiet=context.settings.quiet) as advance, torch.inference_mode():
             for low in range(0, size, BATCH):
                 high = min(low + BATCH, size)
                 ids = torch.tensor([[*before, token, *after] for token in range(low, high)], device=model.device)
-                with computing_in(workshop.precision, model.device):
+                with computing_in(context.precision, model.device):
                     vectors[low:high] = self._pass(model, ids).float().cpu().numpy()
                 advance(high - low)
         return vectors

@@ -1,7 +1,7 @@
 """Target vectors: computed once per encoder, sentences and settings, memory-mapped, shared by all that ask.
 
 All English sentences of a corpus have vectors once a teacher is asked for any, since the students of a board share
-them. A source's own vectors of both sides are of the sentences that a stage reads: every source has others, and a
+them. A encoder's own vectors of both sides are of the sentences that a stage reads: every encoder has others, and a
 stage may read a small part of a large corpus.
 """
 
@@ -149,7 +149,7 @@ def _encode_all(
         dtype=np.float16,
         shape=None if done else (len(wanted), width),
     )
-    with progress(f"targets of {target.source}", len(wanted), quiet=settings.quiet, done=done) as advance:
+    with progress(f"targets of {target.encoder}", len(wanted), quiet=settings.quiet, done=done) as advance:
         for start in range(done, len(wanted), CHUNK):
             ids = wanted[start : start + CHUNK]
             texts = [corpus.sentences[int(index)] for index in ids]
@@ -164,4 +164,4 @@ def _encode_all(
             )
             vectors.flush()
             state.write_text(str(start + len(ids)))
-    return {"source": target.source, "sentences": len(wanted), "width": width}
+    return {"encoder": target.encoder, "sentences": len(wanted), "width": width}

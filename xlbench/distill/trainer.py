@@ -21,16 +21,16 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part, pair_lengths, sentences_read
 from xlbench.distill.capture import LiveTerms, live_terms
-from xlbench.distill.health import Look, bitext_accuracy, check_health, mean_cosine
+from xlbench.distill.health import Evaluation, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors
 from xlbench.encoders.directories import quiet_transformers
-from xlbench.encoders.linear import training_products
+from xlbench.encoders.linear import training_kernels
 from xlbench.encoders.modules import embedding_output, mean_pool, quick_attention
 from xlbench.encoders.runtime import COMPILER, choose_device, explain_compile, half_dtype
 from xlbench.progress import Advance, progress
 from xlbench.store import write_atomically
 from xlbench.students.surgery import stock_encoder
-from xlbench.students.vocabulary import restore_table, shrink_table, word_table
+from xlbench.students.vocabulary import embedding_table, restore_table, shrink_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from transformers import PreTrainedModel, TrainerControl, TrainerState
 
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
     from xlbench.distill.objectives import Target
     from xlbench.distill.plan import Stage, Training
     from xlbench.distill.targets import TargetTable
@@ -80,7 +80,7 @@ def _freeze(model: SentenceTransformer, training: Training) -> None:
         transformer.pooler.requires_grad_(False)
     if training.trainable == "embeddings":
         transformer.embeddings.requires_grad_(True)
-    if training.trainable == "all-but-words":
+    if training.trainable == "all-but-token-embeddings":
         transformer.get_submodule("embeddings.word_embeddings").requires_grad_(False)
     if not training.dropout:
         for part in model.modules():
@@ -126,7 +126,7 @@ class StageTrainer(Trainer):
         self.dev = dev
         self.dev_languages = dev_languages
         self.live = live
-        self.before: Look | None = None
+        self.before: Evaluation | None = None
         self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader[int]:
@@ -150,8 +150,8 @@ class StageTrainer(Trainer):
         live = self.live.losses(batch["parts"])
         loss = self.total_loss(_student(vectors, batch), _targets(batch), live)
         if not torch.isfinite(loss):
-            look = Look(step=self.state.global_step, loss=math.nan, accuracy=0, spread=0)
-            check_health(self.stage.name, look, look, 0)
+            evaluation = Evaluation(step=self.state.global_step, loss=math.nan, accuracy=0, mean_cosine=0)
+            check_health(self.stage.name, evaluation, evaluation, 0)
         return loss
 
     def total_loss(self, student: PairVectors, wanted: list[PairVectors], live: list[torch.Tensor]) -> torch.Tensor:
@@ -162,7 +162,7 @@ class StageTrainer(Trainer):
         return torch.stack([*(term.loss(student, targets) for term in training.terms), *live]).sum()
 
     @torch.inference_mode()
-    def look(self) -> tuple[Look, float | None]:
+    def evaluate_dev(self) -> tuple[Evaluation, float | None]:
         """Encode the dev pairs and return how it goes, and the spread of the first target's vectors, if any."""
         model = self.model
         assert model is not None
@@ -182,23 +182,28 @@ class StageTrainer(Trainer):
         losses = [float(self.total_loss(*batch)) * len(batch[0].english) for batch in batches]
         english = torch.cat([half.english for half in got])
         other = torch.cat([half.other for half in got])
-        look = Look(
+        evaluation = Evaluation(
             step=self.state.global_step,
             loss=sum(losses) / count,
             accuracy=bitext_accuracy(english, other, self.dev_languages),
-            spread=mean_cosine(english),
+            mean_cosine=mean_cosine(english),
         )
         first = [targets[0].english for targets in wanted if targets]
-        return look, mean_cosine(torch.cat(first)) if first else None
+        return evaluation, mean_cosine(torch.cat(first)) if first else None
 
     def evaluate(self, *_args: object, **_kwargs: object) -> dict[str, float]:
-        """Look at the dev pairs; called by the Trainer at every evaluation step."""
-        look, target_spread = self.look()
+        """Evaluation at the dev pairs; called by the Trainer at every evaluation step."""
+        evaluation, target_mean_cosine = self.evaluate_dev()
         assert self.before is not None
         # With relations alone there are no vectors to compare with but those that it began with.
-        check_health(self.stage.name, look, self.before, self.before.spread if target_spread is None else target_spread)
-        metrics = {f"eval_{name}": value for name, value in look.model_dump(exclude={"step"}).items()}
-        metrics["eval_choice"] = look.choice
+        check_health(
+            self.stage.name,
+            evaluation,
+            self.before,
+            self.before.mean_cosine if target_mean_cosine is None else target_mean_cosine,
+        )
+        metrics = {f"eval_{name}": value for name, value in evaluation.model_dump(exclude={"step"}).items()}
+        metrics["eval_selection_score"] = evaluation.selection_score
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -236,21 +241,21 @@ class _Watch(TrainerCallback):
         self.advance(0, self.note)
 
 
-def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch: Path) -> list[dict[str, float]]:
+def train(model: SentenceTransformer, stage: Stage, context: StageContext, scratch: Path) -> list[dict[str, float]]:
     """Train ``model`` in place as the stage says; resume from what an earlier run left in ``scratch``.
 
-    What the looks at the dev pairs found best is kept, and that may be the start: no stage makes its dev choice worse.
+    The checkpoint with the best selection score on the dev pairs is kept, which may be the start.
 
     Returns:
         What each look at the dev pairs found, the first before training.
 
     Raises:
-        XlbenchError: Training diverged or collapsed, or a live source cuts sentences into other tokens.
+        XlbenchError: Training diverged or collapsed, or a live encoder cuts sentences into other tokens.
     """
     training = stage.training
     assert training is not None
-    corpus = workshop.corpus
-    tokens = workshop.tokens(model, training.max_tokens)
+    corpus = context.corpus
+    tokens = context.tokens(model, training.max_tokens)
     lengths = pair_lengths(corpus.pairs, tokens)
     batches = LengthBuckets(lengths, training.batch_size, training.steps, training.seed)
     wanted = [target for term in training.terms for target in term.targets()]
@@ -258,19 +263,19 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     if any(target.side == "own" for target in wanted):
         read = np.union1d(sentences_read(corpus.pairs, batches, training.english_share), corpus.dev_pairs)
     targets: Mapping[Target, TargetTable] = {
-        target: workshop.targets(target, training.max_tokens, read) for target in wanted
+        target: context.targets(target, training.max_tokens, read) for target in wanted
     }
     transformer = stock_encoder(model)
     padding = int(transformer.config.pad_token_id or 0)
-    rows = word_table(transformer).num_embeddings
+    rows = embedding_table(transformer).num_embeddings
     # Up to the padding token all rows stay, since XLM-R tells positions by comparing ids with it.
     used = np.union1d(tokens.used(), np.arange(padding + 1))
     position_of = np.zeros(rows, dtype=np.int64)
     position_of[used] = np.arange(len(used))
     full = shrink_table(transformer, used)
 
-    device = choose_device(workshop.settings)
-    arguments = _arguments(training, workshop, scratch)
+    device = choose_device(context.settings)
+    arguments = _arguments(training, context, scratch)
     # An accelerator wants large products, and a compiled graph is of a fixed number of parts.
     part_tokens = PART_TOKENS if device == "cpu" and not arguments.torch_compile else None
 
@@ -280,7 +285,7 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
     dev_order = np.argsort(pair_lengths(corpus.dev_pairs, tokens), kind="stable")  # little padding in a look
     student = Student(model, training)
     start = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    with live_terms(stage, model, workshop, tokens, used, device) as live:
+    with live_terms(stage, model, context, tokens, used, device) as live:
         trainer = StageTrainer(
             student=student,
             arguments=arguments,
@@ -291,10 +296,10 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
             dev_languages=corpus.dev_languages[dev_order],
             live=live,
         )
-        _carry_out(trainer, transformer, workshop, scratch)
+        _carry_out(trainer, transformer, context, scratch)
     assert trainer.before is not None
     best = trainer.state.best_metric
-    if best is not None and trainer.before.choice <= best:
+    if best is not None and trainer.before.selection_score <= best:
         model.load_state_dict(start)
     restore_table(transformer, full, used)
     model.to("cpu").eval()
@@ -306,25 +311,25 @@ def train(model: SentenceTransformer, stage: Stage, workshop: Workshop, scratch:
             "spread": row["eval_spread"],
         }
         for row in trainer.state.log_history
-        if "eval_choice" in row
+        if "eval_selection_score" in row
     ]
     return [trainer.before.model_dump(), *history]
 
 
-def _carry_out(trainer: StageTrainer, transformer: PreTrainedModel, workshop: Workshop, scratch: Path) -> None:
+def _carry_out(trainer: StageTrainer, transformer: PreTrainedModel, context: StageContext, scratch: Path) -> None:
     """Train, from the last checkpoint if there is one."""
     resume = _last_complete(scratch)
     if resume is None:
-        trainer.before, _ = trainer.look()
+        trainer.before, _ = trainer.evaluate_dev()
         write_atomically(scratch / BEFORE, trainer.before.model_dump_json())
     else:
-        trainer.before = Look.model_validate_json((scratch / BEFORE).read_text("utf-8"))
+        trainer.before = Evaluation.model_validate_json((scratch / BEFORE).read_text("utf-8"))
     done = int(resume.name.rpartition("-")[2]) if resume else 0
     name, steps = trainer.stage.name, trainer.args.max_steps
-    with progress(f"stage {name}", steps, quiet=workshop.settings.quiet, done=done) as advance:
+    with progress(f"stage {name}", steps, quiet=context.settings.quiet, done=done) as advance:
         trainer.add_callback(_Watch(advance))
-        dtype = half_dtype(workshop.precision) or torch.float32
-        products = nullcontext() if trainer.args.torch_compile else training_products(transformer, dtype)
+        dtype = half_dtype(context.precision) or torch.float32
+        products = nullcontext() if trainer.args.torch_compile else training_kernels(transformer, dtype)
         with quiet_transformers(), quick_attention(transformer, trainer.args.device), products:
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
@@ -337,16 +342,16 @@ def _last_complete(scratch: Path) -> Path | None:
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def _compiled(training: Training, workshop: Workshop) -> bool:
+def _compiled(training: Training, context: StageContext) -> bool:
     if training.live_terms:  # their hooks keep what layers compute, which is no part of a graph
         return False
-    return explain_compile(choose_device(workshop.settings), workshop.precision, workshop.settings).value
+    return explain_compile(choose_device(context.settings), context.precision, context.settings).value
 
 
-def _arguments(training: Training, workshop: Workshop, scratch: Path) -> TrainingArguments:
-    device = choose_device(workshop.settings)
+def _arguments(training: Training, context: StageContext, scratch: Path) -> TrainingArguments:
+    device = choose_device(context.settings)
     every = max(1, math.ceil(training.steps / training.evaluations))
-    compiled = _compiled(training, workshop)
+    compiled = _compiled(training, context)
     if compiled:  # Accelerate's only door: lengths differ from batch to batch, and one graph should serve them all
         os.environ.setdefault("ACCELERATE_DYNAMO_USE_DYNAMIC", "true")
     with quiet_transformers():  # it remarks on older hardware
@@ -360,8 +365,8 @@ def _arguments(training: Training, workshop: Workshop, scratch: Path) -> Trainin
             lr_scheduler_type="linear",
             max_grad_norm=training.clip,
             optim="adamw_torch_fused",
-            bf16=workshop.precision == "bfloat16",
-            fp16=workshop.precision == "float16",  # with scaled gradients
+            bf16=context.precision == "bfloat16",
+            fp16=context.precision == "float16",  # with scaled gradients
             torch_compile=compiled,
             torch_compile_backend=COMPILER if compiled else None,  # a name alone would turn it on
             use_cpu=device == "cpu",
@@ -372,7 +377,7 @@ def _arguments(training: Training, workshop: Workshop, scratch: Path) -> Trainin
             save_steps=every,
             save_total_limit=2,
             load_best_model_at_end=True,
-            metric_for_best_model="eval_choice",
+            metric_for_best_model="eval_selection_score",
             greater_is_better=False,
             logging_strategy="no",
             report_to=[],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from xlbench.corpora.tokens import TokenTable
-    from xlbench.distill.context import Workshop
+    from xlbench.distill.context import StageContext
     from xlbench.students.shape import Shape
 
 LONGEST = 512  # tokens; no BERT or XLM-R reads more
@@ -33,7 +33,7 @@ class TrimVocabulary(Frozen):
     least: int = Field(default=1, ge=1, description="Tokens that occur in fewer places are dropped.")
     characters: bool = Field(default=True, description="Keep single characters of the scripts that are used.")
 
-    def sources(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
         return ()
 
@@ -41,7 +41,7 @@ class TrimVocabulary(Frozen):
         """Return the shape with a vocabulary that the corpus decides."""
         return shape.with_trimmed_vocabulary()
 
-    def apply(self, model: SentenceTransformer, workshop: Workshop) -> SentenceTransformer:
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Trim the tokenizer and the table."""
         import numpy as np
         from sentence_transformers.sentence_transformer.modules import Transformer
@@ -52,7 +52,7 @@ class TrimVocabulary(Frozen):
         from xlbench.students.vocabulary import Vocabulary, kept_tokens, pieces_before_unknown
 
         encoder, tokenizer = stock_encoder(model), model.tokenizer
-        table = workshop.tokens(model, min(model.max_seq_length or LONGEST, LONGEST))
+        table = context.tokens(model, min(model.max_seq_length or LONGEST, LONGEST))
         kept = kept_tokens(
             tokenizer,
             _counts(table, Vocabulary(tokenizer).size()),
@@ -61,13 +61,13 @@ class TrimVocabulary(Frozen):
             # XLM-R counts positions from the padding token's id on.
             below=(encoder.config.pad_token_id or 0) + 1 if isinstance(encoder, XLMRobertaModel) else 0,
         )
-        unclear = (workshop.corpus.sentences[int(row)] for row in _rows_with(table, tokenizer.unk_token_id))
+        unclear = (context.corpus.sentences[int(row)] for row in _rows_with(table, tokenizer.unk_token_id))
         kept = np.union1d(kept, np.array(sorted(pieces_before_unknown(tokenizer, unclear)), np.int64))
         first = model[0]
         assert isinstance(first, Transformer)
         first.processor, old = trim_tokenizer(tokenizer, kept)
         keep_rows(encoder, old)
-        workshop.tell(LANGUAGES, ["en", *workshop.corpus.facts.languages])
+        context.annotate(LANGUAGES, ["en", *context.corpus.facts.languages])
         return model
 
 

@@ -102,7 +102,7 @@ def refuse_unsafe(path: Path) -> None:
 
 
 def _apart(file: Path, root: Path) -> bool:
-    """Return whether a file lies where no loading looks: hidden, or another backend's."""
+    """Return whether a file lies where no loading evaluations: hidden, or another backend's."""
     folders = file.relative_to(root).parts[:-1]
     return file.name.startswith(".") or any(folder.startswith(".") or folder in OTHER_BACKENDS for folder in folders)
 

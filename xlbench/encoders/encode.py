@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.modules import Transformer
 from torch import nn
 
 from xlbench.encoders.modules import embedding_output, mean_pool, quick_attention, transformer_of
-from xlbench.encoders.packing import packed_products
+from xlbench.encoders.packing import packed_kernels
 from xlbench.encoders.runtime import computing_in, half_dtype
 from xlbench.errors import XlbenchError
 
@@ -140,7 +140,7 @@ def ready(model: SentenceTransformer, precision: Precision) -> Iterator[None]:
             if half := half_dtype(precision):
                 undo.enter_context(_layers_in(transformer, half))
             undo.enter_context(quick_attention(transformer, model.device))
-            undo.enter_context(packed_products(transformer))
+            undo.enter_context(packed_kernels(transformer))
         yield
 
 

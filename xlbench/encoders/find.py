@@ -23,7 +23,7 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")  # org/name, exactly one slash
 
 
 @dataclass(frozen=True)
-class EncoderSource:
+class RegisteredEncoder:
     """A registered encoder.
 
     Attributes:
@@ -41,7 +41,7 @@ class EncoderSource:
     notes: str = field(default="")
 
 
-def find_encoder(name: str, registered: Mapping[str, EncoderSource], settings: Settings) -> EncoderRef:
+def find_encoder(name: str, registered: Mapping[str, RegisteredEncoder], settings: Settings) -> EncoderRef:
     """Find an encoder and pin its weights; reads digests and metadata, imports no torch.
 
     In this order: a registered name; a directory; ``<data root>/models/<org>/<name>``; the hub.
@@ -72,7 +72,9 @@ def find_encoder(name: str, registered: Mapping[str, EncoderSource], settings: S
     return EncoderRef(name=name, origin="hub", fingerprint=_hub_fingerprint(name, commit), revision=commit)
 
 
-def load_encoder(ref: EncoderRef, registered: Mapping[str, EncoderSource], settings: Settings) -> SentenceTransformer:
+def load_encoder(
+    ref: EncoderRef, registered: Mapping[str, RegisteredEncoder], settings: Settings
+) -> SentenceTransformer:
     """Load exactly the weights that :func:`find_encoder` found, in float32, in evaluation mode.
 
     Raises:
@@ -118,7 +120,7 @@ def _hub_fingerprint(name: str, commit: str) -> str:
     return fingerprint({"hub": f"{name}@{commit}"})
 
 
-def _hint(name: str, registered: Mapping[str, EncoderSource], settings: Settings) -> str:
+def _hint(name: str, registered: Mapping[str, RegisteredEncoder], settings: Settings) -> str:
     laid = settings.data_root.glob("models/*/*") if settings.data_root else ()
     names = [*registered, *(f"{path.parent.name}/{path.name}" for path in laid if path.is_dir())]
     return f"{nearest(name, names)} Or give a directory, or a hub model as org/name."

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from xlbench.encoders.packing import exchanged_products
+from xlbench.encoders.packing import exchanged_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @contextmanager
-def training_products(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+def training_kernels(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
     """Run the linear maps of a model on a CPU through oneDNN with the bias fused in; undone on leaving.
 
     ``nn.Linear`` copies its bias into the result before it multiplies, and autocast casts every weight anew in each
@@ -33,7 +33,7 @@ def training_products(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
     # A fused optimiser changes weights without raising the version that tensors carry.
     hook = register_optimizer_step_post_hook(steps.count)
     try:
-        with exchanged_products(model, lambda linear: _Forward(linear, dtype, steps)):
+        with exchanged_kernels(model, lambda linear: _Forward(linear, dtype, steps)):
             yield
     finally:
         hook.remove()

@@ -18,7 +18,7 @@ ROWS = 1024  # tokens that the layout is chosen for: a batch of :func:`xlbench.e
 
 
 @contextmanager
-def packed_products(transformer: nn.Module) -> Iterator[None]:
+def packed_kernels(transformer: nn.Module) -> Iterator[None]:
     """Run the linear maps of a model through oneDNN's packed products, without gradients; undone on leaving.
 
     What ``torch.compile`` puts into frozen CPU models, without its minute of compiling: a plain call copies the
@@ -28,12 +28,12 @@ def packed_products(transformer: nn.Module) -> Iterator[None]:
     Args:
         transformer: Its weights must stay as they are meanwhile.
     """
-    with exchanged_products(transformer, _packed):
+    with exchanged_kernels(transformer, _packed):
         yield
 
 
 @contextmanager
-def exchanged_products(model: nn.Module, forward_of: Callable[[nn.Linear], Forward | None]) -> Iterator[None]:
+def exchanged_kernels(model: nn.Module, forward_of: Callable[[nn.Linear], Forward | None]) -> Iterator[None]:
     """Give the linear maps of a model on a CPU another forward pass; undone on leaving.
 
     Nothing is changed where torch lacks oneDNN's operators; a map whose forward pass was exchanged already keeps it.

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 def student_directory(record: Record, settings: Settings) -> Path:
     """Return the SentenceTransformer directory that a record's student is in."""
-    return entry_path(settings.home, "stages", record.source) / MODEL
+    return entry_path(settings.home, "stages", record.encoder_key) / MODEL
 
 
-def export_student(record: Record, target: Path, settings: Settings) -> None:
+def save_student_copy(record: Record, target: Path, settings: Settings) -> None:
     """Copy a student out of the store, whole or not at all.
 
     Args:
@@ -35,7 +35,7 @@ def export_student(record: Record, target: Path, settings: Settings) -> None:
     """
     if target.exists():
         raise XlbenchError(f"'{target}' is there already.", "Name a directory that is not, or delete it.")
-    if read_entry(settings.home, "stages", record.source) is None:
+    if read_entry(settings.home, "stages", record.encoder_key) is None:
         raise XlbenchError(
             f"The student of '{record.name}' is no longer in the store in {settings.home}.",
             "Delete its record (kind 'records') and run it again.",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from pydantic import ValidationError
 
-from xlbench.corpora.corpus import CorpusSource
+from xlbench.corpora.corpus import CorpusReader
 from xlbench.distill.method import Method, Options
-from xlbench.encoders.find import EncoderSource
+from xlbench.encoders.find import RegisteredEncoder
 from xlbench.errors import nearest
 from xlbench.fingerprint import fingerprint
 from xlbench.plugins import hooks as hookspecs
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pluggy
     from pydantic.fields import FieldInfo
 
-SOUND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+VALID_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # What `--teacher` and plans call the experiment's own encoders.
 RESERVED = frozenset({"assistant", "teacher"})
 BOUNDS = ("ge", "gt", "le", "lt")
@@ -76,10 +76,10 @@ def unusable(thing: object, kind: str, name: object, given_by: str) -> Fault | N
 
 
 def _unusable(thing: object, kind: str, name: object, given_by: str) -> Iterator[Fault]:
-    if not isinstance(name, str) or not SOUND.fullmatch(name):
+    if not isinstance(name, str) or not VALID_NAME.fullmatch(name):
         rule = "letters, digits, '.', '_' and '-', a letter or digit first"
         yield Fault(f"the {kind} name {name!r} is not sound: {rule}", given_by)
-    if isinstance(thing, EncoderSource) and name in RESERVED:
+    if isinstance(thing, RegisteredEncoder) and name in RESERVED:
         yield Fault(f"'{name}' cannot be an encoder's name: it means the experiment's own {name}", given_by)
     for argument, function, passed in _calls(thing):
         if not callable(function):
@@ -99,9 +99,9 @@ def _calls(thing: object) -> list[tuple[str, object, tuple[str, ...]]]:
     """Return the functions that xlbench calls of a thing, with what it passes, in order."""
     if isinstance(thing, Method):
         return [("plan", thing.plan, ("experiment", "options"))]
-    if isinstance(thing, CorpusSource):
+    if isinstance(thing, CorpusReader):
         return [("open", thing.open, ("argument", "settings"))]
-    if isinstance(thing, EncoderSource):
+    if isinstance(thing, RegisteredEncoder):
         return [("fingerprint", thing.fingerprint, ("settings",)), ("load", thing.load, ("settings",))]
     return []
 
@@ -202,9 +202,9 @@ def thing_faults(thing: object, kind: str, name: str) -> Iterator[Fault]:
     if isinstance(thing, Method):
         yield from option_faults(thing.options)
         yield from _preset_faults(thing)
-    if isinstance(thing, (Method, CorpusSource, EncoderSource)) and not thing.summary.strip():
+    if isinstance(thing, (Method, CorpusReader, RegisteredEncoder)) and not thing.summary.strip():
         yield Fault(f"{kind} '{name}' has no summary for listings")
-    if isinstance(thing, CorpusSource) and thing.example.partition(":")[0].partition("?")[0] != thing.scheme:
+    if isinstance(thing, CorpusReader) and thing.example.partition(":")[0].partition("?")[0] != thing.scheme:
         yield Fault(f"corpus '{name}' has the example '{thing.example}', which is not of its scheme")
 
 

@@ -9,9 +9,9 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from xlbench.corpora.corpus import CorpusSource
+    from xlbench.corpora.corpus import CorpusReader
     from xlbench.distill.method import Method
-    from xlbench.encoders.find import EncoderSource
+    from xlbench.encoders.find import RegisteredEncoder
     from xlbench.experiment import Budget, StudentSpec, Suite
 
 PROJECT = "xlbench"
@@ -33,13 +33,13 @@ def xlbench_students() -> Iterable[StudentSpec]:
 
 
 @hookspec
-def xlbench_encoders() -> Iterable[EncoderSource]:
+def xlbench_encoders() -> Iterable[RegisteredEncoder]:
     """Return encoders that can be a teacher, an assistant or a row to compare with."""
     return ()
 
 
 @hookspec
-def xlbench_corpora() -> Iterable[CorpusSource]:
+def xlbench_corpora() -> Iterable[CorpusReader]:
     """Return sources of parallel pairs, each under a scheme."""
     return ()
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import pluggy
 
-from xlbench.corpora.corpus import CorpusSource
+from xlbench.corpora.corpus import CorpusReader
 from xlbench.distill.method import Method
-from xlbench.encoders.find import EncoderSource
+from xlbench.encoders.find import RegisteredEncoder
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, StudentSpec, Suite
 from xlbench.plugins import hooks as hookspecs
@@ -81,8 +81,8 @@ class Registry:
 
     methods: Mapping[str, Method]
     students: Mapping[str, StudentSpec]
-    encoders: Mapping[str, EncoderSource]
-    corpora: Mapping[str, CorpusSource]
+    encoders: Mapping[str, RegisteredEncoder]
+    corpora: Mapping[str, CorpusReader]
     suites: Mapping[str, Suite]
     budgets: Mapping[str, Budget]
     loaded: tuple[Loaded, ...]
@@ -225,8 +225,8 @@ class _Gathered:
         registry = Registry(
             methods=self.collect(hook.xlbench_methods, "method", Method, lambda it: it.name),
             students=self.collect(hook.xlbench_students, "student", StudentSpec, lambda it: it.name),
-            encoders=self.collect(hook.xlbench_encoders, "encoder", EncoderSource, lambda it: it.name),
-            corpora=self.collect(hook.xlbench_corpora, "corpus", CorpusSource, lambda it: it.scheme),
+            encoders=self.collect(hook.xlbench_encoders, "encoder", RegisteredEncoder, lambda it: it.name),
+            corpora=self.collect(hook.xlbench_corpora, "corpus", CorpusReader, lambda it: it.scheme),
             suites=self.collect(hook.xlbench_suites, "suite", Suite, lambda it: it.name),
             budgets=self.collect(hook.xlbench_budgets, "budget", Budget, lambda it: it.name),
             loaded=(),

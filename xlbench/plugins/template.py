@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from importlib.resources.abc import Traversable
 
-SOUND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+VALID_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LONGEST = 40
 PREFIX = "xlbench-"
 SUFFIX = ".j2"
@@ -68,15 +68,15 @@ def check_name(name: str, taken: Collection[str]) -> None:
         XlbenchError: It is not sound, or a method has it.
     """
     if name in taken:
-        raise XlbenchError(f"There is a method '{name}' already.", f"Call yours {nearest_sound(name, taken)}, say.")
-    if not SOUND.fullmatch(name) or len(name) > LONGEST or name.startswith(PREFIX):
+        raise XlbenchError(f"There is a method '{name}' already.", f"Call yours {nearest_valid(name, taken)}, say.")
+    if not VALID_NAME.fullmatch(name) or len(name) > LONGEST or name.startswith(PREFIX):
         rule = f"a letter, then letters and digits in words with '-' between, at most {LONGEST}, all small"
         if name.startswith(PREFIX):
             rule = f"the distribution is called {PREFIX}NAME by itself"
-        raise XlbenchError(f"'{name}' is no name for a plugin: {rule}.", f"Did you mean {nearest_sound(name, taken)}?")
+        raise XlbenchError(f"'{name}' is no name for a plugin: {rule}.", f"Did you mean {nearest_valid(name, taken)}?")
 
 
-def nearest_sound(name: str, taken: Collection[str]) -> str:
+def nearest_valid(name: str, taken: Collection[str]) -> str:
     """Return the sound, free name nearest to ``name``."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", plain).lower()

@@ -22,7 +22,7 @@ class PublishedRow(Frozen):
     """Scores that somebody else measured and published: shown for comparison, never ranked."""
 
     name: str
-    source: str = Field(description="Where they were published.")
+    citation: str = Field(description="Where they were published.")
     commit: str = Field(description="Which version of it.")
     scores: dict[str, dict[str, float]] = Field(description="Main score x 100 by task and subset, as far as there.")
     parameters: int | None = Field(default=None, description="All of the encoder's; None where nobody says.")
@@ -47,7 +47,7 @@ class PublishedModel(Frozen):
 class PublishedData(Frozen):
     """The file: where the scores are from, and what they are."""
 
-    source: str
+    citation: str
     commit: str
     metric: str
     parameters: str = Field(description="Where the models' sizes are from.")
@@ -86,7 +86,9 @@ def published_row(model: str, tasks: Mapping[str, TaskScores]) -> PublishedRow:
             "Leave the [[published]] row out.",
         )
     data = published_data()
-    return PublishedRow(name=model, source=data.source, commit=data.commit, scores=scores, parameters=found.parameters)
+    return PublishedRow(
+        name=model, citation=data.citation, commit=data.commit, scores=scores, parameters=found.parameters
+    )
 
 
 def check_published(model: str, tasks: Iterable[str]) -> PublishedModel:

@@ -74,7 +74,7 @@ class Record(Frozen):
     version: Literal[1] = Field(default=1, alias="schema")
     name: str = Field(description="What boards call the row.")
     role: Role
-    source: str = Field(description="Fingerprint of the encoder or of the stage that made it.")
+    encoder_key: str = Field(description="Fingerprint of the encoder or of the stage that made it.")
     experiment: Experiment | None = Field(description="None for an encoder that was only scored.")
     stages: tuple[StageOutcome, ...] = ()
     corpus: CorpusFacts | None = None

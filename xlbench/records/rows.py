@@ -47,7 +47,7 @@ def rows_of(records: Sequence[Record]) -> tuple[Row, ...]:
     for record in records:
         experiment, suite = record.experiment, record.scores.suite
         if experiment is None:
-            groups.setdefault((suite, record.role, record.source, record.name), {})[0] = record
+            groups.setdefault((suite, record.role, record.encoder_key, record.name), {})[0] = record
         else:
             rest = experiment.model_copy(update={"seed": 0}).model_dump_json()
             groups.setdefault((suite, record.role, rest, record.name), {})[experiment.seed] = record
@@ -86,7 +86,7 @@ def _seed(record: Record) -> int:
     return record.experiment.seed if record.experiment else 0
 
 
-def sound_runs(row: Row) -> tuple[Record, ...]:
+def valid_runs(row: Row) -> tuple[Record, ...]:
     """Return the runs that scores are the mean of: those that have not collapsed, or all where all have."""
     return tuple(run for run in row.runs if not run.scores.collapsed) or row.runs
 
@@ -103,17 +103,17 @@ def family_mean(row: Row, family: Family) -> float:
 
 def score_by_seed(row: Row, family: Family) -> dict[int, float]:
     """Return a family's score of each sound run, times 100; that of an encoder without a seed under 0."""
-    return {_seed(run): run.scores.families[family] for run in sound_runs(row)}
+    return {_seed(run): run.scores.families[family] for run in valid_runs(row)}
 
 
 def task_mean(row: Row, task: str) -> float:
     """Return the mean over the sound runs of a task's score, times 100."""
-    return fmean(run.scores.tasks[task].mean() for run in sound_runs(row))
+    return fmean(run.scores.tasks[task].mean() for run in valid_runs(row))
 
 
 def subset_mean(row: Row, task: str, subset: str) -> float:
     """Return the mean over the sound runs of a subset's score, times 100."""
-    return fmean(run.scores.tasks[task].subsets[subset].main for run in sound_runs(row))
+    return fmean(run.scores.tasks[task].subsets[subset].main for run in valid_runs(row))
 
 
 def stored_parameters(row: Row) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xlbench.settings import Settings
 
 
-class Made(NamedTuple):
+class StoredRecord(NamedTuple):
     """A row that a run gave.
 
     Attributes:
@@ -31,13 +31,13 @@ class Made(NamedTuple):
     key: str
 
 
-def stored_row(key: str, settings: Settings) -> Made | None:
+def saved_record(key: str, settings: Settings) -> StoredRecord | None:
     """Return the row that the store has under a key."""
     entry = read_entry(settings.home, KIND, key, verify=False)
-    return Made(read_record(entry.path / FILE), key) if entry else None
+    return StoredRecord(read_record(entry.path / FILE), key) if entry else None
 
 
-def store_row(key: str, settings: Settings, make: Callable[[Path], Record]) -> Made:
+def write_entry(key: str, settings: Settings, make: Callable[[Path], Record]) -> StoredRecord:
     """Return the row that the store has under a key, or make and keep it.
 
     Args:
@@ -55,14 +55,14 @@ def store_row(key: str, settings: Settings, make: Callable[[Path], Record]) -> M
         return {"name": record.name, "role": record.role}
 
     entry = get_or_build(settings.home, KIND, key, build)
-    return Made(read_record(entry.path / FILE), key)
+    return StoredRecord(read_record(entry.path / FILE), key)
 
 
 SHORTEST = 4  # digits of a fingerprint that may stand for it
 LISTED = 4  # runs that an ambiguous name lists
 
 
-def find_run(reference: str, settings: Settings) -> Made:
+def find_run(reference: str, settings: Settings) -> StoredRecord:
     """Return a recorded run.
 
     Args:
@@ -100,7 +100,7 @@ def find_run(reference: str, settings: Settings) -> Made:
     return found[0]
 
 
-def items_of(run: Made, settings: Settings) -> Items:
+def items_of(run: StoredRecord, settings: Settings) -> Items:
     """Return the item-level scores of a run.
 
     Raises:
@@ -118,10 +118,10 @@ def describe(record: Record) -> str:
     return f"{experiment.method}, budget {experiment.budget.name}, seed {experiment.seed}, {made}"
 
 
-def _kept(settings: Settings) -> list[Made]:
+def _kept(settings: Settings) -> list[StoredRecord]:
     """Return all runs of the store, oldest first."""
     paths = (settings.home / KIND).glob(f"*/{FILE}")
-    runs = [Made(read_record(path), path.parent.name) for path in paths]
+    runs = [StoredRecord(read_record(path), path.parent.name) for path in paths]
     return sorted(runs, key=lambda run: (run.record.provenance.made, run.key))
 
 

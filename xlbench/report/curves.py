@@ -34,7 +34,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Making:
+class TrainingDetails:
     """How a row was made.
 
     Attributes:
@@ -60,7 +60,7 @@ class Making:
     open: bool
 
 
-def makings(table: Figures) -> list[Making]:
+def training_details(table: Figures) -> list[TrainingDetails]:
     """Return how each row was made, in table order."""
     shown: dict[tuple[str, ...], str] = {}
     found = []
@@ -69,7 +69,7 @@ def makings(table: Figures) -> list[Making]:
         row, charts, shared = line.row, [], []
         for stages in _by_stage(row):
             keys = tuple(dict.fromkeys(stage.key for stage in stages))
-            if not any(len(stage.looks) > 1 for stage in stages):
+            if not any(len(stage.evaluations) > 1 for stage in stages):
                 continue
             if keys in shown:
                 shared.append((stages[0].name, shown[keys]))
@@ -77,7 +77,7 @@ def makings(table: Figures) -> list[Making]:
                 shown[keys] = plain(row.name)
                 charts.append(_chart({stage.key: stage for stage in stages}))
         found.append(
-            Making(
+            TrainingDetails(
                 f"r{place}",
                 plain(row.name),
                 _summary(row),
@@ -97,7 +97,7 @@ def configuration(row: Row) -> str:
     import tomli_w
 
     experiment = row.record.experiment
-    facts: dict[str, Json] = {"encoder": row.record.name, "role": row.role, "fingerprint": row.record.source}
+    facts: dict[str, Json] = {"encoder": row.record.name, "role": row.role, "fingerprint": row.record.encoder_key}
     if experiment is not None:
         facts = experiment.model_dump(mode="json", exclude_none=True, exclude={"seed", "suite", "keep_out"})
         options = {name: value for name, value in experiment.options.items() if value is not None}  # as TOML has none
@@ -151,10 +151,10 @@ def _made(record: Record) -> str:
 
 def _chart(stages: dict[str, StageOutcome]) -> Chart:
     """Draw a stage: accuracy above from 0 to 100 %, loss below from 0 to its largest."""
-    runs = [stage.looks for stage in stages.values()]
-    last = max(look["step"] for looks in runs for look in looks) or 1.0
-    accuracies = [tuple((look["step"], look["accuracy"]) for look in looks) for looks in runs]
-    losses = [tuple((look["step"], look["loss"]) for look in looks) for looks in runs]
+    runs = [stage.evaluations for stage in stages.values()]
+    last = max(look["step"] for evaluations in runs for look in evaluations) or 1.0
+    accuracies = [tuple((look["step"], look["accuracy"]) for look in evaluations) for evaluations in runs]
+    losses = [tuple((look["step"], look["loss"]) for look in evaluations) for evaluations in runs]
     most = max(value for curve in losses for _, value in curve) or 1.0
     name = plain(next(iter(stages.values())).name)
     captions = (

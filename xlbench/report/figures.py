@@ -15,8 +15,8 @@ from xlbench.records.rows import (
     has_collapsed,
     kept_languages,
     latency,
-    sound_runs,
     stored_parameters,
+    valid_runs,
     weight_bytes,
 )
 
@@ -121,7 +121,7 @@ def seeds_used(line: Line) -> tuple[str, str]:
         return "", ""
     fallen = collapsed_seeds(line.row)
     asked = len(line.row.runs) + len(line.failed)
-    sound = 0 if has_collapsed(line.row) else len(sound_runs(line.row))
+    sound = 0 if has_collapsed(line.row) else len(valid_runs(line.row))
     marks = ("†" if fallen else "") + ("‡" if line.failed else "")
     return f"{sound} of {asked}" if marks else str(sound), marks
 
@@ -200,7 +200,7 @@ def published_task_mean(row: PublishedRow, task: str, scores: SuiteScores) -> tu
 
 
 def _deviation(row: Row, family: Family) -> float | None:
-    runs = sound_runs(row)
+    runs = valid_runs(row)
     return stdev(run.scores.families[family] for run in runs) if len(runs) > 1 else None
 
 

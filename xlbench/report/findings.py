@@ -35,7 +35,7 @@ class FindingEntry(Frozen):
     allowed_loss: float | None = Field(
         default=None, gt=0, description="Of 'same': per cent of the second row's score that the claim lets it lose."
     )
-    source: str = Field(default="", description="Who found it, in a sentence.")
+    citation: str = Field(default="", description="Who found it, in a sentence.")
 
     @model_validator(mode="after")
     def _allows_what_it_claims(self) -> FindingEntry:
@@ -81,7 +81,7 @@ def _finding(entry: FindingEntry, rows: dict[str, Row], table: Figures) -> str:
     saved, other = weight_bytes(row), weight_bytes(beside)
     if saved is not None and other is not None:
         parts.append(f"{signed((saved - other) / MEGA, 0)} MB")
-    source = f" Before: {plain(entry.source, LONG)}" if entry.source else ""
+    source = f" Before: {plain(entry.citation, LONG)}" if entry.citation else ""
     heading = f"{plain(entry.part)} ({plain(row.name)} against {plain(beside.name)})"
     return f"{heading}: {'; '.join(parts)}.{source}{_few_seeds(row, beside)}"
 

@@ -80,7 +80,7 @@ def _looped(record: Record) -> bool:
 
 
 def basis(table: Figures) -> list[str]:
-    """Return on what the scores rest: tasks, training data and what of it touches the tasks, published sources."""
+    """Return on what the scores rest: tasks, training data and what of it touches the tasks, published citations."""
     scores = table.scores
     versions = sorted({run.scores.mteb_version for line in table.lines for run in line.row.runs})
     tasks = "; ".join(
@@ -99,11 +99,11 @@ def basis(table: Figures) -> list[str]:
     if used:
         lines.append(f"Seed{'s' if len(used) > 1 else ''}: {', '.join(map(str, used))}.")
     lines += contamination([run for line in table.lines for run in line.row.runs])
-    sources = dict.fromkeys((row.source, row.commit) for row in table.published)
+    citations = dict.fromkeys((row.citation, row.commit) for row in table.published)
     lines += [
-        f"Published rows: measured by others, from {plain(source, LONG)} at {plain(commit)}; not ranked, no intervals,"
-        " and in a family's column only where the subsets are the same."
-        for source, commit in sources
+        f"Published rows: measured by others, from {plain(citation, LONG)} at {plain(commit)}; not ranked, no"
+        " intervals, and in a family's column only where the subsets are the same."
+        for citation, commit in citations
     ]
     return lines
 
@@ -137,7 +137,7 @@ def contamination(records: Sequence[Record]) -> list[str]:
     return lines
 
 
-def mishaps(table: Figures) -> list[str]:
+def run_warnings(table: Figures) -> list[str]:
     """Return which runs collapsed or could not end well."""
     lines = []
     for line in table.lines:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from xlbench.fingerprint import Frozen
 from xlbench.report.cells import main_table
-from xlbench.report.curves import makings
+from xlbench.report.curves import training_details
 from xlbench.report.figures import figures
 from xlbench.report.findings import FindingEntry, findings
 from xlbench.report.formats import escaped, plain
 from xlbench.report.heat import STEPS, language_map, subset_map
-from xlbench.report.notes import EXAMPLE_NOTE, basis, mishaps, reading
+from xlbench.report.notes import EXAMPLE_NOTE, basis, reading, run_warnings
 from xlbench.report.svg import COST_NAMES, ROLE_NAMES, SHAPES, panel, plot, roles_in
 from xlbench.report.table import markdown
-from xlbench.report.templating import environment, source
+from xlbench.report.templating import asset, environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +50,8 @@ def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) ->
         table: What it shows.
         findings: What was found, in plain sentences.
     """
-    style = source("plot.css") + source("board.css")
-    script = source("board.js")
+    style = asset("plot.css") + asset("board.css")
+    script = asset("board.js")
     columns, rows = main_table(table)
     groups = _plots(table)
     heading = plain(title, LONGEST_TITLE)
@@ -82,12 +82,12 @@ def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) ->
             subsets=[subset_map(table, task) for task in table.scores.tasks],
             steps=STEPS,
             base=plain(table.base.name) if table.base else "",
-            makings=makings(table),
+            training_details=training_details(table),
             tasks=table.scores.tasks,
             corpora=_corpora(table),
             reading=reading(table),
             basis=basis(table),
-            mishaps=mishaps(table),
+            run_warnings=run_warnings(table),
             findings=findings,
         )
     )
@@ -193,7 +193,7 @@ def render(
         if f"{board.name}-{cost}.svg" in files
     ]
     parts = [
-        f"<!-- Made by `xlbench leaderboard render {board.name}`: changes are lost. -->",
+        f"<!-- StoredRecord by `xlbench leaderboard render {board.name}`: changes are lost. -->",
         f"# {escaped(board.title, LONGEST_TITLE)}",
         board.text.strip(),
         f"The same with more detail, sortable: [{board.name}.html]({board.name}.html).",

@@ -11,7 +11,7 @@ from xlbench.report.figures import published_family_mean
 from xlbench.report.formats import FAMILY_NAMES, MEGA, doubt, plain, points
 from xlbench.report.layout import Box, Label, linear_scale, log_scale, place_labels, text_width
 from xlbench.report.series import series_of
-from xlbench.report.templating import environment, source
+from xlbench.report.templating import asset, environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -221,7 +221,7 @@ def plot(table: Figures, cost: Cost) -> str | None:
             below=HEIGHT + 28,
             width=width,
             height=HEIGHT + 26 + (1 + max(row for _, _, row, _ in legend)) * 20,
-            style=source("plot.css"),
+            style=asset("plot.css"),
         )
     )
 

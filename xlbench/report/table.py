@@ -17,7 +17,7 @@ from xlbench.records.rows import (
 )
 from xlbench.report.figures import Figures, figures, published_family_mean, published_task_mean, seeds_used
 from xlbench.report.formats import FAMILY_NAMES, MEGA, doubt, escaped, layers, points, signed, span
-from xlbench.report.notes import EXAMPLE_NOTE, basis, mishaps, reading
+from xlbench.report.notes import EXAMPLE_NOTE, basis, reading, run_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ def markdown(
     if not rows:
         raise XlbenchError("There are no records yet.", "Run `xlbench run` first.")
     table = figures(rows, statistics, published, failures)
-    legend = [f"- {escaped(line, 1000)}" for line in [*reading(table), *basis(table), *mishaps(table)]]
+    legend = [f"- {escaped(line, 1000)}" for line in [*reading(table), *basis(table), *run_warnings(table)]]
     example = [f"**{EXAMPLE_NOTE}**", ""] if table.scores.example else []
     parts = [_table(_main_rows(table)), "", *example, *legend]
     if len(table.scores.tasks) > len(table.families) or table.published:

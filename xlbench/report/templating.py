@@ -26,7 +26,7 @@ def environment() -> Environment:
     return found
 
 
-def source(name: str) -> str:
+def asset(name: str) -> str:
     """Return the text of a template as it is: a style sheet or a script."""
     from importlib.resources import files
 

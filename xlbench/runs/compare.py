@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xlbench.experiment import Suite, TaskRef
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Record
-    from xlbench.records.stored import Made
+    from xlbench.records.stored import StoredRecord
     from xlbench.scoring.items import Items
     from xlbench.scoring.tasks import Columns
     from xlbench.settings import Settings
@@ -109,7 +109,7 @@ def compare(first: str, second: str, registry: Registry, settings: Settings, *, 
     )
 
 
-def _side(run: Made) -> Side:
+def _side(run: StoredRecord) -> Side:
     return Side(name=run.record.name, fingerprint=run.key, description=describe(run.record))
 
 

@@ -37,7 +37,7 @@ SELF = "assistant"  # as a teacher: the assistant's own English side
 def resolve(
     request: Request, registry: Registry, settings: Settings
 ) -> tuple[tuple[Experiment, ...], list[OpenCorpus]]:
-    """Look everything up.
+    """Evaluation everything up.
 
     Returns:
         One experiment per seed, and their corpora, opened.
@@ -149,9 +149,9 @@ def _precision(request: Request, settings: Settings) -> Precision:
 
 
 class Row(NamedTuple):
-    """A row that a run gives: which source of the plan, in which role, under which name and key."""
+    """A row that a run gives: which encoder of the plan, in which role, under which name and key."""
 
-    source: str
+    encoder: str
     role: Role
     name: str
     key: str
@@ -163,35 +163,35 @@ def wanted_rows(plan: Plan, experiment: Experiment, keys: Mapping[str, str], *, 
     Args:
         plan: The plan.
         experiment: The experiment that it belongs to.
-        keys: Fingerprint of every source.
+        keys: Fingerprint of every encoder.
         student: Whether the method makes a student.
     """
     teacher, assistant = title(experiment.teacher), title(experiment.assistant)
     given = {"assistant": assistant, "teacher": teacher}
 
-    def name(source: str, word: str) -> str:
-        return given.get(source) or f"{teacher if word == 'centred' else assistant}, {word}"
+    def name(encoder: str, word: str) -> str:
+        return given.get(encoder) or f"{teacher if word == 'mean-centred' else assistant}, {word}"
 
     beside: list[tuple[str, Role, str]] = [
-        (plan.teacher, "teacher", name(plan.teacher, "centred")),
+        (plan.teacher, "teacher", name(plan.teacher, "mean-centred")),
         ("assistant", "assistant", assistant),
-        (plan.assistant, "aligned", name(plan.assistant, "aligned")),
+        (plan.assistant, "aligned", name(plan.assistant, "aligned (stage 1)")),
     ]
     rows: list[Row] = []
     seen: set[str] = set()
-    for source, role, words in beside:
-        if keys[source] not in seen:
-            seen.add(keys[source])
-            rows.append(make_row(source, role, words, keys[source], experiment))
+    for encoder, role, words in beside:
+        if keys[encoder] not in seen:
+            seen.add(keys[encoder])
+            rows.append(make_row(encoder, role, words, keys[encoder], experiment))
     if student:  # a row of its own, even of an encoder that was given
         rows.append(make_row(plan.result, "student", experiment.student.name, keys[plan.result], experiment))
     return rows
 
 
-def make_row(source: str, role: Role, name: str, key: str, experiment: Experiment) -> Row:
-    """Return a row; ``key`` is the fingerprint of its source."""
+def make_row(encoder: str, role: Role, name: str, key: str, experiment: Experiment) -> Row:
+    """Return a row; ``key`` is the fingerprint of its encoder."""
     facts: dict[str, Json] = {
-        "source": key,
+        "encoder": key,
         "suite": experiment.suite.model_dump(mode="json"),
         "evaluation": experiment.data.excluded,
         "mteb": mteb_version(),
@@ -202,7 +202,7 @@ def make_row(source: str, role: Role, name: str, key: str, experiment: Experimen
     }
     if role in {"teacher", "encoder"} and not experiment.self_taught():
         facts["baseline"] = experiment.assistant.fingerprint  # its speed is a multiple of the assistant's
-    return Row(source, role, name, fingerprint(facts))
+    return Row(encoder, role, name, fingerprint(facts))
 
 
 def title(encoder: EncoderRef) -> str:

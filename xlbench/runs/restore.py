@@ -10,7 +10,7 @@ import numpy as np
 from xlbench.errors import look_up
 from xlbench.records.predictions import Predicted, read_predictions
 from xlbench.records.record import ITEMS, Record, read_record
-from xlbench.records.stored import store_row, stored_row
+from xlbench.records.stored import saved_record, write_entry
 from xlbench.scoring.items import TOLERANCE, Items, main_score, write_items
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def restore(
     Raises:
         XlbenchError: A file is damaged, no plugin brings the suite, or its data is missing.
     """
-    kept = [it for it in _kept(paths) if not stored_row(it.predicted.key, settings)]
+    kept = [it for it in _kept(paths) if not saved_record(it.predicted.key, settings)]
     if not kept:
         return
     from xlbench.scoring.harness import unpredicted_items
@@ -88,4 +88,4 @@ def _put(settings: Settings, key: str, record: Record, items: Items) -> None:
         write_items(directory / ITEMS, items)
         return record
 
-    store_row(key, settings, make)
+    write_entry(key, settings, make)

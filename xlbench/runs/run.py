@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench._version import __version__
-from xlbench.distill.edits import Stored
-from xlbench.distill.engine import Distilled, given_sources, run_plan, source_keys
-from xlbench.distill.health import UnhealthyError
+from xlbench.distill.edits import Quantise
+from xlbench.distill.engine import Distilled, encoder_keys, given_encoders, run_plan
+from xlbench.distill.health import FailedTrainingError
 from xlbench.distill.plan import Plan, Stage
 from xlbench.records.record import ITEMS, Failure, Provenance, Record, git_revision
-from xlbench.records.stored import store_row, stored_row
+from xlbench.records.stored import saved_record, write_entry
 from xlbench.runs.job import Row, make_row, resolve, run_name, title, wanted_rows
 from xlbench.runs.request import validated
 from xlbench.runs.session import Session, prepare_process
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from xlbench.corpora.corpus import OpenCorpus
     from xlbench.experiment import EncoderRef, Experiment
     from xlbench.plugins.registry import Registry
-    from xlbench.records.stored import Made
+    from xlbench.records.stored import StoredRecord
     from xlbench.runs.request import Request
     from xlbench.settings import Settings
 
-STORED = "stored"  # the stage in which a student gets its bits
+QUANTISED = "quantised"  # the stage in which a student gets its bits
 
 
 class Results(NamedTuple):
@@ -39,7 +39,7 @@ class Results(NamedTuple):
         failures: Seeds with which training could not end well; nothing of them is kept.
     """
 
-    made: list[Made]
+    made: list[StoredRecord]
     failures: list[Failure]
 
     @property
@@ -80,14 +80,14 @@ def run_seeds(
     Raises:
         XlbenchError: Anything that the user can mend, but for training that cannot end well.
     """
-    given: dict[str, Made] = {}
-    students: list[Made] = []
+    given: dict[str, StoredRecord] = {}
+    students: list[StoredRecord] = []
     failures: list[Failure] = []
     for experiment in experiments:
         say(f"{run_name(experiment)}, seed {experiment.seed}")
         try:
             rows = run_experiment(experiment, corpora, registry, settings, say)
-        except UnhealthyError as error:
+        except FailedTrainingError as error:
             say(error.problem)
             failures.append(Failure(row=run_name(experiment), seed=experiment.seed, message=error.problem))
             continue
@@ -102,16 +102,16 @@ def run_experiment(
     registry: Registry,
     settings: Settings,
     say: Callable[[str], None],
-) -> list[Made]:
+) -> list[StoredRecord]:
     """Run one experiment with one seed and return its rows: teacher, assistant, aligned assistant and student.
 
     Raises:
         XlbenchError: Anything that the user can mend.
     """
     plan = plan_of(experiment, registry)
-    keys = source_keys(plan, experiment)
+    keys = encoder_keys(plan, experiment)
     rows = wanted_rows(plan, experiment, keys, student=registry.methods[experiment.method].student)
-    stored = [made for row in rows if (made := stored_row(row.key, settings))]
+    stored = [made for row in rows if (made := saved_record(row.key, settings))]
     if len(stored) == len(rows):
         say(f"all {len(rows)} records come from the store")
         return stored
@@ -123,7 +123,7 @@ def run_experiment(
 
 def run_encoder(
     encoder: EncoderRef, beside: Experiment, registry: Registry, settings: Settings, say: Callable[[str], None]
-) -> Made:
+) -> StoredRecord:
     """Score an encoder as it is.
 
     Args:
@@ -138,11 +138,11 @@ def run_encoder(
     """
     experiment = beside.model_copy(update={"teachers": (encoder,)})
     row = make_row("teacher", "encoder", title(encoder), encoder.fingerprint, experiment)
-    if stored := stored_row(row.key, settings):
+    if stored := saved_record(row.key, settings):
         return stored
     prepare_process(settings)
     session = Session(experiment, (), registry, settings)
-    return _record(row, Plan((), "teacher"), Distilled({}, given_sources(experiment), ()), session, say)
+    return _record(row, Plan((), "teacher"), Distilled({}, given_encoders(experiment), ()), session, say)
 
 
 def plan_of(experiment: Experiment, registry: Registry) -> Plan:
@@ -156,16 +156,16 @@ def plan_of(experiment: Experiment, registry: Registry) -> Plan:
     bits = experiment.student.bits
     if bits == 32 or not method.student:
         return plan
-    stored = Stage(STORED, plan.result, (Stored(bits=bits),))
-    return dataclasses.replace(plan, stages=(*plan.stages, stored), result=STORED)
+    stored = Stage(QUANTISED, plan.result, (Quantise(bits=bits),))
+    return dataclasses.replace(plan, stages=(*plan.stages, stored), result=QUANTISED)
 
 
-def _record(row: Row, plan: Plan, distilled: Distilled, session: Session, say: Callable[[str], None]) -> Made:
+def _record(row: Row, plan: Plan, distilled: Distilled, session: Session, say: Callable[[str], None]) -> StoredRecord:
     def make(directory: Path) -> Record:
         say(f"scoring {row.name}")
         return _score(row, plan, distilled, session, directory)
 
-    return store_row(row.key, session.settings, make)
+    return write_entry(row.key, session.settings, make)
 
 
 def _score(row: Row, plan: Plan, distilled: Distilled, session: Session, directory: Path) -> Record:
@@ -179,16 +179,16 @@ def _score(row: Row, plan: Plan, distilled: Distilled, session: Session, directo
     from xlbench.students.load import load_student
 
     experiment, settings = session.experiment, session.settings
-    made = distilled.paths.get(row.source)
-    model = load_student(made).to(choose_device(settings)) if made else session.load_given(row.source)
+    made = distilled.paths.get(row.encoder)
+    model = load_student(made).to(choose_device(settings)) if made else session.load_given(row.encoder)
     scored = score(model, experiment.suite, settings, precision=experiment.precision, title=f"scoring {row.name}")
     write_items(directory / ITEMS, scored.items)
-    needed = _needed(plan, row.source)
+    needed = _needed(plan, row.encoder)
     student = row.role == "student"
     return Record(
         name=row.name,
         role=row.role,
-        source=distilled.keys[row.source],
+        encoder_key=distilled.keys[row.encoder],
         experiment=experiment if student else None,
         stages=tuple(stage for stage in distilled.stages if stage.name in needed),
         corpus=session.facts() if made else None,
@@ -213,12 +213,12 @@ def _score(row: Row, plan: Plan, distilled: Distilled, session: Session, directo
     )
 
 
-def _needed(plan: Plan, source: str) -> set[str]:
-    """Return the stages that a source rests on, itself included."""
+def _needed(plan: Plan, encoder: str) -> set[str]:
+    """Return the stages that an encoder rests on, itself included."""
     needed: set[str] = set()
-    open_names = [source]
+    open_names = [encoder]
     while open_names:
         if (stage := plan.stage(open_names.pop())) and stage.name not in needed:
             needed.add(stage.name)
-            open_names += stage.sources()
+            open_names += stage.inputs()
     return needed

@@ -84,12 +84,12 @@ class Session:
         texts = sorted(set(evaluation_texts((self.experiment.suite,), self.settings)))
         return texts[:: max(1, len(texts) // SPEED_SAMPLE)][:SPEED_SAMPLE]
 
-    def load_given(self, source: str) -> SentenceTransformer:
+    def load_given(self, encoder: str) -> SentenceTransformer:
         """Load an encoder that was given, anew: who asks may change it."""
-        return load_encoder(self.reference(source), self.registry.encoders, self.settings)
+        return load_encoder(self.reference(encoder), self.registry.encoders, self.settings)
 
-    def reference(self, source: str) -> EncoderRef:
-        """Return which encoder a source of the plan is."""
-        if source == "assistant":
+    def reference(self, encoder: str) -> EncoderRef:
+        """Return which encoder an encoder of the plan is."""
+        if encoder == "assistant":
             return self.experiment.assistant
-        return self.experiment.teachers[int(source.partition(":")[2] or 0)]
+        return self.experiment.teachers[int(encoder.partition(":")[2] or 0)]

@@ -48,7 +48,7 @@ def stock_encoder(model: SentenceTransformer) -> BertModel | XLMRobertaModel:
     return inner
 
 
-def student_in(model: SentenceTransformer) -> StudentModel:
+def build_student(model: SentenceTransformer) -> StudentModel:
     """Turn the encoder inside into a student model with the same weights, and return it."""
     student = as_student(stock_encoder(model))
     model[0].model = student
@@ -198,7 +198,7 @@ def cut_bottleneck(
     student.config.frequent = len(ids)
 
 
-def store_in(model: SentenceTransformer, bits: Literal[8, 16]) -> None:
+def quantise(model: SentenceTransformer, bits: Literal[8, 16]) -> None:
     """Have an encoder saved with ``bits`` of each weight, and round it now to what will be saved.
 
     In 16 bits all of it, and what was a stock encoder stays one. In 8 bits its tables and linear maps: biases and norms
@@ -215,7 +215,7 @@ def store_in(model: SentenceTransformer, bits: Literal[8, 16]) -> None:
                 weight.copy_(weight.half())
         stock_encoder(model).config.bits = bits
     else:
-        student = student_in(model)
+        student = build_student(model)
         pack_int8(student)
         unpack_maps(student)
         student.config.bits = bits

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from xlbench.errors import XlbenchError
 from xlbench.students.architecture import BottleneckEmbedding
-from xlbench.students.vocabulary import Vocabulary, chosen_rows, set_words, word_table, words_of
+from xlbench.students.vocabulary import Vocabulary, chosen_rows, embedding_table, set_token_embeddings, token_embeddings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,7 +90,7 @@ def keep_rows(model: BertModel | XLMRobertaModel, old: NDArray[np.int64]) -> Non
     Raises:
         XlbenchError: The table has no row for one of them.
     """
-    table = word_table(model)
+    table = embedding_table(model)
     if int(old.max()) >= table.num_embeddings:
         raise XlbenchError(
             f"The tokenizer has a token {old.max()}, beyond a word table of {table.num_embeddings} rows.",
@@ -98,8 +98,8 @@ def keep_rows(model: BertModel | XLMRobertaModel, old: NDArray[np.int64]) -> Non
         )
     new = {number: place for place, number in enumerate(old.tolist())}
     padding = None if table.padding_idx is None else new.get(table.padding_idx)
-    kept = chosen_rows(words_of(model), torch.as_tensor(old), padding)
-    set_words(model, kept)
+    kept = chosen_rows(token_embeddings(model), torch.as_tensor(old), padding)
+    set_token_embeddings(model, kept)
     model.config.vocab_size = len(old)
     if isinstance(kept, BottleneckEmbedding):
         model.config.frequent = kept.frequent

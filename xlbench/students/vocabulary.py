@@ -25,29 +25,29 @@ if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerFast, XLMRobertaModel
 
 
-Words: TypeAlias = "nn.Embedding | BottleneckEmbedding"
+TokenEmbeddings: TypeAlias = "nn.Embedding | BottleneckEmbedding"
 
 
-def words_of(model: BertModel | XLMRobertaModel) -> Words:
+def token_embeddings(model: BertModel | XLMRobertaModel) -> TokenEmbeddings:
     """Return what gives token ids their embeddings."""
-    return cast("Words", model.embeddings.word_embeddings)
+    return cast("TokenEmbeddings", model.embeddings.word_embeddings)
 
 
-def set_words(model: BertModel | XLMRobertaModel, words: Words) -> None:
+def set_token_embeddings(model: BertModel | XLMRobertaModel, words: TokenEmbeddings) -> None:
     """Exchange what gives token ids their embeddings; the configuration is not touched."""
     model.embeddings.set_submodule("word_embeddings", words)
 
 
-def word_table(model: BertModel | XLMRobertaModel) -> nn.Embedding:
+def embedding_table(model: BertModel | XLMRobertaModel) -> nn.Embedding:
     """Return the table that token ids index: V x H, or V x B under a bottleneck."""
-    return _table(words_of(model))
+    return _table(token_embeddings(model))
 
 
-def _table(words: Words) -> nn.Embedding:
+def _table(words: TokenEmbeddings) -> nn.Embedding:
     return words.table if isinstance(words, BottleneckEmbedding) else words
 
 
-def chosen_rows(words: Words, tokens: torch.Tensor, padding: int | None) -> Words:
+def chosen_rows(words: TokenEmbeddings, tokens: torch.Tensor, padding: int | None) -> TokenEmbeddings:
     """Return what gives some of the tokens the same embeddings.
 
     Args:
@@ -70,7 +70,7 @@ def chosen_rows(words: Words, tokens: torch.Tensor, padding: int | None) -> Word
     return few
 
 
-def shrink_table(model: BertModel | XLMRobertaModel, used: np.ndarray) -> Words:
+def shrink_table(model: BertModel | XLMRobertaModel, used: np.ndarray) -> TokenEmbeddings:
     """Leave only the rows of the ``used`` token ids, in that order, and return what was there.
 
     Args:
@@ -80,14 +80,14 @@ def shrink_table(model: BertModel | XLMRobertaModel, used: np.ndarray) -> Words:
     Returns:
         The words as they were, for :func:`restore_table`.
     """
-    full = words_of(model)
-    set_words(model, chosen_rows(full, torch.as_tensor(used, dtype=torch.long), _table(full).padding_idx))
+    full = token_embeddings(model)
+    set_token_embeddings(model, chosen_rows(full, torch.as_tensor(used, dtype=torch.long), _table(full).padding_idx))
     return full
 
 
-def restore_table(model: BertModel | XLMRobertaModel, full: Words, used: np.ndarray) -> None:
+def restore_table(model: BertModel | XLMRobertaModel, full: TokenEmbeddings, used: np.ndarray) -> None:
     """Undo :func:`shrink_table`, with the trained rows in their places."""
-    few, tokens = words_of(model), torch.as_tensor(used, dtype=torch.long)
+    few, tokens = token_embeddings(model), torch.as_tensor(used, dtype=torch.long)
     with torch.no_grad():
         _table(full).weight[tokens] = _table(few).weight.detach().cpu()
         if (
@@ -98,7 +98,7 @@ def restore_table(model: BertModel | XLMRobertaModel, full: Words, used: np.ndar
             assert full.correction is not None
             # Of tokens without a correction it is row 0 in both, which is zero.
             full.correction.weight[full.place[tokens].long()] = few.correction(few.place).detach().cpu()
-    set_words(model, full)
+    set_token_embeddings(model, full)
 
 
 MODELS = ("Unigram", "WordPiece", "WordLevel")

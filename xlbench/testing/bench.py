@@ -156,7 +156,7 @@ class Bench:
             notes.append(note)
             say(note)
 
-        # The corpus's own files hold the planted canaries too: pairs come from the workshop.
+        # The corpus's own files hold the planted canaries too: pairs come from the context.
         with watch(CANARIES, self.place / "corpus") as seen, vectors_at_saving() as vectors:
             distilled = run_plan(
                 plan, experiment, lambda: corpus, lambda source: self.load_given(experiment, source), settings, hear

@@ -79,7 +79,7 @@ def run_until(bench: Bench, method: str, home: Path, moment: Moment | None) -> t
     """
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    from xlbench.distill.engine import source_keys
+    from xlbench.distill.engine import encoder_keys
     from xlbench.students import load
 
     steps = 0
@@ -97,7 +97,7 @@ def run_until(bench: Bench, method: str, home: Path, moment: Moment | None) -> t
 
     save = load.save_student
     experiment, _ = bench.experiment(method, {})
-    keys = source_keys(bench.plan(experiment), experiment)
+    keys = encoder_keys(bench.plan(experiment), experiment)
 
     def save_or_die(model: SentenceTransformer, path: Path) -> None:
         if moment.saving and path.parent.name == f"stages-{keys[moment.saving]}":

