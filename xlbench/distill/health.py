@@ -82,7 +82,7 @@ def check_health(stage: str, evaluation: Evaluation, before: Evaluation, target_
 
     Args:
         stage: Its name.
-        look: The latest evaluation.
+        evaluation: The latest one.
         before: The one before training.
         target_mean_cosine: Mean cosine of unrelated target vectors.
 
