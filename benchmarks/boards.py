@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 from benchmarks.results import Part, Table, at_most
 from xlbench.boards.accounting import account
-from xlbench.runs.job import resolve
+from xlbench.runs.job import make_jobs
 from xlbench.runs.request import Request
-from xlbench.runs.run import run
+from xlbench.runs.results import run_request
 from xlbench.store import read_entry
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def measure_boards(settings: Settings, registry: Registry, *, budget: str) -> Pa
     """
     settings = settings.model_copy(update={"speed_rounds": 0})
     requests = {method: Request(method=method, budget=budget) for method in METHODS}
-    experiments = {method: resolve(request, registry, settings)[0][0] for method, request in requests.items()}
+    jobs = {method: make_jobs(request, registry, settings)[0] for method, request in requests.items()}
     scored: dict[str, dict[str, float]] = {}
     for method, request in requests.items():
-        made = run(request, registry, settings, partial(print, flush=True)).made
-        scored[method] = {row.key: _seconds(settings, row.key) for row in made}
-    alone = {method: account([one], registry, settings.home).shared for method, one in experiments.items()}
-    both = account(experiments.values(), registry, settings.home)
+        stored = run_request(request, registry, settings, partial(print, flush=True)).stored
+        scored[method] = {row.key: _seconds(settings, row.key) for row in stored}
+    alone = {method: account([job], settings.home).shared for method, job in jobs.items()}
+    both = account(jobs.values(), settings.home)
     scoring = sum({key: took for each in scored.values() for key, took in each.items()}.values())
     scoring_apart = sum(sum(each.values()) for each in scored.values())
     share = 100 * (both.shared + scoring) / (both.apart + scoring_apart)

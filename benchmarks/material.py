@@ -16,9 +16,9 @@ from xlbench.distill.recipes import english
 from xlbench.encoders.find import load_encoder
 from xlbench.encoders.runtime import choose_device
 from xlbench.fingerprint import fingerprint
-from xlbench.runs.job import resolve
+from xlbench.runs.job import make_plan
 from xlbench.runs.request import Request
-from xlbench.runs.run import plan_of
+from xlbench.runs.resolve import resolve
 from xlbench.students.load import load_student, save_student
 from xlbench.students.surgery import shape_of, stock_encoder
 
@@ -99,7 +99,7 @@ class Material:
     def student_path(self) -> Path:
         """Cut the student once; every repetition loads it anew."""
         path = self.work / "student"
-        plan = plan_of(self.experiment, self.registry)
+        plan = make_plan(self.experiment, self.registry.methods[self.experiment.method])
         stage = plan.stage(plan.result)
         assert stage is not None
         model, context = self.assistant().to("cpu"), self.context(self.batch_size)

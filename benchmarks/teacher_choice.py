@@ -19,11 +19,11 @@ from datasets import disable_progress_bars
 from benchmarks.dev_scores import dev_scores
 from xlbench.api import AlignOptions, MatchSimilarities, Plan, PullToTarget, Stage, centred, english, training
 from xlbench.corpora.prepare import prepare
-from xlbench.distill.engine import run_plan
+from xlbench.distill.engine import encoder_keys, run_plan
 from xlbench.encoders.find import load_encoder
 from xlbench.plugins.registry import load_registry
-from xlbench.runs.job import resolve
 from xlbench.runs.request import Request
+from xlbench.runs.resolve import resolve
 from xlbench.settings import read_settings
 from xlbench.students.load import load_student
 
@@ -84,8 +84,10 @@ def main() -> None:
     show("all-minilm-l6-v2, untrained", load("teacher:1"))
     show("assistant, untrained", load("assistant"))
     for choice in CHOICES:
+        tried = plan(experiment, choice, arguments.pairs)
         made = run_plan(
-            plan(experiment, choice, arguments.pairs),
+            tried,
+            encoder_keys(tried, experiment),
             experiment,
             partial(prepare, experiment.data, corpora, set, settings),
             load,

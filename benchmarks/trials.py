@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING
 from datasets import disable_progress_bars
 
 from benchmarks.dev_scores import dev_bitext, dev_scores
-from xlbench.distill.engine import run_plan
+from xlbench.distill.engine import encoder_keys, run_plan
 from xlbench.distill.plan import Plan
 from xlbench.plugins.registry import load_registry
-from xlbench.runs.job import resolve
+from xlbench.runs.job import make_plan
 from xlbench.runs.request import make_request
-from xlbench.runs.run import plan_of
+from xlbench.runs.resolve import resolve
 from xlbench.runs.session import Session, prepare_process
 from xlbench.settings import read_settings
 from xlbench.students.load import load_student
@@ -73,11 +73,12 @@ def run_trial(
     )
     (experiment,), corpora = resolve(request, registry, settings)
     session = Session(experiment, corpora, registry, settings)
-    plan = plan_of(experiment, registry)
+    plan = make_plan(experiment, registry.methods[experiment.method])
     if arguments.until is not None:
         names = [stage.name for stage in plan.stages]
         plan = Plan(plan.stages[: names.index(arguments.until) + 1], arguments.until)
-    made = run_plan(plan, experiment, session.corpus, session.load_given, settings, lambda _: None)
+    keys = encoder_keys(plan, experiment)
+    made = run_plan(plan, keys, experiment, session.corpus, session.load_given, settings, lambda _: None)
     for stage in made.stages:
         if arguments.score and stage.name not in arguments.score:
             continue

@@ -84,8 +84,8 @@ def test_a_student_shows_its_size() -> None:
         (["run", "-o", "learning_rate"], ["-o key=value"]),
         (["run", "-o", "learning_rat=1"], ["Did you mean learning_rate"]),
         (["run", "-o", "learning_rate=-1"], ["greater than 0"]),
-        (["run", "--student-spec", "B=128,Q=1"], ["'Q=1'", "Write B=128,K=6,R=2"]),
-        (["run", "--student-spec", "B=128"], ["layers"]),
+        (["run", "--student", "B=128,Q=1"], ["'Q=1'", "Write B=128,K=6,R=2"]),
+        (["run", "--student", "B=128"], ["layers"]),
         (["run", "--corpus", "tvs:x"], ["tvs", "Did you mean tsv"]),
         (["run", "--corpus", "tsv:/nowhere"], ["/nowhere"]),
         (["run", "--config", "/nowhere.toml"], ["/nowhere.toml"]),
@@ -112,7 +112,7 @@ def test_a_malformed_row_is_named_by_file_and_line(tmp_path: Path) -> None:
     file.write_text("\n".join(rows) + "\n")
     done = xlbench(
         "-q", "--plugin", PLUGIN, "run", "--assistant", str(tmp_path / "assistant"), "--corpus",
-        f"tsv:{tmp_path / 'corpus'}", "--student-spec", "B=8,K=2", "--suite", "toy", "--budget", "toy",
+        f"tsv:{tmp_path / 'corpus'}", "--student", "B=8,K=2", "--suite", "toy", "--budget", "toy",
         home=tmp_path / "home",
     )  # fmt: skip
     complains(done, "en-de.tsv", "7")
@@ -123,7 +123,7 @@ def test_an_empty_corpus_is_refused(tmp_path: Path) -> None:
     (tmp_path / "en-de.tsv").touch()
     done = xlbench(
         "-q", "--plugin", PLUGIN, "run", "--assistant", str(tmp_path / "assistant"), "--corpus",
-        f"tsv:{tmp_path / 'en-de.tsv'}", "--student-spec", "B=8,K=2", "--suite", "toy", "--budget", "toy",
+        f"tsv:{tmp_path / 'en-de.tsv'}", "--student", "B=8,K=2", "--suite", "toy", "--budget", "toy",
         home=tmp_path / "home",
     )  # fmt: skip
     complains(done, "en-de.tsv")
@@ -186,7 +186,7 @@ def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path
     write_toy_corpus(tmp_path / "corpus", 240)
     words = [
         "--plugin", PLUGIN, "run", "--no-speed", "--assistant", str(tmp_path / "assistant"), "--corpus",
-        f"tsv:{tmp_path / 'corpus'}", "--student-spec", "B=8,K=2,R=2", "--suite", "toy", "--budget", "toy",
+        f"tsv:{tmp_path / 'corpus'}", "--student", "B=8,K=2,R=2", "--suite", "toy", "--budget", "toy",
     ]  # fmt: skip
     first = xlbench(*words, home=tmp_path / "home")
     assert first.returncode == 0, first.stderr

@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 
 from xlbench.plugins.registry import load_registry
 from xlbench.runs.request import Request
-from xlbench.runs.run import run
+from xlbench.runs.results import run_request
 from xlbench.settings import Settings
 
 pytestmark = pytest.mark.starter
@@ -22,7 +22,7 @@ def test_multistage_halves_the_real_assistant(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, quiet=True, device="cpu", speed_rounds=0)
     # A tenth of so few pairs is one step for stage 3, and one step at the peak of its rate learns nothing.
     wanted = Request(suite="toy", budget="smoke", precision="float32", options={"recurrent_share": 0.4})
-    rows = run(wanted, registry, settings).records
+    rows = run_request(wanted, registry, settings).records
     names = [
         "multilingual-e5-small, mean-centred",
         "multilingual-e5-small",
@@ -39,7 +39,7 @@ def test_multistage_halves_the_real_assistant(tmp_path: Path) -> None:
     assert rows[-1].scores.families["bitext"] > 20
     assert not rows[-1].scores.collapsed
     # Little as it is, every stage that trains ends nearer to its targets than it began.
-    evaluations = {stage.name: [look["loss"] for look in stage.evaluations] for stage in rows[-1].stages if stage.looks}
+    evaluations = {stage.name: [look["loss"] for look in stage.evaluations] for stage in rows[-1].stages if stage.evaluations}
     assert list(evaluations) == ["alignment", "recurrent", "contrastive"]
     assert all(losses[-1] < losses[0] for losses in evaluations.values())
 

@@ -74,15 +74,15 @@ def test_a_broken_plugin_is_told_of_and_the_rest_works(with_entry_points: Instal
 @pytest.mark.parametrize(
     ("source", "cause"),
     [
-        ("from xlbench import hookimpl\n@hookimpl\ndef xlbench_method():\n    return []\n", "unknown hook"),
+        ("from xlbench.api import hookimpl\n@hookimpl\ndef xlbench_method():\n    return []\n", "unknown hook"),
         ("x = 1\n", "implements no xlbench hook"),
-        ("from xlbench import hookimpl\n@hookimpl\ndef xlbench_students(a):\n    return []\n", "hook"),
+        ("from xlbench.api import hookimpl\n@hookimpl\ndef xlbench_students(a):\n    return []\n", "hook"),
         (
-            "from xlbench import hookimpl\n@hookimpl\ndef xlbench_students():\n    1 / 0\n",
+            "from xlbench.api import hookimpl\n@hookimpl\ndef xlbench_students():\n    1 / 0\n",
             "ZeroDivisionError",
         ),
         (
-            "from xlbench import hookimpl\n@hookimpl\ndef xlbench_students():\n    return ['x']\n",
+            "from xlbench.api import hookimpl\n@hookimpl\ndef xlbench_students():\n    return ['x']\n",
             "no StudentSpec",
         ),
         (GOOD.replace("mine", "minilm-half"), "already the name of a StudentSpec"),

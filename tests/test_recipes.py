@@ -9,9 +9,9 @@ import pytest
 from xlbench.api import Average, Loop, MatchNeighbours, MatchSimilarities, PullToTarget, Stage, Target
 from xlbench.errors import XlbenchError
 from xlbench.plugins.registry import load_registry
-from xlbench.runs.job import method_options, resolve
+from xlbench.runs.job import make_plan
 from xlbench.runs.request import Request
-from xlbench.runs.run import plan_of
+from xlbench.runs.resolve import method_options, resolve
 from xlbench.settings import Settings
 from xlbench.testing.toys import toy_experiment
 
@@ -154,7 +154,7 @@ def test_the_paper_preset_is_what_was_published_and_options_go_over_it(tmp_path:
     assert {name: experiment.options[name] for name in published} == published
     assert not {"neighbour_weight", "assistant_neighbour_weight"} & experiment.options.keys()  # 0 is not written down
     assert experiment.options["dropout"] is False
-    plan = plan_of(experiment, load_registry())
+    plan = make_plan(experiment, load_registry().methods[experiment.method])
     sizes = {stage.name: stage.training.batch_size for stage in plan.stages if stage.training}
     assert sizes == {"aligned": 64, "bottleneck": 256, "recurrent": 64, "contrastive": 64}
 

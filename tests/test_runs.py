@@ -179,7 +179,7 @@ def test_two_teachers_are_mixed_and_a_foreign_teacher_works(toy_place: Path, hom
     names = [stage.name for stage in rows[-1].stages]
     assert names[:2] == ["teacher-centred", "teacher:1-centred"]
     foreign, _ = go(home, request(toy_place, teacher=(str(toy_place / "teacher"),)))
-    assert foreign[0].name == "teacher, centred"
+    assert foreign[0].name == "teacher, mean-centred"
 
 
 def test_the_reference_method_scores_without_training(toy_place: Path, home: Path) -> None:
@@ -255,7 +255,7 @@ def command(place: Path, home: Path) -> list[str]:
     return [
         sys.executable, "-m", "xlbench", "--quiet", "--home", str(home), "--device", "cpu", "--plugin", str(PLUGIN),
         "run", "--assistant", str(place / "assistant"), "--corpus", f"tsv:{place / 'corpus'}", "--suite", "toy",
-        "--budget", "toy", "--student-spec", "B=8,K=2,R=2", "--precision", "float32", "-o", "batch_size=4",
+        "--budget", "toy", "--student", "B=8,K=2,R=2", "--precision", "float32", "-o", "batch_size=4",
         "-o", "evaluations=8", "--no-speed", "--json",
     ]  # fmt: skip
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from xlbench.runs.run import Results
+    from xlbench.runs.results import Results
 
 LOWEST_RATE = "Lower the learning rate"
 
@@ -122,7 +122,7 @@ def test_one_directory_takes_one_student(tmp_path: Path) -> None:
 def test_the_command_prints_the_seeds_and_their_mean(place: Path, tmp_path: Path) -> None:
     words = [
         "--method", "single-stage", "--assistant", str(place / "assistant"), "--corpus", f"tsv:{place / 'corpus'}",
-        "--student-spec", "B=8,K=2,R=2", "--suite", "toy", "--budget", "toy", "--no-speed", "--seeds", "0,1",
+        "--student", "B=8,K=2,R=2", "--suite", "toy", "--budget", "toy", "--no-speed", "--seeds", "0,1",
     ]  # fmt: skip
     before = ["-q", "--home", str(tmp_path), "--device", "cpu", "--plugin", str(PLUGIN), "run"]
     done = CliRunner().invoke(app, [*before, *words], catch_exceptions=False)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from xlbench.plugins.registry import load_registry
 from xlbench.runs.request import make_request
-from xlbench.runs.run import run
+from xlbench.runs.results import run_request
 from xlbench.settings import Settings
 from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 if TYPE_CHECKING:
     from xlbench.runs.request import Request
-    from xlbench.runs.run import Results
+    from xlbench.runs.results import Results
 
 PLUGIN = Path(__file__).parent / "toy_plugin.py"
 STUDENT = {"name": "toy-half", "bottleneck": 8, "layers": 2, "repeats": 2}
@@ -49,4 +49,4 @@ def toy_request(place: Path, **changes: object) -> Request:
 def toy_run(request: Request, settings: Settings, *plugins: Path) -> tuple[Results, list[str]]:
     """Return what a run gave, and what it said."""
     notes: list[str] = []
-    return run(request, load_registry((PLUGIN, *plugins)), settings, notes.append), notes
+    return run_request(request, load_registry((PLUGIN, *plugins)), settings, notes.append), notes

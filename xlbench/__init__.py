@@ -1,16 +1,61 @@
-"""xlbench: cross-lingual sentence encoders made small, and proof that they kept their quality."""
+"""xlbench: cross-lingual sentence encoders made small, and proof that they kept their quality.
+
+``run``, ``score``, ``compare``, ``leaderboard`` and ``load`` do what the command line does. Plugins are written with
+:mod:`xlbench.api`. Whatever neither of the two exports is private.
+"""
 
 from __future__ import annotations
 
-from xlbench._version import __version__
-from xlbench.errors import XlbenchError
-from xlbench.plugins.hooks import hookimpl
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["XlbenchError", "__version__", "hookimpl", "register"]
+if TYPE_CHECKING:
+    from xlbench._version import __version__
+    from xlbench.boards.leaderboard import Leaderboard
+    from xlbench.errors import XlbenchError
+    from xlbench.functions import compare, leaderboard, load, register, run, score
+    from xlbench.runs.compare import Comparison
+    from xlbench.runs.results import Results, Student
+
+__all__ = [
+    "Comparison",
+    "Leaderboard",
+    "Results",
+    "Student",
+    "XlbenchError",
+    "__version__",
+    "compare",
+    "leaderboard",
+    "load",
+    "register",
+    "run",
+    "score",
+]
+
+# Where each name is defined; imported when it is asked for, so that `import xlbench` waits for nothing.
+_DEFINED = {
+    "Comparison": "xlbench.runs.compare",
+    "Leaderboard": "xlbench.boards.leaderboard",
+    "Results": "xlbench.runs.results",
+    "Student": "xlbench.runs.results",
+    "XlbenchError": "xlbench.errors",
+    "__version__": "xlbench._version",
+    "compare": "xlbench.functions",
+    "leaderboard": "xlbench.functions",
+    "load": "xlbench.functions",
+    "register": "xlbench.functions",
+    "run": "xlbench.functions",
+    "score": "xlbench.functions",
+}
 
 
-def register() -> None:
-    """Teach transformers the student architectures, so that ``SentenceTransformer(path)`` loads a student."""
-    from xlbench.students.architecture import register as register_architectures
+def __getattr__(name: str) -> object:
+    if name not in _DEFINED:
+        raise AttributeError(f"module 'xlbench' has no attribute '{name}'")
+    value = getattr(import_module(_DEFINED[name]), name)
+    globals()[name] = value
+    return value
 
-    register_architectures()
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from xlbench.distill.engine import encoder_keys
 from xlbench.distill.targets import KIND as TARGETS
-from xlbench.runs.run import plan_of
 from xlbench.store import read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from xlbench.experiment import Experiment
-    from xlbench.plugins.registry import Registry
+    from xlbench.runs.job import Job
     from xlbench.store import Manifest
 
 STAGES = "stages"
@@ -36,30 +33,27 @@ class Accounting(NamedTuple):
         return f"stages and targets: {self.shared:.0f} s, made once; {self.apart:.0f} s in separate runs{share}"
 
 
-def account(experiments: Iterable[Experiment], registry: Registry, home: Path) -> Accounting:
-    """Return what the stages and targets of experiments took when they were made.
+def account(jobs: Iterable[Job], home: Path) -> Accounting:
+    """Return what the stages and targets of jobs took when they were made.
 
     A stage's own time is without that of the targets that were made while it was.
 
     Args:
-        experiments: Those whose stages are in the store; an entry that is no longer there counts nothing.
-        registry: What plugins brought.
+        jobs: Those whose stages are in the store; an entry that is no longer there counts nothing.
         home: The store.
     """
     once: dict[str, float] = {}
     apart = 0.0
-    for experiment in experiments:
-        took = _seconds(experiment, registry, home)
+    for job in jobs:
+        took = _seconds(job, home)
         once |= took
         apart += sum(took.values())
     return Accounting(sum(once.values()), apart)
 
 
-def _seconds(experiment: Experiment, registry: Registry, home: Path) -> dict[str, float]:
-    """Return the seconds that each stage and target of an experiment took, by kind and key."""
-    plan = plan_of(experiment, registry)
-    keys = encoder_keys(plan, experiment)
-    found = [read_entry(home, STAGES, keys[stage.name], verify=False) for stage in plan.stages]
+def _seconds(job: Job, home: Path) -> dict[str, float]:
+    """Return the seconds that each stage and target of a job took, by kind and key."""
+    found = [read_entry(home, STAGES, job.keys[stage.name], verify=False) for stage in job.plan.stages]
     made = [entry.manifest for entry in found if entry]
     read = {key for stage in made for key in _targets_of(stage)}
     entries = {key: read_entry(home, TARGETS, key, verify=False) for key in read}

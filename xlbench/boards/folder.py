@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xlbench.boards.board import BoardFile
+    from xlbench.records.published import PublishedRow
     from xlbench.records.rows import Row
 
 
@@ -183,7 +184,7 @@ def write_pages(board: BoardFile) -> list[Path]:
     if folder.stale:
         raise XlbenchError(f"{_sentence(folder.stale)}.", f"Run `xlbench leaderboard run {board.name}`.")
     paths = []
-    for name, text in _pages(board, folder).items():
+    for name, text in page_texts(board, folder).items():
         paths.append(board.path.with_name(name))
         write_atomically(paths[-1], text)
     return paths
@@ -197,7 +198,7 @@ def differences(board: BoardFile) -> list[str]:
     """
     folder = read_folder(board)
     lines = [f"{_sentence(folder.stale)}."] if folder.stale else []
-    for name, text in _pages(board, folder).items():
+    for name, text in page_texts(board, folder).items():
         path = board.path.with_name(name)
         there = path.read_text("utf-8") if path.is_file() else ""
         if there != text:
@@ -205,12 +206,17 @@ def differences(board: BoardFile) -> list[str]:
     return lines
 
 
-def _pages(board: BoardFile, folder: Folder) -> dict[str, str]:
+def page_texts(board: BoardFile, folder: Folder) -> dict[str, str]:
+    """Return the files that show a board, by name: ``NAME.md``, ``NAME.html`` and pictures."""
     declared = board.board
-    tasks = folder.records[0].scores.tasks
-    published = tuple(published_row(entry.model, tasks) for entry in declared.published)
     text = BoardText(name=board.name, title=declared.title, text=declared.text, findings=declared.finding)
-    return render(text, folder.rows, folder.statistics, published, folder.failures)
+    return render(text, folder.rows, folder.statistics, published_rows(board, folder), folder.failures)
+
+
+def published_rows(board: BoardFile, folder: Folder) -> tuple[PublishedRow, ...]:
+    """Return the rows by others that a board shows beside its own."""
+    tasks = folder.records[0].scores.tasks
+    return tuple(published_row(entry.model, tasks) for entry in board.board.published)
 
 
 def _diff(path: str, there: str, given: str) -> list[str]:

@@ -7,31 +7,27 @@ from typing import TYPE_CHECKING, NamedTuple
 from xlbench.boards.accounting import account
 from xlbench.boards.board import RunEntry
 from xlbench.boards.folder import folder_path, named_records, record_paths, write_folder, write_pages
-from xlbench.distill.engine import encoder_keys
 from xlbench.encoders.find import find_encoder
 from xlbench.errors import XlbenchError, nearest
 from xlbench.records.predictions import Predicted, predictions_of, write_predictions
 from xlbench.records.published import check_published
-from xlbench.records.rows import rows_of, valid_runs
 from xlbench.records.stored import items_of
-from xlbench.runs.job import resolve, run_name, title, wanted_rows
+from xlbench.runs.job import make_jobs, title
 from xlbench.runs.request import Conditions, Request, Treatment
 from xlbench.runs.restore import restore
-from xlbench.runs.run import plan_of, run_encoder, run_seeds
+from xlbench.runs.results import statistics_of
+from xlbench.runs.run import run_encoder, run_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from xlbench.boards.board import Board, BoardFile
-    from xlbench.comparison.statistics import Statistics
-    from xlbench.corpora.corpus import OpenCorpus
     from xlbench.experiment import EncoderRef, Experiment
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Failure
-    from xlbench.records.rows import Row
     from xlbench.records.stored import StoredRecord
-    from xlbench.scoring.items import Items
+    from xlbench.runs.job import Job
     from xlbench.settings import Settings
 
 # Of one encoder in two parts, the one that says more.
@@ -39,11 +35,10 @@ PARTS = ("aligned", "assistant", "teacher", "encoder", "student")
 
 
 class _Run(NamedTuple):
-    """A ``[[run]]``, looked up: its row's name, an experiment per seed, and their corpora."""
+    """A ``[[run]]``, looked up: its row's name, and a job per seed."""
 
     name: str
-    experiments: tuple[Experiment, ...]
-    corpora: list[OpenCorpus]
+    jobs: tuple[Job, ...]
 
 
 class _Scored(NamedTuple):
@@ -82,21 +77,21 @@ def run_board(
     made: list[StoredRecord] = []
     failures: list[Failure] = []
     for run in runs:
-        results = run_seeds(run.experiments, run.corpora, registry, settings, say)
-        made += [_called(row, run.name) if row.record.role == "student" else row for row in results.made]
+        results = run_jobs(run.jobs, registry, settings, say)
+        made += [_called(row, run.name) if row.record.role == "student" else row for row in results.stored]
         failures += [failure.model_copy(update={"row": run.name}) for failure in results.failures]
     for name, encoder in encoders:
         made.append(_called(run_encoder(encoder, beside, registry, settings, say), name))
     made = _distinct(made)
     if not made:
         raise XlbenchError(
-            f"No run of board '{board.name}' ended well: {failures[0].message}", "Lower its learning rate."
+            f"Every run of board '{board.name}' failed: {failures[0].message}", "Lower its learning rate."
         )
     say("computing intervals")
     named = named_records([row.record for row in made])
     made_of = {id(it.record): it for it in made}
     items = {key: items_of(it, settings) for key, it in made_of.items()}
-    statistics = _statistics(items, rows_of(list(named.values())), settings)
+    statistics = statistics_of([made_of[id(record)] for record in named.values()], settings)
     write_folder(board, list(named.values()), statistics, failures)
     predicted = {
         name.removesuffix(".json"): Predicted(made_of[id(record)].key, predictions_of(items[id(record)]))
@@ -104,22 +99,21 @@ def run_board(
     }
     write_predictions(folder_path(board), predicted)
     diverged = {(failure.row, failure.seed) for failure in failures}
-    ended = [it for run in runs for it in run.experiments if (run.name, it.seed) not in diverged]
+    ended = [it for run in runs for it in run.jobs if (run.name, it.experiment.seed) not in diverged]
     if ended:
-        say(str(account(ended, registry, settings.home)))
+        say(str(account(ended, settings.home)))
     return write_pages(board)
 
 
 def _look_up(board: BoardFile, registry: Registry, settings: Settings) -> tuple[list[_Run], list[_Scored], Experiment]:
     """Find everything that a board names, so that an error comes before hours of training."""
-    found = [resolve(_request(board.board, entry), registry, settings) for entry in board.board.run]
-    students = [experiments[0].student.name for experiments, _ in found]
+    found = [make_jobs(_request(board.board, entry), registry, settings) for entry in board.board.run]
+    students = [jobs[0].experiment.student.name for jobs in found]
     runs = []
-    for entry, (experiments, corpora) in zip(board.board.run, found, strict=True):
-        plan_of(experiments[0], registry)
-        student = experiments[0].student.name
-        short = student if students.count(student) == 1 else run_name(experiments[0])
-        runs.append(_Run(entry.name or short, experiments, corpora))
+    for entry, jobs in zip(board.board.run, found, strict=True):
+        student = jobs[0].experiment.student.name
+        short = student if students.count(student) == 1 else jobs[0].name
+        runs.append(_Run(entry.name or short, jobs))
     encoders = []
     for scored in board.board.encoder:
         encoder = find_encoder(scored.model, registry.encoders, settings)
@@ -130,21 +124,16 @@ def _look_up(board: BoardFile, registry: Registry, settings: Settings) -> tuple[
             raise XlbenchError(
                 f"'{board.path}': two rows are called '{name}'.", 'Tell them apart: give one of them name = "...".'
             )
-    _check_findings(board, names, runs, registry)
-    beside = runs[0].experiments if runs else resolve(_request(board.board, RunEntry()), registry, settings)[0]
+    _check_findings(board, names, runs)
+    beside = (runs[0].jobs if runs else make_jobs(_request(board.board, RunEntry()), registry, settings))[0].experiment
     for published in board.board.published:
-        check_published(published.model, [task.task for task in beside[0].suite.tasks])
-    return runs, encoders, beside[0]
+        check_published(published.model, [task.task for task in beside.suite.tasks])
+    return runs, encoders, beside
 
 
-def _check_findings(board: BoardFile, names: Sequence[str], runs: Sequence[_Run], registry: Registry) -> None:
+def _check_findings(board: BoardFile, names: Sequence[str], runs: Sequence[_Run]) -> None:
     """Refuse a finding about a row that the board will not have."""
-    known = set(names)
-    for run in runs:
-        experiment = run.experiments[0]
-        plan = plan_of(experiment, registry)
-        keys = encoder_keys(plan, experiment)
-        known |= {row.name for row in wanted_rows(plan, experiment, keys, student=False)}
+    known = {*names, *(row.name for run in runs for row in run.jobs[0].rows if row.role != "student")}
     for finding in board.board.finding:
         for name in (finding.row, finding.beside):
             if name not in known:
@@ -179,12 +168,3 @@ def _distinct(made: Sequence[StoredRecord]) -> list[StoredRecord]:
     for source in students.intersection(aligned[1:]):
         del given[source]
     return [*given.values(), *(row for row in made if row.record.role == "student")]
-
-
-def _statistics(items: Mapping[int, Items], rows: Sequence[Row], settings: Settings) -> Statistics:
-    """Return the statistics of rows from the items of their records, by the records' ``id``."""
-    from xlbench.comparison.compute import compute_statistics
-
-    of_row = {row.name: [items[id(run)] for run in valid_runs(row)] for row in rows}
-    families = {task: scores.family for task, scores in rows[0].record.scores.tasks.items()}
-    return compute_statistics(of_row, families, quiet=settings.quiet)

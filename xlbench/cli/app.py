@@ -11,6 +11,9 @@ import click
 from xlbench._version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xlbench.functions import Where
     from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
@@ -94,18 +97,36 @@ def app(
     quiet: bool,
 ) -> None:
     """Make cross-lingual sentence encoders small without making them worse, and prove it."""
-    from xlbench.settings import read_settings
+    context.obj = {
+        "home": home,
+        "data_root": data_root,
+        "offline": offline,
+        "device": device,
+        "compile": compiled,
+        "threads": threads,
+        "plugin": plugin_files,
+        "quiet": quiet,
+    }
 
-    settings = read_settings(
-        home, data_root, offline=offline, device=device, compile_training=compiled, threads=threads, quiet=quiet
-    )
-    context.obj = (settings, plugin_files)
+
+def where_of(context: click.Context) -> Where:
+    """Return where things are and how to run, as the functions of ``xlbench`` take it; tells of broken plugins."""
+    registry_of(context)
+    where: Where = context.find_root().obj
+    return where
+
+
+def say_of(context: click.Context) -> Callable[[str], None]:
+    """Return what shows notes: on standard error, unless --quiet."""
+    quiet = context.find_root().obj["quiet"]
+    return lambda note: None if quiet else click.echo(note, err=True)
 
 
 def settings_of(context: click.Context) -> Settings:
     """Return the settings of this invocation."""
-    settings: Settings = context.find_root().obj[0]
-    return settings
+    from xlbench.functions import place_of
+
+    return place_of(context.find_root().obj)
 
 
 def registry_of(context: click.Context) -> Registry:
@@ -113,7 +134,7 @@ def registry_of(context: click.Context) -> Registry:
     from xlbench.plugins.registry import load_registry
 
     told = context.info_name == "plugins"  # which tells of every broken one, however strict
-    registry = load_registry(context.find_root().obj[1], strict=False if told else None)
+    registry = load_registry(context.find_root().obj["plugin"], strict=False if told else None)
     if registry.broken and not told:
         names = ", ".join(f"'{plugin.name}'" for plugin in registry.broken)
         click.echo(f"xlbench: broken plugin {names} left out; see `xlbench plugins`", err=True)

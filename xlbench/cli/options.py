@@ -41,6 +41,11 @@ def parse_seeds(text: str) -> list[int]:
         raise XlbenchError(f"'--seeds {text}' is no list of numbers.", "Write --seeds 0,1,2.") from None
 
 
+def parse_list(text: str) -> list[str]:
+    """Turn ``de,tr`` into names."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def json_option(function: Callable[..., None]) -> Callable[..., None]:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="For a program to read.")(function)

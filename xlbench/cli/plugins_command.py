@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("plugins")
-@click.option(
-    "--check", is_flag=True, help="Evaluation closer: options, listings, names. Exit code 2 if anything is wrong."
-)
+@click.option("--check", is_flag=True, help="Look closer: options, listings, names. Exit code 2 if anything is wrong.")
 @json_option
 @click.pass_context
 def plugins_command(context: click.Context, check: bool, as_json: bool) -> None:

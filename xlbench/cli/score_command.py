@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from xlbench.cli.app import registry_of, settings_of
+from xlbench.cli.app import where_of
 from xlbench.cli.options import json_option, precision_option, print_json
 
 if TYPE_CHECKING:
@@ -29,17 +29,22 @@ def command(
     items: Path | None,
     as_json: bool,
 ) -> None:
-    """Score any encoder on a suite: a registered name, a directory or a hub id."""
-    from xlbench.runs.score import score_encoder
+    """Score any encoder on a suite: a registered name, a directory or a hub id.
 
-    scored = score_encoder(model, suite, precision, registry_of(context), settings_of(context))
+    The record is kept: `xlbench compare` takes it by the encoder's name.
+    """
+    from xlbench.functions import score
+    from xlbench.records.stored import items_of
+
+    results = score(model, suite=suite, precision=precision, **where_of(context))
+    stored = results.stored[0]
     if items is not None:
         from xlbench.scoring.items import write_items
 
-        write_items(items, scored.items)
+        write_items(items, items_of(stored, results.settings))
     if as_json:
-        print_json(scored.scores.model_dump(mode="json"))
+        print_json(stored.record.scores.model_dump(mode="json"))
         return
     from xlbench.report.table import subset_table
 
-    click.echo(subset_table(scored.scores))
+    click.echo(subset_table(stored.record.scores))

@@ -65,6 +65,7 @@ def encoder_keys(plan: Plan, experiment: Experiment) -> dict[str, str]:
 
 def run_plan(
     plan: Plan,
+    keys: Mapping[str, str],
     experiment: Experiment,
     corpus: Callable[[], PreparedCorpus],
     load_given: Callable[[str], SentenceTransformer],
@@ -75,6 +76,7 @@ def run_plan(
 
     Args:
         plan: What to do.
+        keys: Fingerprint of every encoder of the plan, as :func:`encoder_keys` gives them.
         experiment: The experiment that it belongs to.
         corpus: Prepares the pairs; called only when a stage has to be made.
         load_given: Loads an encoder that was given, by its name in plans.
@@ -84,7 +86,6 @@ def run_plan(
     Raises:
         XlbenchError: The plan is not valid, or a stage cannot be trained.
     """
-    keys = encoder_keys(plan, experiment)
     run = _Run(plan, keys, experiment, corpus, load_given, settings, say, {}, [])
     if any(read_entry(settings.home, "stages", keys[stage.name], verify=False) is None for stage in plan.stages):
         run.check()

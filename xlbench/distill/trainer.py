@@ -192,7 +192,7 @@ class StageTrainer(Trainer):
         return evaluation, mean_cosine(torch.cat(first)) if first else None
 
     def evaluate(self, *_args: object, **_kwargs: object) -> dict[str, float]:
-        """Evaluation at the dev pairs; called by the Trainer at every evaluation step."""
+        """Evaluate on the dev pairs; called by the Trainer at every evaluation step."""
         evaluation, target_mean_cosine = self.evaluate_dev()
         assert self.before is not None
         # With relations alone there are no vectors to compare with but those that it began with.
@@ -308,7 +308,7 @@ def train(model: SentenceTransformer, stage: Stage, context: StageContext, scrat
             "step": row["step"],
             "loss": row["eval_loss"],
             "accuracy": row["eval_accuracy"],
-            "spread": row["eval_spread"],
+            "mean_cosine": row["eval_mean_cosine"],
         }
         for row in trainer.state.log_history
         if "eval_selection_score" in row

@@ -59,7 +59,7 @@ def hook_faults(manager: pluggy.PluginManager, plugin: object) -> Iterator[Fault
     if not found:
         file = getattr(plugin, "__file__", None)
         yield Fault(
-            "it implements no xlbench hook (functions marked with xlbench.hookimpl)", shown(file) if file else ""
+            "it implements no xlbench hook (functions marked with xlbench.api.hookimpl)", shown(file) if file else ""
         )
 
 

@@ -100,6 +100,13 @@ def _html(text: str) -> str:
     return str(MarkdownIt("commonmark", {"html": False}).disable("image").render(text))
 
 
+def html_of(text: str) -> str:
+    """Return markdown with tables as HTML that is safe to show, for a notebook."""
+    from markdown_it import MarkdownIt
+
+    return str(MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text))
+
+
 def _digest(text: str) -> str:
     """Return what a content security policy knows a script or style by (CSP level 2, 'hash-source')."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -27,7 +27,7 @@ class Finding(NamedTuple):
 
 
 def examine(registry: Registry, settings: Settings, precision: Precision | Literal["auto"] = "auto") -> list[Finding]:
-    """Evaluation at everything that a run needs.
+    """Look at everything that a run needs.
 
     Args:
         registry: What plugins brought.

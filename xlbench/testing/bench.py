@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from xlbench.plugins.registry import load_registry
-from xlbench.runs.job import resolve
+from xlbench.runs.job import make_plan
 from xlbench.runs.request import make_request
+from xlbench.runs.resolve import resolve
 from xlbench.runs.session import Session
 from xlbench.settings import Settings
 from xlbench.testing.guard import Watch, watch
@@ -122,8 +123,7 @@ class Bench:
         Raises:
             XlbenchError: The method cannot do this experiment.
         """
-        method = self.method(experiment.method)
-        return method.plan(experiment, method.options.model_validate(experiment.options))
+        return make_plan(experiment, self.method(experiment.method))
 
     def load_given(self, experiment: Experiment, source: str) -> SentenceTransformer:
         """Load an encoder that was given, by its name in plans."""
@@ -141,7 +141,7 @@ class Bench:
         Raises:
             XlbenchError: The plan is not valid, or a stage cannot be made.
         """
-        from xlbench.distill.engine import run_plan
+        from xlbench.distill.engine import encoder_keys, run_plan
         from xlbench.runs.session import prepare_process
 
         settings = self.settings(home)
@@ -158,8 +158,15 @@ class Bench:
 
         # The corpus's own files hold the planted canaries too: pairs come from the context.
         with watch(CANARIES, self.place / "corpus") as seen, vectors_at_saving() as vectors:
+            keys = encoder_keys(plan, experiment)
             distilled = run_plan(
-                plan, experiment, lambda: corpus, lambda source: self.load_given(experiment, source), settings, hear
+                plan,
+                keys,
+                experiment,
+                lambda: corpus,
+                lambda source: self.load_given(experiment, source),
+                settings,
+                hear,
             )
         return Ran(plan, distilled, corpus, vectors, tuple(notes), seen)
 

@@ -1,0 +1,116 @@
+"""A board for whoever works in Python: its rows as frames, its table, its page, and running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from xlbench.boards.folder import page_texts, read_folder, was_run, write_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pandas as pd
+
+    from xlbench.boards.board import BoardFile
+    from xlbench.boards.folder import Folder
+    from xlbench.plugins.registry import Registry
+    from xlbench.records.record import Record
+    from xlbench.settings import Settings
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """A board that is declared as a TOML file, and what its folder holds.
+
+    Attributes:
+        file: The TOML file and what it declares.
+    """
+
+    file: BoardFile
+    registry: Registry = field(repr=False)
+    settings: Settings = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        return self.file.name
+
+    @property
+    def was_run(self) -> bool:
+        """Whether it has been run, whatever has changed since."""
+        return was_run(self.file)
+
+    @cached_property
+    def folder(self) -> Folder:
+        """Records, rows, statistics and failures.
+
+        Raises:
+            XlbenchError: The board has not been run, or a file of it cannot be read.
+        """
+        return read_folder(self.file)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The records, in the order of their files' names."""
+        return self.folder.records
+
+    def run(self, *, reproduce: bool = False, say: Callable[[str], None] = lambda _: None) -> Leaderboard:
+        """Train and score what neither the board's folder nor the store has, then write its pages.
+
+        Args:
+            reproduce: Make here what came with the board, too.
+            say: Told what is made, what comes from the store or with the board, and what sharing saved.
+
+        Returns:
+            The board as it is then.
+
+        Raises:
+            XlbenchError: Anything that the user can fix.
+        """
+        from xlbench.boards.run import run_board
+
+        run_board(self.file, self.registry, self.settings, say, reproduce=reproduce)
+        return Leaderboard(self.file, self.registry, self.settings)
+
+    def render(self) -> list[Path]:
+        """Write the board's pages again, from its records and statistics alone, and return their paths."""
+        return write_pages(self.file)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return the scores, tidy: one row per encoder, seed, task and subset; scores × 100."""
+        from xlbench.report.frame import tidy_frame
+
+        return tidy_frame(self.folder.rows, self.folder.statistics)
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per encoder: ranks, families, drop, parameters, bytes, speed and cost."""
+        from xlbench.boards.folder import published_rows
+        from xlbench.report.frame import board_frame
+
+        folder = self.folder
+        return board_frame(folder.rows, folder.statistics, published_rows(self.file, folder), folder.failures)
+
+    def markdown(self) -> str:
+        """Return the board's markdown page."""
+        return page_texts(self.file, self.folder)[f"{self.name}.md"]
+
+    def html(self) -> str:
+        """Return the board's HTML page, which needs no other file."""
+        return page_texts(self.file, self.folder)[f"{self.name}.html"]
+
+    def __repr__(self) -> str:
+        """Return the board's name and title."""
+        return f"<xlbench.Leaderboard {self.name}: {self.file.board.title}>"
+
+    def _repr_html_(self) -> str:
+        """Return the table with its legend, for a notebook."""
+        from xlbench.boards.folder import published_rows
+        from xlbench.report.page import html_of
+        from xlbench.report.table import markdown
+
+        folder = self.folder
+        published = published_rows(self.file, folder)
+        return html_of(markdown(folder.rows, folder.statistics, published=published, failures=folder.failures))

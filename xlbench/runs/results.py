@@ -1,0 +1,201 @@
+"""What a run gives to whoever called it: records, students, frames and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from xlbench.errors import XlbenchError
+from xlbench.export.directory import save_student_copy, student_directory
+from xlbench.records.rows import rows_of, valid_runs
+from xlbench.records.stored import items_of
+from xlbench.runs.job import make_jobs
+from xlbench.runs.run import run_job, run_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.comparison.statistics import Statistics
+    from xlbench.plugins.registry import Registry
+    from xlbench.records.record import Failure, Record
+    from xlbench.records.rows import Row
+    from xlbench.records.stored import StoredRecord
+    from xlbench.runs.request import Request
+    from xlbench.settings import Settings
+
+
+@dataclass(frozen=True)
+class Student:
+    """A student that a run made: its record, and the encoder in the store.
+
+    Attributes:
+        record: Scores, size, speed, cost and provenance.
+        key: Fingerprint of the record in the store, whose first digits name the run for ``compare``.
+    """
+
+    record: Record
+    key: str
+    settings: Settings = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self.record.name
+
+    @property
+    def path(self) -> Path:
+        """The SentenceTransformer directory in the store; use :meth:`save` for one of your own."""
+        return student_directory(self.record, self.settings)
+
+    @cached_property
+    def model(self) -> SentenceTransformer:
+        """The student as a SentenceTransformer on the CPU, loaded once.
+
+        Raises:
+            XlbenchError: The student is no longer in the store.
+        """
+        from xlbench.students.load import load_student
+
+        return load_student(self.path)
+
+    def save(self, directory: str | Path) -> Path:
+        """Copy the student out of the store into a new directory, whole or not at all.
+
+        Returns:
+            The directory.
+
+        Raises:
+            XlbenchError: The directory exists, the student is no longer in the store, or the disk is full.
+        """
+        from pathlib import Path
+
+        target = Path(directory)
+        save_student_copy(self.record, target, self.settings)
+        return target
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run, or the scoring of an encoder, gave.
+
+    Attributes:
+        stored: The records with their keys: teacher, assistant and aligned assistant, then a student per seed.
+        failures: Seeds whose training diverged or collapsed; nothing of them is kept.
+    """
+
+    stored: tuple[StoredRecord, ...]
+    failures: tuple[Failure, ...]
+    settings: Settings = field(repr=False)
+
+    @property
+    def records(self) -> list[Record]:
+        """The records alone."""
+        return [stored.record for stored in self.stored]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The records, those that differ in nothing but the seed taken together."""
+        return rows_of(self.records)
+
+    @property
+    def students(self) -> list[Student]:
+        """The students, by ascending seed."""
+        return [Student(it.record, it.key, self.settings) for it in self.stored if it.record.role == "student"]
+
+    @property
+    def student(self) -> Student:
+        """The student; of several seeds the first.
+
+        Raises:
+            XlbenchError: There is none: the method makes no student, or an encoder was only scored.
+        """
+        if not self.students:
+            raise XlbenchError("These results hold no student.", "Run a method that makes one, e.g. multistage.")
+        return self.students[0]
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Intervals and paired differences, from resamples of the test items; computed once, when asked for."""
+        return statistics_of(self.stored, self.settings)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return the scores, tidy: one row per encoder, seed, task and subset; scores × 100.
+
+        The columns are those of :func:`xlbench.report.frame.tidy_frame`.
+        """
+        from xlbench.report.frame import tidy_frame
+
+        return tidy_frame(self.rows, self.statistics)
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per encoder: ranks, families, drop, parameters, bytes, speed and cost.
+
+        The columns are those of :func:`xlbench.report.frame.board_frame`.
+        """
+        from xlbench.report.frame import board_frame
+
+        return board_frame(self.rows, self.statistics, failures=self.failures)
+
+    def markdown(self) -> str:
+        """Return the table with its legend as markdown; with several seeds, what each of them gave as well."""
+        from xlbench.report.seeds import seed_table
+        from xlbench.report.table import markdown
+
+        table = markdown(self.rows, self.statistics, failures=self.failures)
+        seeds = [student.record for student in self.students]
+        return table if len(seeds) + len(self.failures) < 2 else f"{table}\n\n{seed_table(seeds, self.failures)}"
+
+    def __str__(self) -> str:
+        """Return the table as markdown."""
+        return self.markdown()
+
+    def __repr__(self) -> str:
+        """Return the names of the rows."""
+        return f"<xlbench.Results: {', '.join(row.name for row in self.rows)}>"
+
+    def _repr_html_(self) -> str:
+        """Return the table with its legend, for a notebook."""
+        from xlbench.report.page import html_of
+
+        return html_of(self.markdown())
+
+
+def run_request(
+    request: Request, registry: Registry, settings: Settings, say: Callable[[str], None] = lambda _: None
+) -> Results:
+    """Run an experiment, once per seed.
+
+    Args:
+        request: What to run, by names.
+        registry: What plugins brought.
+        settings: Paths and switches.
+        say: Told what is made and what comes from the store.
+
+    Raises:
+        XlbenchError: Anything that the user can fix; with a single seed also training that diverges or collapses.
+    """
+    jobs = make_jobs(request, registry, settings)
+    if len(jobs) == 1:
+        return Results(tuple(run_job(jobs[0], registry, settings, say)), (), settings)
+    outcome = run_jobs(jobs, registry, settings, say)
+    return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
+
+
+def statistics_of(stored: Sequence[StoredRecord], settings: Settings) -> Statistics:
+    """Return the statistics of the rows that records make, from their items in the store.
+
+    Raises:
+        XlbenchError: The items of a record are missing or damaged.
+    """
+    from xlbench.comparison.compute import compute_statistics
+
+    items = {id(it.record): items_of(it, settings) for it in stored}
+    rows = rows_of([it.record for it in stored])
+    families = {task: scores.family for task, scores in rows[0].record.scores.tasks.items()}
+    of_row = {row.name: [items[id(run)] for run in valid_runs(row)] for row in rows}
+    return compute_statistics(of_row, families, quiet=settings.quiet)
