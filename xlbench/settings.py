@@ -24,7 +24,7 @@ class Settings(Frozen):
     device: str | None = Field(default=None, description="torch device; None chooses by what is there.")
     compile_training: bool | None = Field(default=None, description="None chooses by what is there.")
     threads: int | None = Field(default=None, ge=1, description="Threads for torch; None leaves its default.")
-    quiet: bool = Field(default=False, description="No progress bars.")
+    quiet: bool = Field(default=False, description="No progress bars and no lines on how far it is.")
     speed_rounds: int = Field(
         default=5, ge=0, description="Rounds of measuring speed for a new record; 0 leaves it out."
     )

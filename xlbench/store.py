@@ -31,6 +31,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MANIFEST = "entry.json"
+REMIND_EVERY = 60.0  # seconds of waiting for another process
 ATTEMPT = "attempt.json"  # in a directory that is being filled
 
 
@@ -159,7 +160,7 @@ def get_or_build(
         key: Its fingerprint.
         build: Fills the directory it is given and returns facts for the manifest. The directory may hold what
             an earlier, killed build left, for it to resume from; ``scratch`` in it is not kept.
-        waiting: Called once when another process is building the same entry, which is then waited for.
+        waiting: Called when another process is building the same entry, and every minute until that has ended.
 
     Raises:
         XlbenchError: The disk is full or read-only.
@@ -213,12 +214,14 @@ def _spent(partial: Path) -> float:
 @contextmanager
 def _locked(path: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if waiting is not None:
-            waiting()
-        lock.acquire()
+    patience = 0.0
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            patience = REMIND_EVERY
+            if waiting is not None:
+                waiting()
     try:
         yield
     finally:

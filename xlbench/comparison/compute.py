@@ -93,7 +93,7 @@ def compute_statistics(
     over_seeds = np.repeat(np.eye(len(sizes)) / sizes, sizes, axis=1)  # [rows, runs]
     results: dict[str, _TaskResult] = {}
     work = resamples * sum(len(it.item) for runs in by_name.values() for it in runs[0].values())
-    with progress("resampling items", work, quiet=quiet) as advance:
+    with progress("resampling the items", work, quiet=quiet, unit="draws") as advance:
         for task, runs in by_name.items():
             drawn = resample(task, families[task], runs, resamples, seed, advance)
             results[task] = _summary(drawn, over_seeds)

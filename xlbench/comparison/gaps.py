@@ -75,7 +75,7 @@ def find_gaps(
     subsets: dict[str, dict[str, Gap]] = {}
     tasks: dict[str, Draws] = {}
     work = resamples * sum(len(it.item) for it in first.values())
-    with progress("resampling items", work, quiet=quiet) as advance:
+    with progress("resampling the items", work, quiet=quiet, unit="draws") as advance:
         for task, both in runs.items():
             drawn = resample(task, families[task], both, resamples, seed, advance)
             subsets[task] = {subset: _gap(draws) for subset, draws in drawn.items()}

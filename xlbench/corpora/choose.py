@@ -80,7 +80,7 @@ def gather(corpora: Sequence[OpenCorpus], languages: Sequence[str], scratch: Pat
     with (
         texts.open("wb") as text,
         table.open("wb") as rows,
-        progress("Reading pairs", None, quiet=quiet) as bar,
+        progress("reading pairs", None, quiet=quiet, unit="pairs") as bar,
     ):
         for number, corpus in enumerate(corpora):
             for code in sorted(set(corpus.languages()) & set(languages)):

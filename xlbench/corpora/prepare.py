@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from xlbench.corpora.facts import CorpusFacts, count_statuses
 from xlbench.corpora.prepared import FACTS, PreparedCorpus, load_prepared, write_pairs
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
+from xlbench.progress import waits_for
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ __all__ = ["PreparedCorpus", "prepare"]
 KIND = "corpora"
 VERSION = 1  # of what this room makes of the same data; changes with its meaning
 FEWEST_DEV = 8  # a checkpoint chosen on fewer pairs is chosen by chance
-
-_logger = logging.getLogger(__name__)
 
 
 def prepare(
@@ -82,9 +80,7 @@ def prepare(
         finally:
             shutil.rmtree(scratch, ignore_errors=True)  # as large as the corpora, and of no use to a second try
 
-    def waiting() -> None:
-        _logger.warning("Waiting for another process that prepares the same training data.")
-
+    waiting = waits_for("preparing the same corpus", quiet=settings.quiet)
     entry = get_or_build(settings.home, KIND, key, build, waiting=waiting)
     return _named(load_prepared(entry.path, key), corpora)
 

@@ -53,7 +53,7 @@ def _write_texts(
         mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as memory,
         pa.OSFile(str(path), "wb") as sink,
         pa.ipc.new_file(sink, schema) as writer,
-        progress("Writing sentences", len(start), quiet=quiet) as advance,
+        progress("writing the corpus", len(start), quiet=quiet, unit="sentences") as advance,
     ):
         for low in range(0, len(start), _BATCH):
             spans = zip(start[low : low + _BATCH].tolist(), size[low : low + _BATCH].tolist(), strict=True)

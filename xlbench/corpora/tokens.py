@@ -10,7 +10,7 @@ import numpy as np
 
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
-from xlbench.progress import progress
+from xlbench.progress import progress, waits_for
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def tokenise(
         lengths = np.empty(total, np.int64)
         with (
             (directory / _IDS).open("wb") as stream,
-            progress("Tokenising", total, quiet=settings.quiet) as advance,
+            progress("tokenising the corpus", total, quiet=settings.quiet, unit="sentences") as advance,
         ):
             for low in range(0, total, _CHUNK):
                 texts = corpus.sentences[low : low + _CHUNK]
@@ -133,7 +133,8 @@ def tokenise(
         np.save(directory / _OFFSETS, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
         return {"sentences": total, "tokens": int(lengths.sum())}
 
-    path = get_or_build(settings.home, KIND, key, build).path
+    waiting = waits_for("tokenising the corpus", quiet=settings.quiet)
+    path = get_or_build(settings.home, KIND, key, build, waiting=waiting).path
     return TokenTable(
         path=path,
         digest=key,

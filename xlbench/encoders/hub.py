@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError
+from xlbench.progress import progress
 from xlbench.store import write_atomically
 
 if TYPE_CHECKING:
@@ -94,19 +95,22 @@ def _snapshot(name: str, revision: str, settings: Settings, *, offline: bool) ->
         enable_progress_bars,
     )
 
+    # In a terminal and in a notebook the client shows bars of its own, with time left.
+    fetching = progress(f"fetching encoder {name}", None, quiet=settings.quiet)
     shown = not are_progress_bars_disabled()
     if settings.quiet:
         disable_progress_bars()
     try:
-        return Path(
-            snapshot_download(
-                name,
-                revision=revision,
-                local_files_only=offline,
-                allow_patterns=WANTED,
-                ignore_patterns=UNWANTED,
+        with fetching:
+            return Path(
+                snapshot_download(
+                    name,
+                    revision=revision,
+                    local_files_only=offline,
+                    allow_patterns=WANTED,
+                    ignore_patterns=UNWANTED,
+                )
             )
-        )
     finally:
         if settings.quiet and shown:
             enable_progress_bars()

@@ -62,7 +62,7 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
     tasks = _load(suite, settings)
     texts = list(dict.fromkeys(text for _, _, subsets in tasks for it in subsets for text in (*it.first, *it.second)))
     began = time.perf_counter()
-    with progress(title, len(texts), quiet=settings.quiet) as advance:
+    with progress(title, len(texts), quiet=settings.quiet, unit="sentences") as advance:
         embeddings = encode(model, texts, precision=precision, advance=advance)
     seconds = time.perf_counter() - began
     if not np.isfinite(embeddings).all():
@@ -75,16 +75,18 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
     table = SentenceTable(texts, embeddings, partial(encode, model, precision=precision))
     scores: dict[str, TaskScores] = {}
     items: Items = {}
-    for ref, task, subsets in tasks:
-        by_subset, kept = _evaluate(table, ref, task, subsets)
-        scores[ref.task] = TaskScores(
-            family=ref.family,
-            split=ref.split,
-            metric=MAIN_METRIC[ref.family],
-            data=data_identity(ref, settings),
-            subsets=by_subset,
-        )
-        items.update({(ref.task, subset): it for subset, it in kept.items()})
+    with progress(f"{title}: evaluating", len(tasks), quiet=settings.quiet, unit="tasks") as advance:
+        for ref, task, subsets in tasks:
+            by_subset, kept = _evaluate(table, ref, task, subsets)
+            scores[ref.task] = TaskScores(
+                family=ref.family,
+                split=ref.split,
+                metric=MAIN_METRIC[ref.family],
+                data=data_identity(ref, settings),
+                subsets=by_subset,
+            )
+            items.update({(ref.task, subset): it for subset, it in kept.items()})
+            advance(1, ref.task)
     similarity = mean_cosine(embeddings)
     return Scored(
         SuiteScores(

@@ -105,7 +105,7 @@ def measure_speed(
     encoders = (model, baseline)
     batch: tuple[list[float], list[float]] = ([], [])
     single: tuple[list[float], list[float]] = ([], [])
-    bar = progress("Measuring speed", repetitions + 1, quiet=settings.quiet)
+    bar = progress("measuring speed", repetitions + 1, quiet=settings.quiet, unit="rounds")
     with ready(model, precision), ready(baseline, precision), bar as advance:
         for encoder in encoders:
             timed(encoder, texts)

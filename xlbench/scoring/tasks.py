@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError, look_up, nearest
 from xlbench.fingerprint import Json, fingerprint
+from xlbench.progress import progress
 from xlbench.scoring.data import data_identity, mteb_version
 from xlbench.scoring.quiet import quiet_datasets, randomness_kept
 
@@ -76,7 +77,8 @@ def read_data(task: AbsTask, ref: TaskRef, settings: Settings) -> list[Columns]:
     """
     name = f"The data of task {ref.task} ({task.metadata.dataset['path']})"
     remedy = _download(type(task).metadata.dataset["path"], settings)
-    with quiet_datasets(), randomness_kept():
+    reading = progress(f"reading the data of {ref.task}", None, quiet=settings.quiet)
+    with quiet_datasets(), randomness_kept(), reading:
         try:
             task.load_data()
         except Exception as error:

