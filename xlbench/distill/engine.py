@@ -11,6 +11,7 @@ from xlbench.distill.context import StageContext
 from xlbench.distill.outcome import StageOutcome
 from xlbench.distill.plan import check_plan, stage_keys
 from xlbench.errors import XlbenchError
+from xlbench.progress import waits_for
 from xlbench.store import get_or_build, read_entry
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class _Run:
             "stages",
             key,
             lambda directory: _make(stage, self.context_of(stage), directory, self.say),
-            waiting=lambda: self.say(f"stage {stage.name}: another process is making it; waiting"),
+            waiting=waits_for(f"making stage {stage.name}", quiet=self.settings.quiet),
         )
         seconds = entry.manifest.seconds
         note = f"from the store (took {seconds:.0f} s when made)" if entry.reused else f"made in {seconds:.0f} s"

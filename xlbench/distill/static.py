@@ -89,7 +89,8 @@ class TokenVectors(Frozen):
         own = [place for place, special in enumerate(probe.special_tokens_mask) if not special]
         before, after = probe.ids[: own[0]], probe.ids[own[-1] + 1 :]
         vectors = np.empty((size, dimension(model, "embeddings" if self.depth == "embeddings" else "sentence")), "f4")
-        with progress("Passing tokens", size, quiet=context.settings.quiet) as advance, torch.inference_mode():
+        bar = progress("encoding single tokens", size, quiet=context.settings.quiet, unit="tokens")
+        with bar as advance, torch.inference_mode():
             for low in range(0, size, BATCH):
                 high = min(low + BATCH, size)
                 ids = torch.tensor([[*before, token, *after] for token in range(low, high)], device=model.device)

@@ -14,7 +14,7 @@ import numpy as np
 
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Json, fingerprint
-from xlbench.progress import progress
+from xlbench.progress import progress, waits_for
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ def target_table(
     def build(directory: Path) -> dict[str, Json]:
         return _encode_all(directory, load(), corpus, wanted, target, precision, max_tokens, settings)
 
-    entry = get_or_build(settings.home, KIND, entry_key, build)
+    waiting = waits_for(f"computing the targets of {target.encoder}", quiet=settings.quiet)
+    entry = get_or_build(settings.home, KIND, entry_key, build, waiting=waiting)
     row_of = np.full(len(corpus.sentences), -1, dtype=np.int64)
     row_of[wanted] = np.arange(len(wanted))
     return TargetTable(entry_key, np.load(entry.path / "vectors.npy", mmap_mode="r"), row_of)
@@ -149,7 +150,8 @@ def _encode_all(
         dtype=np.float16,
         shape=None if done else (len(wanted), width),
     )
-    with progress(f"targets of {target.encoder}", len(wanted), quiet=settings.quiet, done=done) as advance:
+    title = f"computing the targets of {target.encoder}"
+    with progress(title, len(wanted), quiet=settings.quiet, done=done, unit="sentences") as advance:
         for start in range(done, len(wanted), CHUNK):
             ids = wanted[start : start + CHUNK]
             texts = [corpus.sentences[int(index)] for index in ids]

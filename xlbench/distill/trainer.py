@@ -228,7 +228,7 @@ class _Watch(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
-        self.advance(1, self.note)
+        self.advance(args.per_device_train_batch_size, self.note)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
@@ -308,7 +308,7 @@ def train(model: SentenceTransformer, stage: Stage, context: StageContext, scrat
             "step": row["step"],
             "loss": row["eval_loss"],
             "accuracy": row["eval_accuracy"],
-            "spread": row["eval_spread"],
+            "mean_cosine": row["eval_mean_cosine"],
         }
         for row in trainer.state.log_history
         if "eval_selection_score" in row
@@ -325,8 +325,9 @@ def _carry_out(trainer: StageTrainer, transformer: PreTrainedModel, context: Sta
     else:
         trainer.before = Evaluation.model_validate_json((scratch / BEFORE).read_text("utf-8"))
     done = int(resume.name.rpartition("-")[2]) if resume else 0
-    name, steps = trainer.stage.name, trainer.args.max_steps
-    with progress(f"stage {name}", steps, quiet=context.settings.quiet, done=done) as advance:
+    size, title = trainer.args.per_device_train_batch_size, f"stage {trainer.stage.name}"
+    pairs = trainer.args.max_steps * size
+    with progress(title, pairs, quiet=context.settings.quiet, done=done * size, unit="pairs") as advance:
         trainer.add_callback(_Watch(advance))
         dtype = half_dtype(context.precision) or torch.float32
         products = nullcontext() if trainer.args.torch_compile else training_kernels(transformer, dtype)
