@@ -110,7 +110,7 @@ class _Run:
         """Validate the whole plan on the shapes of the encoders that it starts from."""
         from xlbench.encoders.encode import dimension
         from xlbench.students.shape import TRANSFORMERS
-        from xlbench.students.surgery import shape_in
+        from xlbench.students.surgery import encoder_shape
 
         shapes: dict[str, Shape] = {}
         widths: dict[str, int] = {}
@@ -120,7 +120,7 @@ class _Run:
             if twin == name:
                 model = self.load_given(name)
                 widths[name] = dimension(model)
-                shapes[name] = shape_in(model, widths[name])
+                shapes[name] = encoder_shape(model)
             else:
                 widths[name] = widths[twin]
                 shapes[name] = shapes[twin]
@@ -176,10 +176,9 @@ class _Run:
 def _make(stage: Stage, context: StageContext, directory: Path, say: Callable[[str], None]) -> dict[str, Json]:
     from xlbench.distill.outcome import peak_memory
     from xlbench.distill.trainer import train
-    from xlbench.encoders.encode import dimension
     from xlbench.encoders.modules import saved_directory
     from xlbench.students.load import save_student
-    from xlbench.students.surgery import shape_in
+    from xlbench.students.surgery import encoder_shape
 
     say(f"stage {stage.name}: making it")
     # Cut on the CPU, where it is exact and the same everywhere; the Trainer moves it to the device.
@@ -187,7 +186,7 @@ def _make(stage: Stage, context: StageContext, directory: Path, say: Callable[[s
     given = saved_directory(model)
     if not context.metadata and given is not None:  # an artifact of xlbench may be an assistant
         context.metadata.update(_metadata(given))
-    shape = shape_in(model, dimension(model))
+    shape = encoder_shape(model)
     for edit in stage.edits:
         declared = edit.reshape(shape)
         model = _edited(stage, edit, model, context)
@@ -241,12 +240,11 @@ def _checked(stage: Stage, edit: Edit, declared: Shape, model: SentenceTransform
     Raises:
         XlbenchError: It is another one, or its parameters are not those that the shape stands for.
     """
-    from xlbench.encoders.encode import dimension
-    from xlbench.students.int8 import count
-    from xlbench.students.surgery import shape_in
+    from xlbench.students.quantised import count_parameters
+    from xlbench.students.surgery import encoder_shape
 
-    made = shape_in(model, dimension(model))
-    counted = count(model)
+    made = encoder_shape(model)
+    counted = count_parameters(model)
     if not declared.admits(made):
         names = [name for name in type(made).model_fields if getattr(made, name) != getattr(declared, name)]
         differing = ", ".join(f"{name} {getattr(made, name)} and not {getattr(declared, name)}" for name in names)

@@ -30,7 +30,7 @@ from xlbench.encoders.runtime import COMPILER, choose_device, explain_compile, h
 from xlbench.progress import Advance, progress
 from xlbench.store import write_atomically
 from xlbench.students.surgery import stock_encoder
-from xlbench.students.vocabulary import embedding_table, restore_table, shrink_table
+from xlbench.students.token_embeddings import embedding_table, restore_table, shrink_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -308,7 +308,7 @@ def train(model: SentenceTransformer, stage: Stage, context: StageContext, scrat
             "step": row["step"],
             "loss": row["eval_loss"],
             "accuracy": row["eval_accuracy"],
-            "spread": row["eval_spread"],
+            "mean_cosine": row["eval_mean_cosine"],
         }
         for row in trainer.state.log_history
         if "eval_selection_score" in row
