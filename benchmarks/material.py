@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from xlbench.corpora.prepare import prepare
 from xlbench.corpora.tokens import TokenTable, tokenise
 from xlbench.distill.context import StageContext
-from xlbench.distill.engine import given_encoders
+from xlbench.distill.engine import input_encoders
 from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.plan import Stage, Training
 from xlbench.distill.recipes import english
@@ -139,7 +139,7 @@ class Material:
             corpus=few,
             settings=self.settings,
             precision=self.precision,
-            keys=given_encoders(self.experiment),
+            keys=input_encoders(self.experiment),
             load=lambda _: self.assistant(),
             whole=whole,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from xlbench.distill.engine import encoder_keys, given_encoders
+from xlbench.distill.engine import encoder_keys, input_encoders
 from xlbench.distill.plan import check_plan
 from xlbench.errors import XlbenchError
 from xlbench.store import read_entry
@@ -153,7 +153,7 @@ class Trial:
         """
         from xlbench.students.surgery import encoder_shape
 
-        shapes = {name: encoder_shape(self.bench.load_given(experiment, name)) for name in given_encoders(experiment)}
+        shapes = {name: encoder_shape(self.bench.load_given(experiment, name)) for name in input_encoders(experiment)}
         return check_plan(plan, shapes, {name: shape.width for name, shape in shapes.items()})
 
 
