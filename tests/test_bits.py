@@ -167,8 +167,8 @@ def test_an_8_bit_student_computes_in_any_float_type(dtype: torch.dtype, place: 
     before = SentenceTransformer(directory, device="cpu", local_files_only=True).encode(TEXTS)
     loaded = SentenceTransformer(directory, device="cpu", local_files_only=True, model_kwargs={"dtype": dtype})
     assert {parameter.dtype for parameter in loaded.parameters()} == {dtype}
-    cast = SentenceTransformer(directory, device="cpu", local_files_only=True).to(dtype)
-    for model in (loaded, cast):
+    converted = SentenceTransformer(directory, device="cpu", local_files_only=True).to(dtype)
+    for model in (loaded, converted):
         vectors = model.encode(TEXTS, convert_to_tensor=True).float().numpy()
         np.testing.assert_allclose(vectors, before, atol=0.03)
 

@@ -34,7 +34,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
-    """Return a tokenizer with the words of WORDS as tokens, which puts <s> and </s> around a sentence."""
+    """TokenEmbeddings as they stand in WORDS, between <s> and </s>."""
     backend = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unk>"))
     backend.pre_tokenizer = Whitespace()
     backend.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
