@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from xlbench.cli.app import app
 from xlbench.cli.doctor_command import report
 from xlbench.cli.options import PRECISIONS
-from xlbench.distill import trainer
+from xlbench.distill import training as stage_training
 from xlbench.distill.plan import Training
 from xlbench.encoders import runtime
 from xlbench.encoders.modules import quick_attention
@@ -149,11 +149,11 @@ def test_a_gpu_trains_in_the_precision_that_is_named_and_alone(
 
     pretend_gpu(monkeypatch, (8, 0), bfloat16=True)
     found(monkeypatch)
-    monkeypatch.setattr(trainer, "TrainingArguments", arguments)
+    monkeypatch.setattr(stage_training, "TrainingArguments", arguments)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     context = cast("StageContext", SimpleNamespace(precision=precision, settings=settings_for()))
     training = Training.model_construct(objectives=(), pairs=32, batch_size=8, learning_rate=1e-3, seed=0)
-    chosen = trainer._arguments(training, context, tmp_path)
+    chosen = stage_training._training_arguments(training, context, tmp_path)
     (given,) = made
     assert (given["bf16"], given["fp16"]) == flags
     assert given["torch_compile"] is any(flags)
@@ -225,7 +225,7 @@ def test_compiled_training_gives_what_plain_training_gives(
     toys: bench.Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The graph and its gradients as they are for inductor, which makes the kernels; its minute of g++ left out.
-    monkeypatch.setattr(trainer, "COMPILER", "aot_eager")
+    monkeypatch.setattr(stage_training, "COMPILER", "aot_eager")
     monkeypatch.delenv("ACCELERATE_DYNAMO_USE_DYNAMIC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: name)
     small: dict[str, object] = {"student": {"layers": 1, "repeats": 1}, "assistant_pairs": 0}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench._version import __version__
 from xlbench.distill.edits import Quantise
-from xlbench.distill.engine import Distilled, encoder_keys, given_encoders, run_plan
+from xlbench.distill.engine import Distilled, encoder_keys, input_encoders, run_plan
 from xlbench.distill.health import FailedTrainingError
 from xlbench.distill.plan import Plan, Stage
 from xlbench.records.record import ITEMS, Failure, Provenance, Record, git_revision
@@ -142,7 +142,7 @@ def run_encoder(
         return stored
     prepare_process(settings)
     session = Session(experiment, (), registry, settings)
-    return _record(row, Plan((), "teacher"), Distilled({}, given_encoders(experiment), ()), session, say)
+    return _record(row, Plan((), "teacher"), Distilled({}, input_encoders(experiment), ()), session, say)
 
 
 def plan_of(experiment: Experiment, registry: Registry) -> Plan:

@@ -55,7 +55,7 @@ def measure_footprint(model: SentenceTransformer, path: Path | None) -> Footprin
     Raises:
         XlbenchError: The model does not say how wide its embeddings are.
     """
-    from xlbench.students.int8 import count
+    from xlbench.students.quantised import count_parameters
 
     dimension = model.get_embedding_dimension()
     if dimension is None:
@@ -69,7 +69,7 @@ def measure_footprint(model: SentenceTransformer, path: Path | None) -> Footprin
     if path is not None:
         known["weight_bytes"] = directory_size(path, WEIGHT_SUFFIXES)
         known["directory_bytes"] = directory_size(path)
-    return Footprint(parameters=count(model), dimension=dimension, **known)
+    return Footprint(parameters=count_parameters(model), dimension=dimension, **known)
 
 
 def directory_size(path: Path, suffixes: frozenset[str] | None = None) -> int:
@@ -93,12 +93,12 @@ def _known_parts(model: SentenceTransformer) -> dict[str, int]:
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from torch.nn import ModuleList
 
-    from xlbench.students.int8 import count
+    from xlbench.students.quantised import count_parameters
 
     first = next(iter(model.children()), None)
     if isinstance(first, StaticEmbedding):  # a table and nothing else
         none = dict.fromkeys(("encoder_parameters", "executed_parameters", "stored_layers", "executed_layers"), 0)
-        return {"embedding_parameters": count(first), **none}
+        return {"embedding_parameters": count_parameters(first), **none}
     try:
         transformer = transformer_of(model)
     except XlbenchError:
@@ -107,9 +107,9 @@ def _known_parts(model: SentenceTransformer) -> dict[str, int]:
     layers = transformer.get_submodule("encoder.layer")
     assert isinstance(layers, ModuleList)
     return {
-        "embedding_parameters": count(transformer.get_submodule("embeddings")),
-        "encoder_parameters": count(transformer.get_submodule("encoder")),
-        "executed_parameters": sum(count(layer) for layer in layers),
+        "embedding_parameters": count_parameters(transformer.get_submodule("embeddings")),
+        "encoder_parameters": count_parameters(transformer.get_submodule("encoder")),
+        "executed_parameters": sum(count_parameters(layer) for layer in layers),
         "stored_layers": len(set(layers)),
         "executed_layers": len(list(layers)),
     }
