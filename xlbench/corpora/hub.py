@@ -88,7 +88,7 @@ class HubCorpus:
         except Exception as error:
             raise XlbenchError(
                 f"'{file}' of hub dataset '{name}' cannot be fetched: {first_line(error)}",
-                f"Try again with a network. {_download_remedy(name)}",
+                f"Try again with a network. {_remedy(name)}",
             ) from error
 
 
@@ -132,7 +132,7 @@ def _read_listing(name: str, revision: str | None, settings: Settings) -> Listin
     try:
         return Listing.model_validate_json(stored.read_text("utf-8"))
     except (OSError, ValidationError):
-        raise XlbenchError(problem, _download_remedy(name)) from None
+        raise XlbenchError(problem, _remedy(name)) from None
 
 
 def _ask_hub(name: str, revision: str | None) -> Listing:
@@ -168,7 +168,7 @@ def _ask_hub(name: str, revision: str | None) -> Listing:
     return Listing(name=name, commit=info.sha, files=files)
 
 
-def _download_remedy(name: str) -> str:
+def _remedy(name: str) -> str:
     return (
         f"To put it under the data root: hf download {name} --repo-type dataset --local-dir DATA_ROOT/datasets/{name}"
     )

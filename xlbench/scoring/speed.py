@@ -87,7 +87,7 @@ def measure_speed(
     Raises:
         XlbenchError: There are no texts, or no rounds.
     """
-    from xlbench.encoders.encode import encode, ready
+    from xlbench.encoders.encode import encode, encoding_mode
 
     if not texts or repetitions < 1:
         raise XlbenchError(
@@ -106,7 +106,7 @@ def measure_speed(
     batch: tuple[list[float], list[float]] = ([], [])
     single: tuple[list[float], list[float]] = ([], [])
     bar = progress("Measuring speed", repetitions + 1, quiet=settings.quiet)
-    with ready(model, precision), ready(baseline, precision), bar as advance:
+    with encoding_mode(model, precision), encoding_mode(baseline, precision), bar as advance:
         for encoder in encoders:
             timed(encoder, texts)
             timed(encoder, singles[:1])
