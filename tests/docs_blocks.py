@@ -66,7 +66,7 @@ def built_ins() -> Iterator[Registry]:
     """Leave out plugins that happen to be installed here."""
     ours = [entry for entry in entry_points(group="xlbench") if entry.dist and entry.dist.name == "xlbench"]
     load_registry.cache_clear()
-    with patch("xlbench.plugins.entry_points", lambda group: ours):
+    with patch("xlbench.plugins.registry.entry_points", lambda group: ours):
         yield load_registry(strict=True)
     load_registry.cache_clear()
 

@@ -159,8 +159,8 @@ def test_95_of_100_intervals_of_f1_cover_the_true_value() -> None:
 
 def test_subsets_that_share_items_are_drawn_together_and_others_independently() -> None:
     gold, first, second = correlated(np.random.default_rng(7), 100, 0.8, 0.8)
-    # 'b' has the items of 'a'. 'c' has the values of 'a' for items of its own. 'd' has the values of 'c', and shares half
-    # of its items with 'c'.
+    # 'b' has the items of 'a'. 'c' has the values of 'a' for items of its own. 'd' has the values of 'c', and shares
+    # half of its items with 'c'.
     run = {
         "c": items(gold, first, 500),
         "a": items(gold, first),
@@ -181,7 +181,8 @@ def test_subsets_that_share_items_are_drawn_together_and_others_independently() 
     np.testing.assert_array_equal(fewer["a"].drawn, drawn["a"].drawn)
     other = resample("another task", "sts", [{"a": run["a"]}], 3000, 0, nothing)
     assert abs(np.corrcoef(other["a"].drawn[0], drawn["a"].drawn[0])[0, 1]) < 0.07
-    # So the mean of a subset and its copy is as uncertain as the subset; that of two independent ones 1 / sqrt(2) as much.
+    # So the mean of a subset and its copy is as uncertain as the subset; that of two independent ones has 1 / sqrt(2)
+    # of its standard error.
     twin = {"a": items(gold, first), "b": items(gold, first)}
     copied = mean(list(resample("task", "sts", [twin], 3000, 0, nothing).values()))
     assert copied.interval(0) == drawn_alone(run["a"]).interval(0)
