@@ -67,8 +67,8 @@ def compact_letters(names: Sequence[str], apart: Iterable[tuple[str, str]]) -> d
         split: list[frozenset[str]] = []
         for group in groups:
             split += [group - {first}, group - {second}] if {first, second} <= group else [group]
-        kept = dict.fromkeys(split)
-        groups = [group for group in kept if not any(group < other for other in kept)]
+        distinct = dict.fromkeys(split)
+        groups = [group for group in distinct if not any(group < other for other in distinct)]
     groups.sort(key=lambda group: [position for position, name in enumerate(names) if name in group])
     return {name: "".join(_letter(number) for number, group in enumerate(groups) if name in group) for name in names}
 

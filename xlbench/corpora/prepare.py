@@ -79,7 +79,7 @@ def prepare(
             )
             return _write_entry(directory, gathered, status, corpora, languages, quiet=settings.quiet)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)  # as large as the corpora, and a second try starts anew
+            shutil.rmtree(scratch, ignore_errors=True)  # as large as the corpora, and not reused by a second try
 
     def report_waiting() -> None:
         _logger.warning("Waiting for another process, which is preparing the same training data.")

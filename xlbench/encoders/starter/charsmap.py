@@ -33,12 +33,12 @@ def precompiled_charsmap(replacements: Mapping[str, str]) -> bytes:
     """
     table = {**compositions(replacements), **replacements}
     texts = bytearray()
-    places: dict[str, int] = {}
+    offsets: dict[str, int] = {}
     for text in table.values():
-        if text not in places:
-            places[text] = len(texts)
+        if text not in offsets:
+            offsets[text] = len(texts)
             texts += text.encode() + b"\0"
-    trie = _Trie({key.encode(): places[value] for key, value in table.items()})
+    trie = _Trie({key.encode(): offsets[value] for key, value in table.items()})
     units = struct.pack(f"<{len(trie.units)}I", *trie.units)
     return struct.pack("<I", len(units)) + units + bytes(texts)
 
@@ -109,17 +109,17 @@ class _Trie:
 
     def _free_base(self, steps: list[int]) -> int:
         """Return a base that no other unit has and whose units for ``steps`` are free; grow the array if needed."""
-        place = len(self.units) - BLOCK  # earlier blocks are not searched for gaps, which would be slow
+        start = len(self.units) - BLOCK  # earlier blocks are not searched for gaps, which would be slow
         while True:
-            base = place ^ steps[0]
+            base = start ^ steps[0]
             if base not in self._bases and not any(self._is_taken(base ^ step) for step in steps):
                 break
-            place += 1
+            start += 1
         # Grown by whole blocks, so that a base xor any byte is inside.
         missing = (base // BLOCK + 1) * BLOCK - len(self.units)
         self.units += [0] * missing
         self._taken += bytes(max(0, missing))
         return base
 
-    def _is_taken(self, place: int) -> bool:
-        return place < len(self._taken) and self._taken[place] == 1
+    def _is_taken(self, position: int) -> bool:
+        return position < len(self._taken) and self._taken[position] == 1

@@ -86,22 +86,22 @@ class _Cursor:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.place = 0
+        self.position = 0
 
     def numbers(self, layout: str) -> tuple[int, ...]:
-        values = struct.unpack_from("<" + layout, self.data, self.place)
-        self.place += struct.calcsize("<" + layout)
+        values = struct.unpack_from("<" + layout, self.data, self.position)
+        self.position += struct.calcsize("<" + layout)
         return values
 
     def number(self, layout: str) -> int:
         return self.numbers(layout)[0]
 
     def take(self, size: int) -> bytes:
-        taken = self.data[self.place : self.place + size]
-        if len(taken) != size:
+        content = self.data[self.position : self.position + size]
+        if len(content) != size:
             raise ValueError("the file ends early")
-        self.place += size
-        return taken
+        self.position += size
+        return content
 
 
 def read_container(data: bytes) -> Container:
