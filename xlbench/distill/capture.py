@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from xlbench.distill.live import Layer, LayerStates
-from xlbench.encoders.encode import ready
+from xlbench.encoders.encode import encoding_mode
 from xlbench.encoders.runtime import computing_in
 from xlbench.errors import XlbenchError
 from xlbench.students.surgery import stock_encoder
@@ -177,7 +177,7 @@ def live_terms(
                     "Choose an encoder with the student's tokenizer: the objective compares token by token.",
                 )
             ids[_padding(model)] = _padding(encoder)
-            held.enter_context(ready(encoder, context.precision))
+            held.enter_context(encoding_mode(encoder, context.precision))
             capture = Capture(stock_encoder(encoder), [layer.number for layer in layers if layer.encoder == name])
             encoders[name] = LiveEncoder(encoder, capture, torch.from_numpy(ids).to(device), context.precision)
         yield LiveTerms(terms, student, encoders)
