@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.material import MAX_TOKENS
-from xlbench.distill.trainer import train
+from xlbench.distill.training import train_stage
 from xlbench.encoders.directories import quiet_transformers
 from xlbench.scoring.quiet import quiet_datasets
 
@@ -82,7 +82,7 @@ def ours(
     model: SentenceTransformer | None = None,
     tick: Tick | None = None,
 ) -> Timed:
-    """Run :func:`xlbench.distill.trainer.train`; time the last of ``passes`` passes over the pairs.
+    """Run :func:`xlbench.distill.training.train_stage`; time the last of ``passes`` passes over the pairs.
 
     The passes before it warm up: whatever is compiled or allocated on first use is set-up. With batches of similar
     length single steps differ, so nothing less than a whole pass is compared.
@@ -108,8 +108,8 @@ def ours(
         yield advance
 
     scratch = _scratch(material)
-    with patch("xlbench.distill.trainer.progress", watched):
-        train(model or material.student(), stage, material.context(pairs), scratch)
+    with patch("xlbench.distill.training.progress", watched):
+        train_stage(model or material.student(), stage, material.context(pairs), scratch)
     ended = time.perf_counter()
     shutil.rmtree(scratch, ignore_errors=True)
     last = times.moments[-1][1]

@@ -13,7 +13,7 @@ from benchmarks.limit import measure_limit
 from benchmarks.measure import clock, in_turns, ratios, spread
 from benchmarks.results import Line, Part, Table, at_least, at_most
 from xlbench.encoders.encode import encode
-from xlbench.students.surgery import shape_of, stock_encoder
+from xlbench.students.surgery import stock_encoder, transformer_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ def measure_encoding(material: Material, *, repetitions: int, sentences: int) ->
     low = material.assistant().to(torch.bfloat16)
     kinds = {"mixed lengths": mixed(material, model, sentences), "equal lengths": equal(material, model, sentences)}
     precisions: list[Precision] = list(dict.fromkeys([material.precision, "float32"]))
-    shape = shape_of(stock_encoder(model))
+    shape = transformer_shape(stock_encoder(model))
     rows: list[tuple[str, ...]] = []
     lines: list[Line] = []
     raw: dict[str, Json] = {}

@@ -18,7 +18,7 @@ from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.outcome import peak_memory
 from xlbench.distill.plan import Stage, Training
 from xlbench.distill.recipes import english
-from xlbench.distill.trainer import train
+from xlbench.distill.training import train_stage
 from xlbench.encoders.directories import load_directory
 from xlbench.experiment import Data
 from xlbench.plugins.registry import load_registry
@@ -79,7 +79,7 @@ def main() -> None:
     taught = Training(objectives=(objective,), pairs=int(steps) * BATCH, seed=0, batch_size=BATCH, evaluations=1)
     scratch = Path(home) / "training"
     scratch.mkdir()
-    train(model, Stage("tiny", "teacher", (), taught), context, scratch)
+    train_stage(model, Stage("tiny", "teacher", (), taught), context, scratch)
     lap(f"{steps} steps")
     own = watcher.stop()
     print(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from xlbench.corpora.prepare import prepare
 from xlbench.corpora.tokens import TokenTable, tokenise
 from xlbench.distill.context import StageContext
-from xlbench.distill.engine import given_encoders
+from xlbench.distill.engine import input_encoders
 from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.plan import Stage, Training
 from xlbench.distill.recipes import english
@@ -20,7 +20,7 @@ from xlbench.runs.job import make_plan
 from xlbench.runs.request import Request
 from xlbench.runs.resolve import resolve
 from xlbench.students.load import load_student, save_student
-from xlbench.students.surgery import shape_of, stock_encoder
+from xlbench.students.surgery import stock_encoder, transformer_shape
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +121,7 @@ class Material:
     @cached_property
     def shape(self) -> Shape:
         """The student's shape."""
-        return shape_of(stock_encoder(load_student(self.student_path)))
+        return transformer_shape(stock_encoder(load_student(self.student_path)))
 
     def context(self, pairs: int) -> TimedWorkshop:
         """Return a context with the first ``pairs`` pairs of the corpus, whose order mixes the languages."""
@@ -139,7 +139,7 @@ class Material:
             corpus=few,
             settings=self.settings,
             precision=self.precision,
-            keys=given_encoders(self.experiment),
+            keys=input_encoders(self.experiment),
             load=lambda _: self.assistant(),
             whole=whole,
         )

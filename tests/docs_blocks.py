@@ -30,7 +30,7 @@ from xlbench.plugins.template import rendered
 from xlbench.report.findings import FindingEntry
 from xlbench.report.table import markdown
 from xlbench.runs.request import Request
-from xlbench.scoring.data import declared
+from xlbench.scoring.data import read_declaration
 from xlbench.students.shape import MINILM, XLMR
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def built_ins() -> Iterator[Registry]:
     """Leave out plugins that happen to be installed here."""
     ours = [entry for entry in entry_points(group="xlbench") if entry.dist and entry.dist.name == "xlbench"]
     load_registry.cache_clear()
-    with patch("xlbench.plugins.entry_points", lambda group: ours):
+    with patch("xlbench.plugins.registry.entry_points", lambda group: ours):
         yield load_registry(strict=True)
     load_registry.cache_clear()
 
@@ -240,7 +240,7 @@ def _plain(value: object) -> str:
 def datasets(suite: str) -> str:
     """Return the hub datasets that a suite reads, and the commit that mteb pins."""
     with built_ins() as registry:
-        tasks = {task.task: declared(task) for task in registry.suites[suite].tasks}
+        tasks = {task.task: read_declaration(task) for task in registry.suites[suite].tasks}
     rows = [[task, f"`{said.path}`", f"`{said.revision}`"] for task, said in tasks.items()]
     return table(["Task", "Dataset", "Commit that mteb pins"], rows)
 

@@ -1,4 +1,4 @@
-"""Toy encoders, and a toy of the container that the starter assistant comes in."""
+"""Toy encoders, and a toy version of the starter assistant's container."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def toy_encoder(path: Path, *, seed: int = 0) -> SentenceTransformer:
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-    vocabulary = {word: place for place, word in enumerate((*special, *WORDS))}
+    vocabulary = {word: number for number, word in enumerate((*special, *WORDS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -62,11 +62,11 @@ SHAPE = (32, 1, 2, 64, len(PIECES) + 3, 8, 2)  # hidden, layers, heads, ffn, voc
 
 
 def toy_container(*, left_out: str = "", extra: str = "") -> bytes:
-    """Return a small E5S1 file: every weight matrix in Q4_0, the rest in float32, all from one random seed.
+    """Return a small E5S1 file with random weights: every matrix in Q4_0, the other tensors in float32.
 
     Args:
         left_out: A tensor to leave out.
-        extra: The name of a tensor too many.
+        extra: Name of a tensor to add that does not belong to the architecture.
     """
     hidden, layers, _, ffn, vocab, positions, types = SHAPE
     sizes = {"emb.word": vocab * hidden, "emb.pos": positions * hidden, "emb.type": types * hidden}
@@ -89,7 +89,7 @@ def toy_container(*, left_out: str = "", extra: str = "") -> bytes:
         else:
             contents[name] = (0, size, generator.standard_normal(size).astype("<f4").tobytes())
     blob = [piece.encode() for piece in PIECES]
-    scores = [0.0 if piece.startswith("<") else -float(place) for place, piece in enumerate(PIECES)]
+    scores = [0.0 if piece.startswith("<") else -float(number) for number, piece in enumerate(PIECES)]
     head = struct.pack("<4sI7ifi", b"E5S1", 1, *SHAPE, 1e-12, 32)
     head += struct.pack("<5iQ", len(PIECES), 0, 2, 1, 3, sum(map(len, blob)))
     head += np.cumsum([0, *map(len, blob)]).astype("<u4").tobytes() + np.array(scores, "<f4").tobytes()
@@ -97,17 +97,17 @@ def toy_container(*, left_out: str = "", extra: str = "") -> bytes:
     norms = struct.pack("<IB1I", ord("A"), 1, ord("a")) + struct.pack("<IB2I", ord("ĳ"), 2, ord("a"), ord("b"))
     head += struct.pack("<iI", 2, len(norms)) + norms + struct.pack("<i", len(contents))
     directory = sum(2 + len(name) + 21 for name in contents)
-    place = len(head) + directory
+    body_start = len(head) + directory
     entries, body = b"", b""
     for name, (dtype, count, content) in contents.items():
         entries += struct.pack("<H", len(name)) + name.encode()
-        entries += struct.pack("<BIQQ", dtype, count, place + len(body), len(content))
+        entries += struct.pack("<BIQQ", dtype, count, body_start + len(body), len(content))
         body += content
     return head + entries + body
 
 
 def q4_0(nibbles: Sequence[int] | np.ndarray, scales: Sequence[float]) -> bytes:
-    """Return blocks of 32 nibbles (0..15) as ggml writes them: j in the low half, j + 16 in the high half."""
+    """Pack blocks of 32 nibbles (0..15) as ggml does: number j in the low half of byte j, j + 16 in the high half."""
     packed = b""
     for block, scale in zip(np.asarray(nibbles, np.uint8).reshape(-1, 32), scales, strict=True):
         packed += np.float16(scale).tobytes() + (block[:16] | block[16:] << 4).astype(np.uint8).tobytes()

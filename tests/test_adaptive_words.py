@@ -11,7 +11,7 @@ from xlbench.api import FrequencyAdaptiveEmbedding, Loop
 from xlbench.errors import XlbenchError
 from xlbench.plugins.registry import load_registry
 from xlbench.students.shape import MINILM
-from xlbench.students.surgery import shape_of, stock_encoder
+from xlbench.students.surgery import stock_encoder, transformer_shape
 from xlbench.testing.toys import toy_experiment
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def test_frequent_tokens_keep_their_rows_and_the_rest_lie_in_few_directions(cont
     before = stock_encoder(model).embeddings.word_embeddings.weight.detach().numpy().copy()
     counts = context.tokens(model).counts(40)
     edit = FrequencyAdaptiveEmbedding(width=2, layers=4, bottleneck=8)
-    declared = edit.reshape(shape_of(stock_encoder(model)))
+    declared = edit.reshape(transformer_shape(stock_encoder(model)))
     cut = edit.apply(model, context)
     after = stock_encoder(cut).embeddings.word_embeddings.weight.detach().numpy()
     # As in a toy of 40 x 16: (40 + 16) x (8 - 2) / 16 - 1 = 20 rows.
@@ -43,12 +43,12 @@ def test_frequent_tokens_keep_their_rows_and_the_rest_lie_in_few_directions(cont
     np.testing.assert_allclose(after[most], before[most], atol=1e-5)
     rare = np.setdiff1d(np.arange(40), most)
     assert np.linalg.matrix_rank(after[rare], tol=1e-4) == 2
-    assert shape_of(stock_encoder(cut)) == declared
+    assert transformer_shape(stock_encoder(cut)) == declared
     assert declared.frequent == 20
 
 
 def test_a_size_that_the_layers_alone_exceed_is_refused() -> None:
-    with pytest.raises(XlbenchError, match=r"12 layers and 100 columns for every token .* leaves no whole row"):
+    with pytest.raises(XlbenchError, match=r"12 layers and 100 columns per token .* no whole row .* fits"):
         FrequencyAdaptiveEmbedding(width=100, layers=6, bottleneck=128).reshape(MINILM)
 
 
@@ -65,7 +65,7 @@ def test_the_method_keeps_all_layers_that_the_student_runs_and_trains_only_if_as
     stage = kind.plan(experiment, kind.options.model_validate({"recovery_share": 0.5})).stage("student")
     assert stage is not None
     assert stage.training is not None
-    assert (stage.training.pairs, stage.sources()) == (256, ("aligned",))
+    assert (stage.training.pairs, stage.inputs()) == (256, ("aligned",))
     whole = experiment.model_copy(update={"student": experiment.student.model_copy(update={"bottleneck": None})})
     with pytest.raises(XlbenchError, match="has no bottleneck"):
         kind.plan(whole, kind.options())

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel
 
 from xlbench.students.shape import Shape
-from xlbench.students.surgery import as_student, cut_bottleneck, keep_layers, shape_of
+from xlbench.students.surgery import as_student, cut_bottleneck, keep_layers, transformer_shape
 
 sys.path.append(str(Path(__file__).parents[1]))  # last: xlbench stays the one that is installed
 from benchmarks.flops import encoding_work, layer_flops, training_work
@@ -55,7 +55,7 @@ def test_forward_count_is_that_of_torch(bottleneck: int | None, repeats: int) ->
     model = toy(bottleneck, repeats)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model(torch.ones(SENTENCES, TOKENS, dtype=torch.int64))
-    assert encoding_work(shape_of(model), LENGTHS).total == counter.get_total_flops()
+    assert encoding_work(transformer_shape(model), LENGTHS).total == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("trainable", ["all", "all-but-token-embeddings", "embeddings"])
@@ -65,7 +65,7 @@ def test_training_count_is_that_of_torch(bottleneck: int | None, repeats: int, t
     freeze(model, trainable)
     with FlopCounterMode(display=False) as counter:
         model(torch.ones(SENTENCES, TOKENS, dtype=torch.int64)).last_hidden_state.sum().backward()
-    assert training_work(shape_of(model), LENGTHS, trainable).total == counter.get_total_flops()
+    assert training_work(transformer_shape(model), LENGTHS, trainable).total == counter.get_total_flops()
 
 
 def test_only_real_tokens_count() -> None:

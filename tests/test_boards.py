@@ -20,7 +20,7 @@ from xlbench.boards.board import BoardFile, find_board, read_board
 from xlbench.boards.folder import differences, read_folder, write_pages
 from xlbench.boards.run import run_board
 from xlbench.cli.app import app
-from xlbench.distill import trainer
+from xlbench.distill import training
 from xlbench.distill.health import FailedTrainingError
 from xlbench.plugins.registry import load_registry
 from xlbench.store import entries
@@ -242,7 +242,7 @@ def test_sharing_is_accounted_for(place: Path, finished: tuple[BoardFile, list[s
 
 def test_a_seed_that_diverges_is_shown_and_tried_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     board = declare(place, "unlucky", ROWS.replace("[[encoder]]", '[[encoder]] # "'))
-    real = trainer.train
+    real = training.train_stage
 
     def train(model: object, stage: object, context: object, scratch: Path) -> list[dict[str, float]]:
         if stage.training.seed == 5:  # type: ignore[attr-defined]
@@ -252,7 +252,7 @@ def test_a_seed_that_diverges_is_shown_and_tried_again(place: Path, monkeypatch:
     board.path.write_text(board.path.read_text("utf-8").replace("[0, 1]", "[0, 5]"), "utf-8")
     board = read_board(board.path)
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "train", train)
+        patch.setattr(training, "train_stage", train)
         go(place, board)
     (failure,) = read_folder(board).failures
     assert (failure.row, failure.seed) == ("toy-half", 5)

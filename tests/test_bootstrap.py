@@ -1,4 +1,4 @@
-"""Intervals over items: the right scores, drawn jointly, as wide as they should be."""
+"""The bootstrap over items: scores of resamples, joint draws, and the coverage of intervals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAMILIES: dict[str, Family] = {"S": "sts", "B": "bitext"}
 
 
 def nothing(amount: float = 1, note: str = "") -> None:
-    """Advance no bar."""
+    """Show no progress."""
 
 
 def items(gold: Sequence[float] | Floats, prediction: Sequence[float] | Floats, first: int = 0) -> ItemScores:
@@ -41,14 +41,14 @@ def items(gold: Sequence[float] | Floats, prediction: Sequence[float] | Floats, 
 
 
 def correlated(generator: np.random.Generator, size: int, *noise: float) -> list[Floats]:
-    """Return golds, and predictions that are gold plus noise."""
+    """Return golds, and predictions that are the golds plus noise."""
     gold = generator.standard_normal(size)
     found = [gold + level * generator.standard_normal(size) for level in noise]
     return [values.astype(np.float32) for values in (gold, *found)]
 
 
 def mined(generator: np.random.Generator, size: int, *wrong: float) -> list[Floats]:
-    """Return golds, and predictions of which a share takes any other item; what is hard for one is for all."""
+    """Return golds, and predictions of which a share is wrong; the same items are the hardest for all."""
     gold = np.arange(size)
     hard, other = generator.random(size), (gold + generator.integers(1, size, size)) % size
     return [values.astype(np.float32) for values in (gold, *(np.where(hard < share, other, gold) for share in wrong))]
@@ -62,19 +62,19 @@ def interval(gold: Floats, *predictions: Floats, family: Family = "sts", resampl
 def test_spearman_of_a_resample_is_that_of_the_drawn_items() -> None:
     generator = np.random.default_rng(1)
     gold = generator.integers(0, 6, 50).astype(np.float32)
-    # Many ties, some, hardly any, and all tied: where rho is undefined, main_score says 0.
+    # Many ties, some ties, hardly any, and all tied: rho is then undefined, and main_score gives 0.
     predictions = [generator.integers(0, levels, 50).astype(np.float32) for levels in (4, 40, 10**6, 1)]
     drawn = generator.integers(0, 50, (30, 50))
-    drawn[0] = 7  # one item fifty times: undefined too
+    drawn[0] = 7  # one item fifty times, for which rho is undefined too
     counts = np.stack([np.bincount(rows, minlength=50) for rows in drawn]).astype(np.int32)
     expected = [[main_score("sts", it[rows], gold[rows]) for rows in drawn] for it in predictions]
     np.testing.assert_allclose(scorer("sts", gold, predictions)(counts), expected, rtol=0, atol=1e-9)
 
 
-def test_f1_is_the_mean_of_what_its_rows_add() -> None:
+def test_f1_is_the_mean_contribution_of_rows() -> None:
     gold = np.array([0, 1, 2], np.float32)
-    # Row 2 takes the translation of row 1. F1 of the classes: 1, 2/3 (right once, predicted twice), 0.
-    # Row 2 costs class 2, which nothing predicts, 1 / (1 + 0), and class 1, predicted twice, 1 / (1 + 2).
+    # Row 2 predicts the translation of row 1. F1 of the classes: 1, 2/3 (predicted twice, once correctly), 0.
+    # Row 2 costs 1 / (1 + 0) in class 2, which nothing predicts, and 1 / (1 + 2) in class 1, predicted twice.
     added = contributions(gold, np.array([0, 1, 1], np.float32))
     np.testing.assert_allclose(added, [1, 1, 1 - 1 - 1 / 3])
     assert added.mean() == pytest.approx((1 + 2 / 3 + 0) / 3)
@@ -100,32 +100,32 @@ def test_intervals_agree_with_scipy() -> None:
         return rho(gold, one) - rho(gold, two)
 
     draws = interval(gold, one, two, resamples=4000)
-    for ours, data, statistic in (
+    for actual, data, statistic in (
         (draws.interval(0), (gold, one), rho),
         (draws.difference(0, 1), (gold, one, two), gap),
     ):
-        theirs = stats.bootstrap(
+        expected = stats.bootstrap(
             data, statistic, paired=True, vectorized=False, n_resamples=1500, method="percentile", rng=4
         )
-        # The 2.5 % quantile of R normal draws has standard error sqrt(0.025 * 0.975 / R) / 0.0584, in their
-        # standard deviations: 0.07 for 1,500 and 0.04 for 4,000, 0.08 for the difference. Three of these.
-        error = theirs.standard_error
-        assert ours.value == pytest.approx(statistic(*data), abs=1e-4)
-        assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.24 * error)
-        assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.24 * error)
-        assert ours.error == pytest.approx(error, rel=0.08)
+        # In standard deviations of the draws, the 2.5 % quantile of R normal draws has the standard error
+        # sqrt(0.025 * 0.975 / R) / 0.0584: 0.07 for 1,500, 0.04 for 4,000, 0.08 for the difference. Three of these.
+        error = expected.standard_error
+        assert actual.value == pytest.approx(statistic(*data), abs=1e-4)
+        assert actual.low == pytest.approx(expected.confidence_interval.low, abs=0.24 * error)
+        assert actual.high == pytest.approx(expected.confidence_interval.high, abs=0.24 * error)
+        assert actual.error == pytest.approx(error, rel=0.08)
 
 
 def covered(found: Sequence[Draws], one: float, two: float) -> tuple[float, float]:
-    """Return how often intervals hold the true score of row 0, and the true difference of rows 0 and 1."""
+    """Return how often intervals cover the true score of row 0, and the true difference of rows 0 and 1."""
     scores = [draws.interval(0) for draws in found]
     gaps = [draws.difference(0, 1) for draws in found]
     return fmean(it.low <= one <= it.high for it in scores), fmean(it.low <= one - two <= it.high for it in gaps)
 
 
-def test_95_of_100_intervals_of_spearman_hold_the_truth() -> None:
-    # Gold plus noise of level s correlates with gold by r = 1 / sqrt(1 + s^2); the rank correlation of two
-    # normals is 6 / pi arcsin(r / 2) (Pearson 1907).
+def test_95_of_100_intervals_of_spearman_cover_the_true_value() -> None:
+    # Gold plus noise of level s has the correlation r = 1 / sqrt(1 + s^2) with gold; the rank correlation of two
+    # normal variables is 6 / pi arcsin(r / 2) (Pearson 1907).
     one, two = (600 / math.pi * math.asin(1 / math.sqrt(1 + level**2) / 2) for level in (0.8, 1.2))
     generator = np.random.default_rng(5)
     found = [interval(*correlated(generator, 100, 0.8, 1.2), resamples=500, seed=seed) for seed in range(1000)]
@@ -134,13 +134,13 @@ def test_95_of_100_intervals_of_spearman_hold_the_truth() -> None:
     assert 0.93 <= gap <= 0.97
 
 
-def test_95_of_100_intervals_of_f1_hold_the_truth() -> None:
+def test_95_of_100_intervals_of_f1_cover_the_true_value() -> None:
     def truth(wrong: float, size: int) -> float:
-        # A row is right with 1 - wrong; the rows that take its translation are binomial, each other row doing
-        # so with wrong / (size - 1); with k of them the class has F1 2 / (2 + k).
-        rivals = np.arange(size)
-        chances = stats.binom.pmf(rivals, size - 1, wrong / (size - 1))
-        return 100 * (1 - wrong) * float((chances * 2 / (2 + rivals)).sum())
+        # A row is right with probability 1 - wrong. Each other row predicts its translation with probability
+        # wrong / (size - 1), so their number k is binomial, and the class then has F1 = 2 / (2 + k).
+        competitors = np.arange(size)
+        probabilities = stats.binom.pmf(competitors, size - 1, wrong / (size - 1))
+        return 100 * (1 - wrong) * float((probabilities * 2 / (2 + competitors)).sum())
 
     size, generator = 400, np.random.default_rng(6)
     shares = 0.05, 0.1
@@ -150,16 +150,17 @@ def test_95_of_100_intervals_of_f1_hold_the_truth() -> None:
     score, gap = covered(found, *(truth(wrong, size) for wrong in shares))
     assert 0.93 <= score <= 0.97
     assert 0.93 <= gap <= 0.97
-    # F1 of the drawn rows themselves is two points too high on the mean, as `contributions` says.
+    # The F1 of the drawn rows themselves is two points too high on average, as `contributions` explains.
     gold, wrong = mined(generator, 200, 0.2)
     rows = generator.integers(0, 200, (400, 200))
     naive = fmean(main_score("bitext", wrong[it], gold[it]) for it in rows)
     assert naive - main_score("bitext", wrong, gold) > 1.5
 
 
-def test_subsets_that_share_items_are_drawn_together_and_others_apart() -> None:
+def test_subsets_that_share_items_are_drawn_together_and_others_independently() -> None:
     gold, first, second = correlated(np.random.default_rng(7), 100, 0.8, 0.8)
-    # 'b' translates 'a'; 'c' has the same figures for items of its own; 'd' has 'c''s, half of them on items of 'c'.
+    # 'b' has the items of 'a'. 'c' has the values of 'a' for items of its own. 'd' has the values of 'c', and shares
+    # half of its items with 'c'.
     run = {
         "c": items(gold, first, 500),
         "a": items(gold, first),
@@ -170,17 +171,18 @@ def test_subsets_that_share_items_are_drawn_together_and_others_apart() -> None:
     assert list(drawn) == ["c", "a", "b", "d"]
     assert drawn["a"].value == drawn["c"].value
     correlations = {name: np.corrcoef(drawn["a"].drawn[0], drawn[name].drawn[0])[0, 1] for name in "bcd"}
-    # Independent draws correlate by 1 / sqrt(3000) = 0.018 at random.
+    # The correlation of independent draws has the standard deviation 1 / sqrt(3000) = 0.018.
     assert correlations["b"] > 0.2
     assert abs(correlations["c"]) < 0.07
     assert abs(correlations["d"]) < 0.07
     assert 0.3 < np.corrcoef(drawn["c"].drawn[0], drawn["d"].drawn[0])[0, 1] < 0.7
-    # What a block draws depends on neither other blocks nor other tasks.
+    # The draws of a block depend neither on other blocks nor on other tasks.
     fewer = resample("task", "sts", [{"a": run["a"], "b": run["b"]}], 3000, 0, nothing)
     np.testing.assert_array_equal(fewer["a"].drawn, drawn["a"].drawn)
     other = resample("another task", "sts", [{"a": run["a"]}], 3000, 0, nothing)
     assert abs(np.corrcoef(other["a"].drawn[0], drawn["a"].drawn[0])[0, 1]) < 0.07
-    # So the mean of a subset and its copy is as doubtful as the subset; of two independent ones, 1 / sqrt(2).
+    # So the mean of a subset and its copy is as uncertain as the subset; that of two independent ones has 1 / sqrt(2)
+    # of its standard error.
     twin = {"a": items(gold, first), "b": items(gold, first)}
     copied = mean(list(resample("task", "sts", [twin], 3000, 0, nothing).values()))
     assert copied.interval(0) == drawn_alone(run["a"]).interval(0)
@@ -192,7 +194,7 @@ def drawn_alone(scores: ItemScores) -> Draws:
     return resample("task", "sts", [{"a": scores}], 3000, 0, nothing)["a"]
 
 
-def test_what_is_drawn_depends_on_neither_the_rows_nor_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_depend_neither_on_the_rows_nor_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     gold, one, two = correlated(np.random.default_rng(8), 90, 0.5, 0.9)
     alone, both = interval(gold, two, resamples=70), interval(gold, one, two, resamples=70)
     np.testing.assert_array_equal(alone.drawn[0], both.drawn[1])
@@ -210,19 +212,19 @@ def two_tasks(generator: np.random.Generator, noise: float, wrong: float) -> Ite
     }
 
 
-def test_statistics_of_rows() -> None:
+def test_statistics_of_rows_with_and_without_seeds() -> None:
     runs = [two_tasks(np.random.default_rng(9), 0.6, wrong) for wrong in (0.0, 0.2, 0.4)]
     found = compute_statistics({"seeds": runs[:2], "one": runs[2:]}, FAMILIES, resamples=200, quiet=True)
     seeds, one = found.rows["seeds"], found.rows["one"]
     assert (seeds.seeds, one.seeds) == (2, 1)
     assert found.items == 40 + 30
-    # The subsets of S are each other's opposite.
+    # The predictions of the two subsets of S are opposite.
     assert (one.families["sts"].value, one.tasks["S"].value) == (0, 0)
     assert one.subsets["S"]["x"].value == -one.subsets["S"]["y"].value != 0
     first, second, third = (main_score("bitext", run["B", "z"].prediction, run["B", "z"].gold) for run in runs)
     assert first == 100
     assert seeds.families["bitext"].value == pytest.approx((first + second) / 2, abs=1e-4)
-    # The sample deviation of two values is their distance / sqrt(2).
+    # The sample standard deviation of two values is their distance / sqrt(2).
     assert seeds.seed_deviation == {
         "sts": 0,
         "bitext": pytest.approx((first - second) / math.sqrt(2), abs=1e-4),
@@ -232,13 +234,13 @@ def test_statistics_of_rows() -> None:
     assert one.seed_deviation is one.task_seed_deviation is None
     gap = found.difference("seeds", "one").tasks["B"]
     assert gap.value == pytest.approx((first + second) / 2 - third, abs=1e-4)
-    turned = found.difference("one", "seeds")
-    assert (turned.first, turned.second) == ("one", "seeds")
-    assert (turned.tasks["B"].low, turned.tasks["B"].high) == (-gap.high, -gap.low)
+    opposite = found.difference("one", "seeds")
+    assert (opposite.first, opposite.second) == ("one", "seeds")
+    assert (opposite.tasks["B"].low, opposite.tasks["B"].high) == (-gap.high, -gap.low)
     assert Statistics.model_validate_json(found.model_dump_json()) == found
 
 
-def test_family_means_weigh_tasks_alike() -> None:
+def test_family_means_give_tasks_equal_weight() -> None:
     generator = np.random.default_rng(10)
     gold, one, two = correlated(generator, 30, 0.2, 2.0)
     run: Items = {("S", "x"): items(gold, one), ("S", "y"): items(gold, two), ("T", "x"): items(gold, two)}
@@ -247,7 +249,7 @@ def test_family_means_weigh_tasks_alike() -> None:
     assert found.families["sts"].value == pytest.approx(((good + bad) / 2 + bad) / 2, abs=1e-4)
 
 
-def test_a_copy_differs_by_nothing() -> None:
+def test_the_difference_of_a_copy_is_zero() -> None:
     run = two_tasks(np.random.default_rng(11), 0.6, 0.2)
     other = two_tasks(np.random.default_rng(11), 0.6, 0.3)
     found = compute_statistics({"a": [run, other], "b": [run, other]}, FAMILIES, resamples=100, quiet=True)
@@ -255,12 +257,12 @@ def test_a_copy_differs_by_nothing() -> None:
         assert (gap.value, gap.low, gap.high, gap.error) == (0, 0, 0, 0)
 
 
-def test_rows_of_other_items_are_refused() -> None:
+def test_rows_with_different_items_are_refused() -> None:
     run = two_tasks(np.random.default_rng(12), 0.6, 0.2)
     fewer = {name: it for name, it in run.items() if name[0] == "S"}
     other = {**run, ("S", "y"): items(run["S", "y"].gold + 1, run["S", "y"].prediction)}
     for wrong, where in ((fewer, "B z"), (other, "S y")):
-        with pytest.raises(XlbenchError, match=f"'a' and 'b' were scored on other items of {where}"):
+        with pytest.raises(XlbenchError, match=f"'a' and 'b' were scored on different items of {where}"):
             compute_statistics({"a": [run], "b": [wrong]}, FAMILIES, resamples=10, quiet=True)
     with pytest.raises(XlbenchError, match="Row 'b' has no run"):
         compute_statistics({"a": [run], "b": []}, FAMILIES, resamples=10, quiet=True)
@@ -268,7 +270,7 @@ def test_rows_of_other_items_are_refused() -> None:
         compute_statistics({}, FAMILIES, resamples=10, quiet=True)
 
 
-def test_a_row_that_is_not_there_is_told() -> None:
+def test_a_missing_row_is_an_error() -> None:
     run = two_tasks(np.random.default_rng(13), 0.6, 0.2)
     found = compute_statistics({"good": [run], "bad": [run]}, FAMILIES, resamples=10, quiet=True)
     with pytest.raises(XlbenchError, match=r"no row 'goood'\.\nDid you mean good"):

@@ -1,4 +1,4 @@
-"""Two runs beside each other: copies share a rank, noise costs it, and disagreements are shown with their texts."""
+"""Comparing two runs: copies share a rank, noise lowers it, and disagreements are shown with their texts."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 
 
 def changed(kept: Kept, name: str, settings: Settings, key: str, **scores: object) -> None:
-    """Keep a run again, in another store and with other facts."""
+    """Store a run a second time, in another store and with other facts."""
     from xlbench.records.stored import items_of
 
     record = kept.records[name]
@@ -129,8 +129,8 @@ def test_two_copies_of_a_model_share_a_rank_and_one_with_noise_does_not() -> Non
     def items(cosine: NDArray[np.float32]) -> dict[tuple[str, str], ItemScores]:
         return {("S", "x"): ItemScores(np.arange(size, dtype=np.int32), cosine, gold.astype(np.float32))}
 
-    sound = items(cosines(first, second))
-    rows = {"model": [sound], "copy": [sound], "noisy": [items(cosines(noisy(first), noisy(second)))]}
+    exact = items(cosines(first, second))
+    rows = {"model": [exact], "copy": [exact], "noisy": [items(cosines(noisy(first), noisy(second)))]}
     statistics = compute_statistics(rows, {"S": "sts"}, resamples=1000, quiet=True)
     found = standings(["model", "copy", "noisy"], "sts", statistics)
     assert found["model"] == found["copy"] == (1, "a")
@@ -139,7 +139,7 @@ def test_two_copies_of_a_model_share_a_rank_and_one_with_noise_does_not() -> Non
     assert lost.value == pytest.approx(100 * drop, abs=5)  # the derivation holds
 
 
-def test_gaps_and_the_items_behind_them(kept: Kept) -> None:
+def test_gaps_and_the_items_that_cause_them(kept: Kept) -> None:
     found = run(kept, "plain", "better")
     # 'a b b b' takes 'b' for its translation 'c': classes have F1 1, 2/3 and 0. The better one makes no error.
     gap = found.gaps.subsets["ToyBitext"]["xx-en"]
@@ -165,7 +165,7 @@ def test_sts_disagreements_are_of_ranks_and_subsets_take_turns(kept: Kept) -> No
     assert run(kept, "plain", "other", examples=0).examples == ()
 
 
-def test_the_item_furthest_apart_comes_first() -> None:
+def test_the_item_with_the_largest_difference_comes_first() -> None:
     gold = np.array([1, 2, 3, 4], np.float32)
     number = np.arange(4, dtype=np.int32)
     one = ItemScores(number, np.array([0.1, 0.2, 0.3, 0.4], np.float32), gold)
@@ -192,7 +192,7 @@ def test_runs_by_fingerprint_and_by_record(kept: Kept, tmp_path: Path) -> None:
         find_run("111", kept.settings)
 
 
-def test_a_name_of_two_runs_is_not_guessed(kept: Kept, tmp_path: Path) -> None:
+def test_a_name_of_two_runs_is_ambiguous(kept: Kept, tmp_path: Path) -> None:
     settings = toy_settings(tmp_path)
     changed(kept, "plain", settings, "a" * 20)
     changed(kept, "plain", settings, "b" * 20, suite="another")
@@ -202,7 +202,7 @@ def test_a_name_of_two_runs_is_not_guessed(kept: Kept, tmp_path: Path) -> None:
         compare("aaaa", "bbbb", REGISTRY, settings)
 
 
-def test_items_that_are_gone_are_told(kept: Kept, tmp_path: Path) -> None:
+def test_missing_items_are_an_error(kept: Kept, tmp_path: Path) -> None:
     settings = toy_settings(tmp_path)
     changed(kept, "plain", settings, "a" * 20)
     (settings.home / KIND / ("a" * 20) / ITEMS).unlink()
@@ -210,7 +210,7 @@ def test_items_that_are_gone_are_told(kept: Kept, tmp_path: Path) -> None:
         compare("plain", "plain", REGISTRY, settings)
 
 
-def test_sentences_that_are_not_there_are_told_and_items_shown_by_number(kept: Kept, tmp_path: Path) -> None:
+def test_without_sentences_items_are_shown_by_number(kept: Kept, tmp_path: Path) -> None:
     none = compare("plain", "better", load_registry(), kept.settings)
     assert none.notes == ("The sentences of ToyBitext are not shown: no plugin brings suite 'toy'.",)
     assert [(it.row, it.texts, it.taken) for it in none.examples] == [(2, None, None)]

@@ -54,7 +54,7 @@ SAID = {
     "hidden-option": "option scale",
     "named": "the fingerprint changes with the name of the student",
     "reading": "in reading",
-    "liar": "positions 130 and not 131",
+    "liar": "positions 130 instead of 131",
 }
 
 

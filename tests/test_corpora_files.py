@@ -1,4 +1,4 @@
-"""Parallel pairs in files."""
+"""Corpora in local files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_parquet(path: Path, columns: dict[str, list[str | None]]) -> None:
     parquet.write_table(pa.table(columns), path)
 
 
-def test_plain_and_compressed(tmp_path: Path, settings: Settings) -> None:
+def test_tsv_may_be_plain_or_compressed(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "en-de.tsv").write_text(ROWS, "utf-8")
     (tmp_path / "en-fr.tsv.gz").write_bytes(gzip.compress(ROWS.encode()))
     (tmp_path / "README.md").write_text("not a corpus", "utf-8")
@@ -46,7 +46,7 @@ def test_plain_and_compressed(tmp_path: Path, settings: Settings) -> None:
     assert list(alone.pairs("fr")) == PAIRS
 
 
-def test_odd_but_sound_rows(tmp_path: Path, settings: Settings) -> None:
+def test_unusual_but_valid_rows_are_read(tmp_path: Path, settings: Settings) -> None:
     # A byte order mark, Windows line ends, quotes, a line separator inside a sentence, no last line end.
     text = '\ufeff"Quoted" text\t„Zitat"\r\nOne\u2028line\tEine\x85Zeile\r\nlast\tletzte'
     (tmp_path / "en-de.tsv").write_bytes(text.encode())
@@ -78,13 +78,13 @@ def test_malformed_rows_are_located(content: bytes, words: list[str], tmp_path: 
         assert caught.value.remedy
 
 
-def test_damaged_gzip(tmp_path: Path, settings: Settings) -> None:
+def test_a_damaged_gzip_file_is_refused(tmp_path: Path, settings: Settings) -> None:
     lines = "".join(f"English {n * 7919}\tDeutsch {n * 104729}\n" for n in range(5000))
     whole = gzip.compress(lines.encode())
-    # The header takes 10 bytes; a first block of all ones is of a type that does not exist.
-    broken = whole[:10] + b"\xff" * 20 + whole[30:]
-    wrong = whole[:-8] + bytes(4) + whole[-4:]  # its checksum
-    for number, content in enumerate((whole[: len(whole) // 2], ROWS.encode(), broken, wrong)):
+    # The header takes 10 bytes. A first block of ones only has a type that does not exist.
+    invalid_block = whole[:10] + b"\xff" * 20 + whole[30:]
+    wrong_checksum = whole[:-8] + bytes(4) + whole[-4:]
+    for number, content in enumerate((whole[: len(whole) // 2], ROWS.encode(), invalid_block, wrong_checksum)):
         path = tmp_path / str(number) / "en-de.tsv.gz"
         path.parent.mkdir()
         path.write_bytes(content)
@@ -104,12 +104,12 @@ def test_where_relative_paths_are_looked_up(
     monkeypatch.chdir(here)
     with pytest.raises(XlbenchError) as caught:
         open_tsv("mine", settings)
-    assert all(str(place) in caught.value.problem for place in ("mine", settings.data_root / "parallel" / "mine"))
-    # Each of these places comes before those filled so far.
-    for place in (settings.data_root / "parallel", settings.data_root, here):
-        (place / "mine").mkdir()
-        (place / "mine" / "en-de.tsv").write_text(f"{place}\tx\n", "utf-8")
-        assert next(open_tsv("mine", settings).pairs("de")).english == str(place)
+    assert all(str(path) in caught.value.problem for path in ("mine", settings.data_root / "parallel" / "mine"))
+    # Each directory takes precedence over those before it in this list.
+    for directory in (settings.data_root / "parallel", settings.data_root, here):
+        (directory / "mine").mkdir()
+        (directory / "mine" / "en-de.tsv").write_text(f"{directory}\tx\n", "utf-8")
+        assert next(open_tsv("mine", settings).pairs("de")).english == str(directory)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_where_relative_paths_are_looked_up(
         ([], "missing", ["no corpus at", "missing"]),
     ],
 )
-def test_files_that_do_not_fit(
+def test_missing_or_misnamed_files_are_refused(
     names: list[str], argument: str, words: list[str], tmp_path: Path, settings: Settings
 ) -> None:
     for name in names:
@@ -131,13 +131,13 @@ def test_files_that_do_not_fit(
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_a_directory_in_place_of_a_file_is_told(tmp_path: Path, settings: Settings) -> None:
+def test_a_directory_in_place_of_a_file_is_refused(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "en-de.tsv").mkdir()
     with pytest.raises(XlbenchError, match=r"en-de\.tsv' cannot be read"):
         open_corpus(f"tsv:{tmp_path}", {it.scheme: it for it in xlbench_corpora()}, settings)
 
 
-def test_the_digest_follows_the_bytes_not_the_place(tmp_path: Path, settings: Settings) -> None:
+def test_the_digest_depends_on_content_and_not_on_the_path(tmp_path: Path, settings: Settings) -> None:
     digests = []
     for number, (name, text) in enumerate(
         [("en-de.tsv", ROWS), ("en-de.tsv", ROWS), ("en-de.tsv", ROWS + "a\tb\n"), ("en-nl.tsv", ROWS)]
@@ -150,7 +150,7 @@ def test_the_digest_follows_the_bytes_not_the_place(tmp_path: Path, settings: Se
     assert len(set(digests)) == 3
 
 
-def test_parquet_by_either_columns(tmp_path: Path, settings: Settings) -> None:
+def test_parquet_with_either_pair_of_column_names(tmp_path: Path, settings: Settings) -> None:
     english, german = [pair.english for pair in PAIRS], [pair.other for pair in PAIRS]
     write_parquet(tmp_path / "en-de.parquet", {"non_english": german, "english": english, "id": ["1", "2"]})
     write_parquet(tmp_path / "en-nl.parquet", {"nl": german, "en": english})
@@ -174,7 +174,7 @@ def test_parquet_in_the_layout_of_hub_datasets(tmp_path: Path, settings: Setting
         assert list(corpus.pairs("zh-cn")) == [Pair("d", "D")]
 
 
-def test_parquet_that_does_not_fit(tmp_path: Path, settings: Settings) -> None:
+def test_invalid_parquet_files_are_refused(tmp_path: Path, settings: Settings) -> None:
     write_parquet(tmp_path / "en-de.parquet", {"source": ["a"], "target": ["b"]})
     write_parquet(tmp_path / "en-fr.parquet", {"english": ["a", "b"], "non_english": ["A", None]})
     whole = (tmp_path / "en-fr.parquet").read_bytes()
@@ -184,7 +184,7 @@ def test_parquet_that_does_not_fit(tmp_path: Path, settings: Settings) -> None:
         list(corpus.pairs("de"))
     with pytest.raises(XlbenchError, match=r"en-fr\.parquet, row 2: a side is empty"):
         list(corpus.pairs("fr"))
-    with pytest.raises(XlbenchError, match=r"en-it\.parquet is no sound Parquet file"):
+    with pytest.raises(XlbenchError, match=r"en-it\.parquet is not a valid Parquet file"):
         list(corpus.pairs("it"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(XlbenchError, match="holds no corpus files"):
@@ -192,9 +192,9 @@ def test_parquet_that_does_not_fit(tmp_path: Path, settings: Settings) -> None:
 
 
 @pytest.mark.data
-def test_the_data_root_opens(data_root: Path, tmp_path: Path) -> None:
+def test_a_corpus_of_the_real_data_root_opens(data_root: Path, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, data_root=data_root)
     corpus = open_tsv("multi30k", settings)
     assert corpus.languages() == ("cs", "de", "fr")
-    # The count that its description gives.
+    # The number in the corpus's description.
     assert sum(1 for _ in corpus.pairs("de")) == 29629

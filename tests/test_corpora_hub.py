@@ -1,4 +1,4 @@
-"""Parallel pairs from a hub dataset, over a local server that speaks the hub's protocol."""
+"""Corpora in hub datasets, with a local server that speaks the hub's protocol."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     (root / "plain" / "README.md").write_text("no pairs", "utf-8")
     with serve(tmp_path / "hub") as running:
         monkeypatch.setattr(constants, "ENDPOINT", running.endpoint)
-        # StoredRecord of the endpoint when the client is imported.
+        # The client builds this template from the endpoint when it is imported.
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")[1:]
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "".join((running.endpoint, *template)))
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -56,25 +56,25 @@ def test_pairs_come_from_one_pinned_commit(hub: Hub, settings: Settings) -> None
     commit = commit_of(hub.root / "datasets" / "org" / "talks")
     assert corpus.languages() == ("de", "fr")
     assert commit[:12] in corpus.note
-    # Opening asks for the listing only; reading a language fetches its files, at the commit.
+    # Opening asks for the listing only. Reading a language fetches its files at that commit.
     assert not [request for request in hub.requests if "/resolve/" in request]
     assert list(corpus.pairs("de")) == numbered(100, "de")
     fetched = [request for request in hub.requests if "/resolve/" in request]
     assert fetched
     assert all(commit in request and "en-de" in request for request in fetched)
-    # Named by its commit it is the same corpus.
+    # A reference with the commit is the same corpus.
     assert open_hub(f"org/talks@{commit}", settings).digest == corpus.digest
 
 
-def test_offline_goes_on_with_what_was_fetched(hub: Hub, settings: Settings) -> None:
-    registered = {source.scheme: source for source in xlbench_corpora()}
+def test_offline_uses_what_was_fetched_before(hub: Hub, settings: Settings) -> None:
+    registered = {reader.scheme: reader for reader in xlbench_corpora()}
     online = open_corpus("org/talks", registered, settings)
-    made = prepare(data_of(online), [online], set, settings)
+    prepared = prepare(data_of(online), [online], set, settings)
     asked = len(hub.requests)
     offline = settings.model_copy(update={"offline": True})
     again = open_corpus("org/talks", registered, offline)
     assert again.ref == online.ref
-    assert prepare(data_of(again), [again], set, offline).digest == made.digest
+    assert prepare(data_of(again), [again], set, offline).digest == prepared.digest
     assert list(again.corpus.pairs("de")) == numbered(100, "de")
     with pytest.raises(XlbenchError, match=r"en-fr.*cannot be fetched"):
         list(again.corpus.pairs("fr"))
@@ -93,37 +93,39 @@ def test_a_new_commit_is_another_corpus(hub: Hub, settings: Settings) -> None:
         ("org/tlaks", ["no dataset 'org/tlaks'", "tsv:org/tlaks"]),
         ("org/plain", ["no files en-xx/train", "parallel-sentences-talks"]),
         ("org/talks@nowhere", ["no revision 'nowhere'", "branch"]),
-        ("talks", ["'talks' is no hub dataset", "hub:ORG/NAME"]),
-        ("a/b/c", ["'a/b/c' is no hub dataset", "hub:ORG/NAME"]),
+        ("talks", ["'talks' is not the name of a hub dataset", "hub:ORG/NAME"]),
+        ("a/b/c", ["'a/b/c' is not the name of a hub dataset", "hub:ORG/NAME"]),
     ],
 )
-def test_what_the_hub_does_not_have(argument: str, words: list[str], hub: Hub, settings: Settings) -> None:
+def test_missing_datasets_are_refused_with_a_remedy(
+    argument: str, words: list[str], hub: Hub, settings: Settings
+) -> None:
     with pytest.raises(XlbenchError) as caught:
         open_hub(argument, settings)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_offline_or_unreachable_says_how_to_lay_it_down(
+def test_offline_or_unreachable_says_how_to_download(
     hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lay = "hf download org/talks --repo-type dataset --local-dir DATA_ROOT/datasets/org/talks"
+    command = "hf download org/talks --repo-type dataset --local-dir DATA_ROOT/datasets/org/talks"
     with pytest.raises(XlbenchError, match="xlbench is offline") as caught:
         open_hub("org/talks", settings.model_copy(update={"offline": True}))
-    assert lay in caught.value.remedy
+    assert command in caught.value.remedy
     assert not hub.requests
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
     with pytest.raises(XlbenchError, match="cannot be reached") as caught:
         open_hub("org/talks", settings)
-    assert lay in caught.value.remedy
+    assert command in caught.value.remedy
 
 
-def test_a_copy_under_the_data_root_comes_first(hub: Hub, settings: Settings) -> None:
+def test_a_copy_under_the_data_root_is_preferred(hub: Hub, settings: Settings) -> None:
     rooted = settings.model_copy(update={"data_root": hub.root})
     corpus = open_hub("org/talks", rooted)
     assert list(corpus.pairs("fr")) == numbered(100, "fr")
     assert not hub.requests
     with pytest.raises(XlbenchError, match="holds no parallel pairs"):
         open_hub("org/plain", rooted)
-    # Which commit a copy is of cannot be told, so a named one comes from the hub.
+    # The commit of a copy is unknown, so a reference with a commit means the hub.
     commit = commit_of(hub.root / "datasets" / "org" / "talks")
     assert commit[:12] in open_hub(f"org/talks@{commit}", rooted).note

@@ -1,3 +1,5 @@
+"""Encoding many sentences: the same vectors as sentence-transformers, in batches of similar length."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -41,18 +43,18 @@ def test_equals_sentence_transformers_in_float32(model: SentenceTransformer, mon
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_two_bytes_stay_near_float32(model: SentenceTransformer, precision: Precision) -> None:
+def test_half_precision_is_close_to_float32(model: SentenceTransformer, precision: Precision) -> None:
     texts = sentences(50)
-    rough = encode(model, texts, precision=precision)
-    assert rough.dtype == np.float32
+    half = encode(model, texts, precision=precision)
+    assert half.dtype == np.float32
     exact = encode(model, texts)
-    cosines = (rough * exact).sum(1)
-    assert not np.array_equal(rough, exact)  # it did compute in it
+    cosines = (half * exact).sum(1)
+    assert not np.array_equal(half, exact)  # half precision was used
     assert cosines.min() > 1 - 1e-3
 
 
 def test_pooling_stays_in_float32_after_a_bfloat16_transformer(model: SentenceTransformer) -> None:
-    def halve(module: torch.nn.Module, given: object, features: dict[str, torch.Tensor]) -> None:
+    def halve(module: torch.nn.Module, inputs: object, features: dict[str, torch.Tensor]) -> None:
         features["token_embeddings"] = features["token_embeddings"].bfloat16()
 
     hook = model[0].register_forward_hook(halve)
@@ -60,7 +62,7 @@ def test_pooling_stays_in_float32_after_a_bfloat16_transformer(model: SentenceTr
         vectors = encode(model, sentences(50), precision="bfloat16")
     finally:
         hook.remove()
-    # Normalised in bfloat16, lengths would be off by up to 2**-8.
+    # Vectors normalised in bfloat16 would have lengths off by up to 2**-8.
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
@@ -75,12 +77,12 @@ def test_embeddings_level_is_the_mean_before_any_layer(model: SentenceTransforme
 
 
 @pytest.mark.parametrize("level", ["sentence", "embeddings"])
-def test_nothing_gives_no_rows(model: SentenceTransformer, level: encode_module.Level) -> None:
+def test_no_sentences_give_no_rows(model: SentenceTransformer, level: encode_module.Level) -> None:
     assert encode(model, [], level=level).shape == (0, DIMENSION)
     assert dimension(model, level) == DIMENSION
 
 
-def test_max_tokens_cuts_with_special_tokens_counted(model: SentenceTransformer) -> None:
+def test_max_tokens_includes_special_tokens(model: SentenceTransformer) -> None:
     # Four tokens: [CLS] a b [SEP].
     np.testing.assert_allclose(encode(model, ["a b c d e"], max_tokens=4), encode(model, ["a b"]), rtol=0, atol=1e-6)
     assert model.max_seq_length == 48
@@ -97,7 +99,7 @@ def test_writes_into_a_memory_map(model: SentenceTransformer, tmp_path: Path) ->
 
 
 class Recorder(Sequence[str]):
-    """Texts that remember how many were asked for at a time."""
+    """A sequence of texts that records how many are read at a time."""
 
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts
@@ -107,9 +109,9 @@ class Recorder(Sequence[str]):
         return len(self.texts)
 
     def __getitem__(self, key):  # noqa: ANN001, ANN204
-        taken = self.texts[key]
-        self.sizes.append(len(taken) if isinstance(key, slice) else 1)
-        return taken
+        texts = self.texts[key]
+        self.sizes.append(len(texts) if isinstance(key, slice) else 1)
+        return texts
 
 
 def test_reads_chunks_and_reports_every_sentence(model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,16 +125,16 @@ def test_reads_chunks_and_reports_every_sentence(model: SentenceTransformer, mon
     encode(model, texts, advance=advance, batch_tokens=64)
     assert texts.sizes == [10, 10, 5]
     assert sum(done) == 25
-    assert len(done) > 3  # batch by batch, not chunk by chunk
+    assert len(done) > 3  # more often than once a chunk
 
 
-def test_leaves_the_training_mode_alone(model: SentenceTransformer) -> None:
+def test_the_training_mode_is_restored(model: SentenceTransformer) -> None:
     texts = sentences(4)
     model.train()
     first = encode(model, texts)
     assert model.training
     model.eval()
-    # Dropout was off all the same.
+    # Dropout was off in both.
     np.testing.assert_array_equal(first, encode(model, texts))
     assert not model.training
 
@@ -148,7 +150,7 @@ def test_a_default_prompt_is_applied_as_the_model_would(tmp_path: Path) -> None:
     assert prompted.max_seq_length == 48
 
 
-def test_encoders_without_a_transformer() -> None:
+def test_an_encoder_without_a_transformer() -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -157,18 +159,18 @@ def test_encoders_without_a_transformer() -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     weights = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
     static = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights)], device="cpu")
-    # The mean of the words' rows.
+    # Each vector is the mean of its tokens' rows.
     np.testing.assert_allclose(encode(static, ["a b", "a", "b b"]), [[0.5, 0.5], [1, 0], [0, 1]], atol=1e-6)
     with pytest.raises(XlbenchError, match="holds no transformers model"):
         encode(static, ["a"], level="embeddings")
 
 
-def test_batches_keep_the_budget_of_padded_tokens() -> None:
+def test_batches_hold_at_most_their_padded_tokens() -> None:
     # Longest first: 9 alone (2 x 9 > 16), 5 5 5 (15), 2 2 1 (6).
     lengths = np.array([5, 2, 9, 5, 1, 5, 2])
-    assert [places.tolist() for places in batches(lengths, 16)] == [[2], [0, 3, 5], [1, 6, 4]]
-    # One sentence longer than the budget still gets its batch.
-    assert [places.tolist() for places in batches(np.array([3, 40]), 16)] == [[1], [0]]
+    assert [positions.tolist() for positions in batches(lengths, 16)] == [[2], [0, 3, 5], [1, 6, 4]]
+    # A sentence longer than the maximum makes a batch of its own.
+    assert [positions.tolist() for positions in batches(np.array([3, 40]), 16)] == [[1], [0]]
 
 
 def test_pad_on_either_side() -> None:
@@ -183,16 +185,16 @@ def test_pad_on_either_side() -> None:
 def test_mean_pool_ignores_padding() -> None:
     hidden = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [100.0, 100.0]], [[7.0, 8.0], [9.0, 9.0], [9.0, 9.0]]])
     mask = torch.tensor([[1, 1, 0], [0, 0, 0]])
-    # (1 + 3) / 2, (2 + 6) / 2; nothing kept gives zeros.
+    # (1 + 3) / 2, (2 + 6) / 2; a row without tokens gives zeros.
     assert mean_pool(hidden.to(torch.bfloat16), mask).tolist() == [[2.0, 4.0], [0.0, 0.0]]
     assert mean_pool(hidden.to(torch.bfloat16), mask).dtype == torch.float32
 
 
-def test_a_batch_that_holds_enough_ends_where_sentences_get_shorter() -> None:
+def test_a_batch_with_enough_tokens_ends_where_sentences_get_shorter() -> None:
     lengths = np.array([20, 19, 18, 10, 10, 10, 10, 4])
-    # 20 and 19 (95 % of 20) are 40 padded tokens, which is enough: 18 begins a batch. 40 need three sentences at 18, so
-    # two of length 10 come along; then four at 10, so that the shortest does.
-    found = [places.tolist() for places in batches(lengths, 64, 40)]
+    # 20 and 19 (95 % of 20) are 40 padded tokens, the minimum: 18 begins a batch. That one needs three sentences to
+    # reach 40, so two of length 10 are in it. The next one needs four at length 10, so the shortest is in it.
+    found = [positions.tolist() for positions in batches(lengths, 64, 40)]
     assert found == [[0, 1], [2, 3, 4], [5, 6, 7]]
-    # Filled instead: three times 20 is 60, six times 10 is 60.
-    assert [places.tolist() for places in batches(lengths, 64)] == [[0, 1, 2], [3, 4, 5, 6, 7]]
+    # Without a minimum batches are filled: three times 20 and six times 10 are 60.
+    assert [positions.tolist() for positions in batches(lengths, 64)] == [[0, 1, 2], [3, 4, 5, 6, 7]]

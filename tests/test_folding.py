@@ -19,7 +19,7 @@ SAME = [
     ("Ёлка", "елка"),
 ]
 DIFFERENT = [
-    ("か", "が"),  # dakuten makes another sound
+    ("か", "が"),  # the dakuten marks another syllable
     ("की", "का"),  # Indic vowel signs
     ("น้ำ", "นา"),
     ("cat", "cats"),
@@ -28,13 +28,13 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)
-def test_same_texts_fold_alike(one: str, other: str) -> None:
+def test_spellings_of_one_text_fold_to_the_same(one: str, other: str) -> None:
     assert fold(one) == fold(other)
     assert text_key(one) == text_key(other)
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_different_texts_stay_apart(one: str, other: str) -> None:
+def test_different_texts_fold_differently(one: str, other: str) -> None:
     assert fold(one) != fold(other)
     assert text_key(one) != text_key(other)
 

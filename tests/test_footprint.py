@@ -1,4 +1,4 @@
-"""Parameters, layers and bytes of a small BERT, counted by hand."""
+"""The footprint of a small BERT, with parameters counted by hand."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from xlbench.scoring.footprint import measure_footprint
 if TYPE_CHECKING:
     from pathlib import Path
 
-# TokenEmbeddings 10 * 4, positions 16 * 4, types 2 * 4, LayerNorm 2 * 4.
+# Token embeddings 10 * 4, positions 16 * 4, types 2 * 4, LayerNorm 2 * 4.
 EMBEDDING = 40 + 64 + 8 + 8
-# Four maps 4 * 4 + 4, feed-forward 4 * 8 + 8 and 8 * 4 + 4, two LayerNorms of 2 * 4.
+# Four linear layers 4 * 4 + 4, feed-forward 4 * 8 + 8 and 8 * 4 + 4, two LayerNorms of 2 * 4.
 LAYER = 4 * 20 + 40 + 36 + 16
 POOLER = 4 * 4 + 4
 
@@ -47,7 +47,7 @@ def small_bert(tmp_path: Path) -> SentenceTransformer:
     return SentenceTransformer(modules=[transformer, Pooling(4)], device="cpu")
 
 
-def test_a_plain_encoder(small_bert: SentenceTransformer) -> None:
+def test_parameters_and_layers_of_an_encoder(small_bert: SentenceTransformer) -> None:
     footprint = measure_footprint(small_bert, None)
     assert footprint.parameters == EMBEDDING + 2 * LAYER + POOLER == 484
     assert footprint.embedding_parameters == 120
@@ -57,7 +57,7 @@ def test_a_plain_encoder(small_bert: SentenceTransformer) -> None:
     assert footprint.weight_bytes is footprint.directory_bytes is None
 
 
-def test_layers_that_run_again_are_stored_once(small_bert: SentenceTransformer) -> None:
+def test_repeated_layers_are_stored_once(small_bert: SentenceTransformer) -> None:
     encoder = transformer_of(small_bert).get_submodule("encoder")
     first, second = encoder.get_submodule("layer").children()
     encoder.layer = nn.ModuleList([first, second, first, second, first, second])
@@ -68,13 +68,13 @@ def test_layers_that_run_again_are_stored_once(small_bert: SentenceTransformer) 
     assert (footprint.stored_layers, footprint.executed_layers) == (2, 6)
 
 
-def test_frozen_parameters_count(small_bert: SentenceTransformer) -> None:
+def test_frozen_parameters_count_too(small_bert: SentenceTransformer) -> None:
     for parameter in small_bert.parameters():
         parameter.requires_grad_(False)
     assert measure_footprint(small_bert, None).parameters == 484
 
 
-def test_bytes_on_disk(small_bert: SentenceTransformer, tmp_path: Path) -> None:
+def test_bytes_of_weights_and_of_all_files(small_bert: SentenceTransformer, tmp_path: Path) -> None:
     path = tmp_path / "saved"
     (path / "0_Transformer").mkdir(parents=True)
     (path / "0_Transformer" / "model.safetensors").write_bytes(b"x" * 1000)
@@ -86,7 +86,7 @@ def test_bytes_on_disk(small_bert: SentenceTransformer, tmp_path: Path) -> None:
     assert footprint.directory_bytes == 1530
 
 
-def test_an_encoder_of_another_architecture() -> None:
+def test_parts_of_another_architecture_are_unknown() -> None:
     footprint = measure_footprint(toy_encoder(), None)
     assert footprint.parameters == 0
     assert footprint.dimension == 4

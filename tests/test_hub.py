@@ -1,4 +1,4 @@
-"""Encoders fetched from a hub: a local server that speaks its protocol, and a new process as its client."""
+"""Encoders from the hub, fetched by a new process from a local server that speaks the hub's protocol."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from hub_server import Hub, commit_of, serve
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Each step finds an encoder and, if told so, loads it; what came of it is printed, one JSON object a step.
+# Each step finds an encoder, loads it if asked to, and prints the result as a line of JSON.
 CLIENT = """
 import json, sys
 from pathlib import Path
-from xlbench.encoders.sources import find_encoder, load_encoder
+from xlbench.encoders.find import find_encoder, load_encoder
 from xlbench.errors import XlbenchError
 from xlbench.experiment import EncoderRef
 from xlbench.settings import Settings
 
-given = json.loads(sys.argv[1])
-settings = Settings(home=Path(given["home"]), offline=given["offline"], device="cpu", quiet=True)
-for step in given["steps"]:
+inputs = json.loads(sys.argv[1])
+settings = Settings(home=Path(inputs["home"]), offline=inputs["offline"], device="cpu", quiet=True)
+for step in inputs["steps"]:
     try:
         found = EncoderRef(**step) if isinstance(step, dict) else find_encoder(step, {}, settings)
         answer = {"ref": found.model_dump()}
-        if given["load"]:
+        if inputs["load"]:
             answer["vector"] = load_encoder(found, {}, settings).encode("a b c").tolist()
     except XlbenchError as error:
         answer = {"problem": error.problem, "remedy": error.remedy}
@@ -40,16 +40,16 @@ for step in given["steps"]:
 
 
 class Client:
-    """Runs steps in a new process that knows the hub by its address only."""
+    """Runs steps in a new process, which is told the address of the hub only."""
 
     def __init__(self, hub: Hub, home: Path) -> None:
         self.hub = hub
         self.home = home
 
     def __call__(self, *steps: object, load: bool = False, offline: bool = False) -> list[dict]:
-        given = {"home": str(self.home / "store"), "steps": steps, "load": load, "offline": offline}
+        inputs = {"home": str(self.home / "store"), "steps": steps, "load": load, "offline": offline}
         done = subprocess.run(
-            [sys.executable, "-W", "error::FutureWarning", "-c", CLIENT, json.dumps(given)],
+            [sys.executable, "-W", "error::FutureWarning", "-c", CLIENT, json.dumps(inputs)],
             env={**os.environ, **self.hub.environment(self.home / "cache")},
             capture_output=True,
             text=True,
@@ -84,7 +84,7 @@ def test_a_commit_is_pinned_and_stays_loadable(root: Path, tmp_path: Path) -> No
         assert not {"pytorch_model.bin", "modeling.py"} & fetched
         assert not [line for line in hub.requests if "onnx" in line]
 
-        # The branch moves on: the name now means other weights, what was pinned still means the old ones.
+        # After a new commit the name means the new weights, and the pinned reference still means the old ones.
         toy_encoder(tmp_path / "other", seed=1)
         shutil.copyfile(tmp_path / "other" / "model.safetensors", repository / "model.safetensors")
         moved, pinned = client("acme/mini", first["ref"], load=True)
@@ -98,21 +98,21 @@ def test_a_commit_is_pinned_and_stays_loadable(root: Path, tmp_path: Path) -> No
         assert offline == moved
         assert len(hub.requests) == asked
 
-    # The server is gone: what was fetched is found all the same, anything else is refused with the cause.
+    # Without the server, fetched encoders are still found and others are refused with the cause.
     again, unknown = client("acme/mini", "acme/never-fetched")
     assert again["ref"] == moved["ref"]
     assert unknown["problem"].startswith("The hub cannot be reached for encoder 'acme/never-fetched': ")
     assert "hf download acme/never-fetched --local-dir DATA_ROOT/models/acme/never-fetched" in unknown["remedy"]
 
 
-def test_what_the_hub_refuses_and_what_xlbench_does(root: Path, tmp_path: Path) -> None:
+def test_refusals_of_the_hub_and_of_xlbench(root: Path, tmp_path: Path) -> None:
     repository = root / "models" / "acme" / "mini"
     with serve(root) as hub:
         client = Client(hub, tmp_path)
         (unknown,) = client("acme/absent")
-        assert unknown["problem"] == "The hub has no model 'acme/absent', or keeps it private."
+        assert unknown["problem"] == "The hub has no model 'acme/absent', or it is private."
 
-        # Found but not fetched, and then the network goes: still no half-answer.
+        # An encoder that was found but not fetched is refused offline.
         (found,) = client("acme/mini")
         (offline,) = client("acme/mini", offline=True)
         assert "is not on this machine, and xlbench is offline" in offline["problem"]

@@ -39,7 +39,9 @@ def test_multistage_halves_the_real_assistant(tmp_path: Path) -> None:
     assert rows[-1].scores.families["bitext"] > 20
     assert not rows[-1].scores.collapsed
     # Little as it is, every stage that trains ends nearer to its targets than it began.
-    evaluations = {stage.name: [look["loss"] for look in stage.evaluations] for stage in rows[-1].stages if stage.evaluations}
+    evaluations = {
+        stage.name: [it["loss"] for it in stage.evaluations] for stage in rows[-1].stages if stage.evaluations
+    }
     assert list(evaluations) == ["alignment", "recurrent", "contrastive"]
     assert all(losses[-1] < losses[0] for losses in evaluations.values())
 

@@ -1,4 +1,4 @@
-"""Test sentences that the training data nearly has: what is near, and that the short way finds all of it."""
+"""Near-duplicates of test sentences in the training data: what counts as one, and that all are found."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def test_shares_are_of_the_distinct_sentences_of_each_task() -> None:
         "three": iter(["x y z"]),
         "none": [],
     }
-    # Four distinct ones in the first task, of which the corpus has one; it has the second task's only one, too.
+    # One of the four distinct sentences of the first task has a near-duplicate, and the only one of the second task.
     assert near_duplicates(tested, ["c b a", "d e g"]) == {"one": 0.25, "two": 1.0, "three": 0.0, "none": 0.0}
 
 
-def test_the_short_way_finds_what_comparing_all_with_all_does() -> None:
+def test_prefix_filtering_finds_what_comparing_all_pairs_finds() -> None:
     draw = random.Random(0)
     letters = "abcdefghijklm"
 
@@ -71,24 +71,24 @@ def test_the_short_way_finds_what_comparing_all_with_all_does() -> None:
     expected = [any(5 * len(own & other) >= 4 * len(own | other) for other in others) for own, others in pairs]
     assert 0.05 < sum(expected) / len(expected) < 0.95
     assert near_duplicates({"task": tested}, corpus) == {"task": sum(expected) / len(expected)}
-    # One sentence at a time says which they are, not only how many.
+    # Task by task, to see that they are the same sentences and not only as many.
     for text, near in zip(dict.fromkeys(tested), expected, strict=True):
         assert near_duplicates({"task": [text]}, corpus) == {"task": float(near)}
 
 
-def test_a_run_says_how_near_its_data_is_and_looks_once(tmp_path: Path) -> None:
+def test_a_run_records_near_duplicates_and_counts_them_once(tmp_path: Path) -> None:
     make_place(tmp_path)
     settings = settings_at(tmp_path / "home")
     for method in ("single-stage", "vocab-trim"):
         request = toy_request(tmp_path, method=method, suite="starter", student_pairs=64, assistant_pairs=0)
         *_, student = toy_run(request, settings)[0].records
         assert student.corpus is not None
-        # TokenEmbeddings of the toy corpus are in no sentence of the suite.
+        # No sentence of the suite has words of the toy corpus.
         assert student.corpus.near_duplicates == dict.fromkeys(student.scores.tasks, 0.0)
     assert [entry.kind for entry in entries(settings.home)].count("near-duplicates") == 1
 
 
-def test_boards_say_how_near_the_data_is() -> None:
+def test_a_board_states_near_duplicates() -> None:
     records = example_records()
     line = "- Test sentences that share four words in five or more with one of the training data: "
     assert line not in markdown(rows_of(records))

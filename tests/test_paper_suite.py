@@ -26,7 +26,7 @@ def loaded(name: str, tmp_path: Path, data_root: Path) -> list[Columns]:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_sizes(name: str, tmp_path: Path, data_root: Path) -> None:
+def test_subsets_have_the_published_sizes(name: str, tmp_path: Path, data_root: Path) -> None:
     columns = loaded(name, tmp_path, data_root)
     assert [it.subset for it in columns] == list(REFS[name].subsets)
     for it in columns:
@@ -39,7 +39,7 @@ def test_five_pairs_of_sts17_translate_the_same_items(tmp_path: Path, data_root:
     columns = loaded("STS17", tmp_path, data_root)
     numbers = dict(zip(REFS["STS17"].subsets, map(tuple, number_items("sts", columns)), strict=True))
     assert len({numbers[pair] for pair in ("en-en", "en-de", "fr-en", "it-en", "nl-en")}) == 1
-    # The ten pairs hold six different sets of 250 items.
+    # The ten subsets have six different sets of 250 items.
     assert len({number for pair in numbers.values() for number in pair}) == 6 * 250
 
 
@@ -47,4 +47,4 @@ def test_both_directions_of_ntrex_are_the_same_items(tmp_path: Path, data_root: 
     columns = loaded("NTREXBitextMining", tmp_path, data_root)
     numbers = number_items("bitext", columns)
     assert len({tuple(it) for it in numbers}) == 1
-    assert len(set(numbers[0].tolist())) > 1980  # a handful of the 1,997 English sentences occur twice
+    assert len(set(numbers[0].tolist())) > 1980  # a few of the 1,997 English sentences occur twice

@@ -1,4 +1,4 @@
-"""Plugins: loaded one by one, broken ones told of, never in the way."""
+"""Plugins: loaded one by one; broken ones are reported and stop no others."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(path: Path, source: str) -> Path:
 
 @pytest.fixture
 def with_entry_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Install]:
-    """Install modules under the 'xlbench' entry-point group, beside the built-ins."""
+    """Return a function that installs modules as plugins beside the built-ins."""
     real = entry_points
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -64,7 +64,7 @@ def test_the_built_ins_come_through_the_entry_points() -> None:
     assert {plugin.distribution for plugin in registry.loaded} >= {"xlbench"}
 
 
-def test_a_broken_plugin_is_told_of_and_the_rest_works(with_entry_points: Install) -> None:
+def test_a_broken_plugin_is_reported_and_the_others_work(with_entry_points: Install) -> None:
     registry = with_entry_points(good=GOOD, bad="raise OSError('no such library')")
     assert [(it.name, it.cause) for it in registry.broken] == [("bad", "OSError: no such library")]
     assert "mine" in registry.students
@@ -83,12 +83,12 @@ def test_a_broken_plugin_is_told_of_and_the_rest_works(with_entry_points: Instal
         ),
         (
             "from xlbench.api import hookimpl\n@hookimpl\ndef xlbench_students():\n    return ['x']\n",
-            "no StudentSpec",
+            "not a StudentSpec",
         ),
         (GOOD.replace("mine", "minilm-half"), "already the name of a StudentSpec"),
     ],
 )
-def test_every_kind_of_fault_has_its_cause(with_entry_points: Install, source: str, cause: str) -> None:
+def test_every_fault_has_a_cause(with_entry_points: Install, source: str, cause: str) -> None:
     registry = with_entry_points(bad=textwrap.dedent(source))
     assert len(registry.broken) == 1
     assert registry.broken[0].name == "bad"
@@ -97,7 +97,9 @@ def test_every_kind_of_fault_has_its_cause(with_entry_points: Install, source: s
     assert registry.students["minilm-half"].bottleneck == 128
 
 
-def test_strict_makes_a_broken_plugin_fatal(with_entry_points: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_strict_mode_a_broken_plugin_is_an_error(
+    with_entry_points: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XLBENCH_STRICT", "1")
     with pytest.raises(XlbenchError, match=r"Plugin 'bad' .* is broken: ImportError"):
         with_entry_points(bad="raise ImportError('x')")
@@ -107,14 +109,14 @@ def test_a_single_file_is_a_plugin(tmp_path: Path) -> None:
     assert "mine" in load_registry((write(tmp_path / "mine.py", GOOD),)).students
 
 
-def test_a_single_file_that_is_broken_is_fatal_since_somebody_named_it(tmp_path: Path) -> None:
+def test_a_broken_single_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(XlbenchError, match="SyntaxError"):
         load_registry((write(tmp_path / "bad.py", "def"),))
     with pytest.raises(XlbenchError, match="there is no file"):
         load_registry((tmp_path / "absent.py",))
 
 
-def test_unknown_names_are_answered_with_the_nearest() -> None:
+def test_an_unknown_name_proposes_the_nearest_names() -> None:
     with pytest.raises(XlbenchError, match=r"Unknown method 'multistge'\.\nDid you mean multistage\?"):
         look_up("method", "multistge", load_registry().methods)
     with pytest.raises(XlbenchError, match=r"Valid names: a, b\."):

@@ -1,4 +1,4 @@
-"""``xlbench plugins --check``: every fault told in its author's words, with file and line; the rest works."""
+"""``xlbench plugins --check``: every fault is reported with its place in the plugin; the other plugins work."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def xlbench_students():
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Install]:
-    """Install modules under the entry-point group, and return what is wrong by plugin; for one fault each."""
+    """Return a function that installs modules as plugins and returns their faults, of which each may have one."""
     real = entry_points
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -57,7 +57,7 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Install
         del sys.modules[name]
 
 
-# A method with options whose one field, on line 7 of its file, is put in.
+# A method whose options have one field, on line 7 of the file.
 OPTIONS = """
 class Mine(Options):
     {config}
@@ -120,7 +120,7 @@ GOOD_FIELD = 'share: float = Field(default=0.5, ge=0, description="Of pairs.")'
         ),
     ],
 )
-def test_options_that_are_not_sound(install: Install, field: str, config: str, cause: str, line: int) -> None:
+def test_invalid_options_are_reported(install: Install, field: str, config: str, cause: str, line: int) -> None:
     fault = install(bad=OPTIONS.format(field=field, config=config))["bad"]
     assert fault.cause.startswith(cause)
     assert fault.where == f"xlp_bad.py:{line}"
@@ -157,12 +157,12 @@ def test_options_that_are_not_sound(install: Install, field: str, config: str, c
         ("@hookimpl\ndef xlbench_students():\n    pass\n", "xlbench_students() raised TypeError", "xlp_bad.py:4"),
         (
             "@hookimpl\ndef xlbench_students():\n    return ['x']\n",
-            "xlbench_students() returned 'x', which is no StudentSpec",
+            "xlbench_students() returned 'x', which is not a StudentSpec",
             "xlp_bad.py:4",
         ),
         (
             GOOD.format(name="minilm-half"),
-            "'minilm-half' is already the name of a StudentSpec from plugin 'builtin-students'",
+            "'minilm-half' is already the name of a StudentSpec from plugin 'builtin'",
             "xlp_bad.py:5",
         ),
         (GOOD.format(name="Minilm-Half"), "the student name 'Minilm-Half' differs from 'minilm-half' only in", ""),
@@ -212,7 +212,7 @@ def test_options_that_are_not_sound(install: Install, field: str, config: str, c
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(install: Install, source: str, cause: str, where: str) -> None:
+def test_every_fault_is_reported_with_its_place(install: Install, source: str, cause: str, where: str) -> None:
     found = install(bad=source, good=GOOD.format(name="mine"))
     assert set(found) == {"bad"}
     assert found["bad"].cause.startswith(cause)
@@ -223,7 +223,7 @@ def test_what_is_wrong_is_said_with_its_place(install: Install, source: str, cau
     assert "multistage" in registry.methods
 
 
-def test_an_entry_point_that_leads_nowhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_point_without_a_module_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     extra = [EntryPoint("bad", "xlp_nowhere", "xlbench")]
     monkeypatch.setattr("xlbench.plugins.registry.entry_points", lambda group: extra)
     load_registry.cache_clear()
@@ -233,7 +233,7 @@ def test_an_entry_point_that_leads_nowhere_is_named(monkeypatch: pytest.MonkeyPa
     assert fault.where == "entry point 'bad = xlp_nowhere'"
 
 
-def test_the_command_tells_of_all_of_them_and_exits_with_2(install: Install) -> None:
+def test_the_command_reports_all_faults_and_exits_with_2(install: Install) -> None:
     install(
         raising="raise OSError('no such library')",
         unknown="@hookimpl\ndef xlbench_method():\n    return []\n",
@@ -243,12 +243,12 @@ def test_the_command_tells_of_all_of_them_and_exits_with_2(install: Install) -> 
     )
     result = CliRunner().invoke(app, ["plugins", "--check"])
     assert result.exit_code == 2
-    told = result.output.splitlines()
+    lines = result.output.splitlines()
     for name, where in (("raising", 4), ("unknown", 4), ("clashing", 5), ("careless", 7)):
-        (line,) = [number for number, text in enumerate(told) if text.startswith(f"BROKEN {name}  (unknown): ")]
-        assert told[line + 1].startswith(f"    xlp_{name}.py:{where}")
-    assert "good  (unknown): student other" in told
-    # What can be used is used: listing is no check, and a missing description stops no run.
+        (line,) = [number for number, text in enumerate(lines) if text.startswith(f"BROKEN {name}  (unknown): ")]
+        assert lines[line + 1].startswith(f"    xlp_{name}.py:{where}")
+    assert "good  (unknown): student other" in lines
+    # Listing is not a check: a method whose option lacks a description can still be used.
     listed = CliRunner().invoke(app, ["list", "methods"])
     assert listed.exit_code == 0
     assert "multistage" in listed.output
@@ -258,9 +258,7 @@ def test_the_command_tells_of_all_of_them_and_exits_with_2(install: Install) -> 
     assert "BROKEN raising" in shown.output
 
 
-def test_the_command_tells_of_all_of_them_even_when_one_is_fatal(
-    install: Install, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_reports_all_faults_in_strict_mode_too(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install(bad="x = 1", worse="x = 1")
     monkeypatch.setenv("XLBENCH_STRICT", "1")
     result = CliRunner().invoke(app, ["plugins", "--check", "--json"])
@@ -268,7 +266,7 @@ def test_the_command_tells_of_all_of_them_even_when_one_is_fatal(
     assert [it["name"] for it in json.loads(result.output)["broken"]] == ["bad", "worse"]
 
 
-def test_the_command_tells_of_given_files_too_and_the_rest_works(tmp_path: Path) -> None:
+def test_the_command_reports_single_files_too(tmp_path: Path) -> None:
     sources = {
         "raises": "import nowhere_to_be_found",
         "unknown_hook": "@hookimpl\ndef xlbench_methodz():\n    return []",
@@ -290,14 +288,14 @@ def test_the_command_tells_of_given_files_too_and_the_rest_works(tmp_path: Path)
             "xlbench_methodz() implements the unknown hook 'xlbench_methodz'. Did you mean xlbench_methods or "
             "xlbench_encoders or xlbench_budgets?"
         ),
-        str(tmp_path / "clash.py"): "'minilm-half' is already the name of a StudentSpec from plugin 'builtin-students'",
+        str(tmp_path / "clash.py"): "'minilm-half' is already the name of a StudentSpec from plugin 'builtin'",
     }
     brought = {plugin["name"]: plugin["brings"] for plugin in answer["loaded"]}
     assert brought[str(tmp_path / "well.py")] == [["student", "mine"]]
-    assert len(brought["builtin-students"]) > 1
+    assert len(brought["builtin"]) > 1
 
 
-def test_the_built_ins_are_well() -> None:
+def test_the_built_in_plugins_have_no_faults() -> None:
     load_registry.cache_clear()
     result = CliRunner().invoke(app, ["plugins", "--check"])
     assert result.exit_code == 0, result.output

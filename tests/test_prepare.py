@@ -1,4 +1,4 @@
-"""From corpora to training data."""
+"""How corpora become training data: what is dropped, limited, held out and stored."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def texts_of(prepared: PreparedCorpus, pairs: npt.NDArray[np.int32]) -> list[tup
 @pytest.mark.parametrize(
     ("sizes", "total", "taken"),
     [
-        ([20, 100, 200], 90, [20, 35, 35]),  # the small one whole, the rest halved
+        ([20, 100, 200], 90, [20, 35, 35]),  # the small one whole, the others share the rest equally
         ([20, 20, 20], 10, [3, 3, 4]),  # 10 // 3, 7 // 2, 4: the last takes the remainder
-        ([5, 0, 7], 100, [5, 0, 7]),  # not enough: everything
+        ([5, 0, 7], 100, [5, 0, 7]),  # less than the total: everything
         ([50, 10], 0, [0, 0]),
     ],
 )
-def test_water_filling(sizes: list[int], total: int, taken: list[int]) -> None:
+def test_shares_are_level_and_small_ones_whole(sizes: list[int], total: int, taken: list[int]) -> None:
     assert water_fill(np.array(sizes), total).tolist() == taken
 
 
@@ -63,18 +63,18 @@ def test_every_pair_is_accounted_for(settings: Settings) -> None:
         ("x" * 2001, "zu lang"),
         ("A test sentence!", "Ein Satz."),  # English side in the evaluation data
         ("Harmless.", "Ein TEST-Satz"),  # other side in it
-        ("SENTENCE, NUMBER 1", "de satz 1"),  # folds to a pair that came before
+        ("SENTENCE, NUMBER 1", "de satz 1"),  # folds to the same as an earlier pair
         ("Sentence number 2.", "de Satz 2."),
         ("Sentence number 2.", "de Satz 2."),
     ]
-    # Spaces around a side go.
+    # Spaces around a side are removed.
     padded = [(f" {english}\t", f"{other}  ") for english, other in numbered(100)]
-    corpus = toy("mine", {"de": [*padded, *bad]}, note="made up")
+    corpus = toy("mine", {"de": [*padded, *bad]}, note="invented")
     prepared = prepare(
         data_of(corpus), [corpus], lambda: {text_key("a test sentence"), text_key("ein test satz")}, settings
     )
     (count,) = prepared.facts.corpora
-    # 100 numbered pairs are left, of which a tenth is held out (700 were asked for).
+    # 100 numbered pairs are left. A tenth of them is held out, which is less than the 700 asked for.
     assert count.model_dump() == {
         "reference": "mine",
         "read": 107,
@@ -89,7 +89,7 @@ def test_every_pair_is_accounted_for(settings: Settings) -> None:
     assert prepared.facts.train == {"de": 90}
     assert prepared.facts.dev == {"de": 10}
     assert prepared.facts.overlap() == 2
-    assert prepared.facts.notes == ("mine: made up",)
+    assert prepared.facts.notes == ("mine: invented",)
     assert prepared.facts.sentences == len(prepared.sentences) == 200
     train, dev = texts_of(prepared, prepared.pairs), texts_of(prepared, prepared.dev_pairs)
     assert sorted(train + dev) == sorted(numbered(100))
@@ -115,7 +115,7 @@ def test_arrays_and_sentences(settings: Settings) -> None:
     assert prepared.sentences[-1] == list(prepared.sentences)[-1]
     with pytest.raises(IndexError):
         prepared.sentences[180]
-    # Worker processes get the path, not the texts.
+    # Worker processes receive the path, not the texts.
     copy = pickle.loads(pickle.dumps(prepared.sentences))
     assert copy[5] == prepared.sentences[5]
     assert len(pickle.dumps(prepared.sentences)) < 1000
@@ -127,14 +127,14 @@ def test_the_same_english_is_held_out_in_every_language(settings: Settings) -> N
     assert prepared.facts.dev == {"ar": 8, "de": 8, "fr": 8}
     english = [set(prepared.dev_pairs[prepared.dev_languages == number, 0]) for number in range(3)]
     assert english[0] == english[1] == english[2]
-    # So nothing is lost to the separation of dev and training.
+    # So no training pair has to be withheld.
     assert prepared.facts.train == {"ar": 92, "de": 92, "fr": 92}
     assert np.array_equal(prepared.dev_languages, np.repeat(np.arange(3), 8))
 
 
 def test_no_dev_text_is_in_training(settings: Settings) -> None:
-    # Every English sentence twice in different spellings, in German with two translations, in French with one
-    # that two sentences share: dev and training must not meet in any of them.
+    # Every English sentence comes in two spellings with two German translations; each French translation belongs to two
+    # sentences. Dev and training pairs must not share any of these texts.
     german = [
         (spelling, f"{verb} {n // 3}")
         for n in range(300)
@@ -148,13 +148,13 @@ def test_no_dev_text_is_in_training(settings: Settings) -> None:
     assert len(dev) == 40
     assert not train & {text for pair in dev for text in pair}
     for number in (0, 1):
-        mine = [pair for pair, code in zip(dev, prepared.dev_languages, strict=True) if code == number]
-        assert len(mine) == 20
-        assert len({english for english, _ in mine}) == len({other for _, other in mine}) == 20
+        of_language = [pair for pair, code in zip(dev, prepared.dev_languages, strict=True) if code == number]
+        assert len(of_language) == 20
+        assert len({english for english, _ in of_language}) == len({other for _, other in of_language}) == 20
     assert sum(count.withheld for count in prepared.facts.corpora) > 0
     for count in prepared.facts.corpora:
-        gone = count.unusable + count.overlap + count.duplicates + count.surplus + count.withheld
-        assert count.read == gone + count.dev + sum(count.kept.values())
+        dropped = count.unusable + count.overlap + count.duplicates + count.surplus + count.withheld
+        assert count.read == dropped + count.dev + sum(count.kept.values())
 
 
 def test_small_corpora_are_used_whole_and_large_ones_share_the_rest(settings: Settings) -> None:
@@ -172,12 +172,12 @@ def test_small_corpora_are_used_whole_and_large_ones_share_the_rest(settings: Se
     assert abs(counts["middle"].kept["de"] - counts["large"].kept["de"]) <= 1
 
 
-def test_a_cap_counts_for_its_corpus_and_each_language(settings: Settings) -> None:
+def test_a_cap_limits_each_language_of_its_corpus(settings: Settings) -> None:
     capped = toy("capped", {"de": numbered(300), "fr": numbered(60, "fr")}, "?cap=80")
     other = toy("other", {"de": numbered(50, first=500)})
     prepared = prepare(data_of(capped, other, languages=("de", "fr"), dev_pairs=10), [capped, other], nothing, settings)
     counts = {count.reference: count for count in prepared.facts.corpora}
-    # 80 of 300 German pairs pass the cap, all 60 French ones do.
+    # 80 of 300 German pairs and all 60 French ones are within the cap.
     assert counts["capped?cap=80"].surplus == 220
     assert sum(counts["capped?cap=80"].kept.values()) + counts["capped?cap=80"].dev <= 140
     assert counts["other"].surplus == 0
@@ -193,7 +193,7 @@ def test_languages_of_a_corpus_can_be_left_out(settings: Settings) -> None:
     assert counts["narrow?languages=fr"].read == 100
 
 
-def _content(prepared: PreparedCorpus) -> str:
+def _content_digest(prepared: PreparedCorpus) -> str:
     content = hashlib.sha256()
     for array in (prepared.pairs, prepared.languages, prepared.dev_pairs, prepared.dev_languages):
         content.update(np.ascontiguousarray(array).tobytes())
@@ -201,7 +201,7 @@ def _content(prepared: PreparedCorpus) -> str:
     return content.hexdigest()[:16]
 
 
-def _three() -> list[OpenCorpus]:
+def _three_corpora() -> list[OpenCorpus]:
     return [
         toy("alpha", {"de": numbered(200), "tr": numbered(90, "tr")}),
         toy("beta", {"de": numbered(150, first=100)}, "?cap=60"),
@@ -209,37 +209,37 @@ def _three() -> list[OpenCorpus]:
     ]
 
 
-def test_neither_order_nor_machine_matters(tmp_path: Path) -> None:
+def test_the_result_does_not_depend_on_the_order_of_corpora(tmp_path: Path) -> None:
     contents = set()
     for number, order in enumerate(([0, 1, 2], [2, 1, 0])):
-        corpora = [_three()[position] for position in order]
+        corpora = [_three_corpora()[position] for position in order]
         prepared = prepare(
             data_of(*corpora, languages=("de", "tr"), pairs_per_language=120, dev_pairs=20),
             corpora,
             nothing,
             Settings(home=tmp_path / str(number), quiet=True),
         )
-        contents.add(_content(prepared))
-    # What version 1 makes of these corpora; another value needs another prepare.VERSION.
+        contents.add(_content_digest(prepared))
+    # The result of version 1 for these corpora: if it changes, prepare.VERSION must be raised.
     assert contents == {"ff10e8d879299d2c"}
 
 
-def test_the_store_answers_the_second_time(settings: Settings) -> None:
+def test_the_second_time_the_store_is_used(settings: Settings) -> None:
     first = toy("here", {"de": numbered(100)}, digest="same", note="old")
-    made = prepare(data_of(first), [first], nothing, settings)
+    prepared = prepare(data_of(first), [first], nothing, settings)
 
     def never() -> set[int]:
         raise AssertionError("built again")
 
     moved = toy("there", {"de": []}, digest="same", note="new")
     again = prepare(data_of(moved), [moved], never, settings)
-    assert again.digest == made.digest
-    assert again.facts.train == made.facts.train
-    # The facts speak of the corpus as it is called now.
+    assert again.digest == prepared.digest
+    assert again.facts.train == prepared.facts.train
+    # The facts name the corpus as the second experiment does.
     assert again.facts.corpora[0].reference == "there"
     assert again.facts.notes == ("there: new",)
     other = prepare(data_of(first, excluded="other suite"), [first], nothing, settings)
-    assert other.digest != made.digest
+    assert other.digest != prepared.digest
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_the_store_answers_the_second_time(settings: Settings) -> None:
         (toy("mine", {"de": [("Yes.", f"Ja {n}.") for n in range(99)]}), ("de",), ["Too few pairs in 'de'"]),
     ],
 )
-def test_what_cannot_work_is_said(
+def test_too_few_pairs_are_refused(
     corpus: OpenCorpus, languages: tuple[str, ...], words: list[str], settings: Settings
 ) -> None:
     with pytest.raises(XlbenchError) as caught:
@@ -263,7 +263,7 @@ def test_what_cannot_work_is_said(
     assert not [path for path in settings.home.rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
-def test_an_overlap_that_leaves_too_little_is_told(settings: Settings) -> None:
+def test_an_error_says_how_many_pairs_overlap_the_evaluation_data(settings: Settings) -> None:
     corpus = toy("mine", {"de": numbered(100)})
     seen = {text_key(english) for english, _ in numbered(95)}
     with pytest.raises(XlbenchError, match="95 occur in the evaluation data"):

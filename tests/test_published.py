@@ -1,4 +1,4 @@
-"""The published row of a public encoder: data, harness and metric agree with MTEB's own."""
+"""Scores of a public encoder agree with those that MTEB publishes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def test_sts17_of_all_minilm(tmp_path: Path, data_root: Path) -> None:
     published = json.loads(reference.read_text("utf-8"))["models"][MODEL]["STS17"]["scores"]
     settings = toy_settings(tmp_path, data_root)
     try:
-        source = next(source for source in starter_encoders() if source.name == "all-minilm-l6-v2")
-        model = source.load(settings)
+        encoder = next(encoder for encoder in starter_encoders() if encoder.name == "all-minilm-l6-v2")
+        model = encoder.load(settings)
     except XlbenchError as error:
         pytest.skip(f"no starter encoders: {error}")
-    published.pop("ko-ko")  # in none of our languages, and ten times as long
+    published.pop("ko-ko")  # not one of the languages of the paper, and ten times as many pairs
     ref = TaskRef(task="STS17", family="sts", subsets=tuple(published))
     suite = Suite(name="sts17", summary="", tasks=(ref,))
     result = score(model, suite, settings, precision="float32", title="STS17")

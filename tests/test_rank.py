@@ -1,4 +1,4 @@
-"""Ranks with ties: letters shared by what cannot be told apart, and the frontier."""
+"""Ranks, the letters that tied rows share, and the frontier."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def statistics_of(scores: Mapping[str, float], half: float) -> Statistics:
-    """Statistics in which every difference is known to ``half`` points; pairs are kept in alphabetical order."""
+    """Return statistics in which each interval is ``half`` points to either side; pairs are in alphabetical order."""
 
     def gap(value: float) -> Interval:
         return Interval(value=value, low=value - half, high=value + half, error=half / 2)
@@ -34,8 +34,8 @@ def statistics_of(scores: Mapping[str, float], half: float) -> Statistics:
     )
 
 
-def test_a_chain_of_ties() -> None:
-    # b - c and c - a are within a point, b - a is not; d is far behind.
+def test_ties_need_not_be_transitive() -> None:
+    # b - c and c - a are below one point, b - a is above; d is far behind.
     scores = {"a": 50.0, "b": 51.2, "c": 50.6, "d": 40.0}
     found = standings(["b", "c", "a", "d"], "sts", statistics_of(scores, 1.0))
     assert found == {"b": Standing(1, "a"), "c": Standing(1, "ab"), "a": Standing(2, "b"), "d": Standing(4, "c")}
@@ -46,17 +46,17 @@ def test_an_interval_that_ends_at_zero_includes_it() -> None:
     assert found == {"b": Standing(1, "a"), "a": Standing(1, "a")}
 
 
-def test_one_row_and_none() -> None:
+def test_a_single_row_and_no_row() -> None:
     assert standings(["a"], "sts", statistics_of({}, 1.0)) == {"a": Standing(1, "a")}
     assert standings([], "sts", statistics_of({}, 1.0)) == {}
 
 
-def test_a_row_without_statistics_is_told() -> None:
+def test_a_row_without_statistics_is_an_error() -> None:
     with pytest.raises(XlbenchError, match="no row 'z'"):
         standings(["a", "z"], "sts", statistics_of({"a": 1.0, "b": 2.0}, 1.0))
 
 
-def test_letters_are_shared_by_those_that_are_not_apart_and_by_no_others() -> None:
+def test_exactly_the_names_that_are_not_apart_share_letters() -> None:
     pairs = list(combinations("pqrs", 2))
     cases = [("pqrs", [pair for bit, pair in enumerate(pairs) if number >> bit & 1]) for number in range(64)]
     generator = random.Random(0)
@@ -73,20 +73,20 @@ def test_letters_are_shared_by_those_that_are_not_apart_and_by_no_others() -> No
             assert bool(set(letters[one]) & set(letters[two])) == ((one, two) not in apart)
 
 
-def test_more_groups_than_letters() -> None:
+def test_numbers_follow_the_letters_of_the_alphabet() -> None:
     names = [f"row {number}" for number in range(60)]
     letters = compact_letters(names, combinations(names, 2))
     assert len(set(letters.values())) == 60
     assert (letters["row 25"], letters["row 26"], letters["row 59"]) == ("z", "A", "(60)")
 
 
-def test_the_frontier_is_what_nothing_beats() -> None:
+def test_the_frontier_has_the_names_that_no_other_dominates() -> None:
     points = {
         "large": (80.0, 100),
         "small": (70.0, 10),
         "worse": (75.0, 100),  # large is better and no larger
-        "beaten": (69.9, 11),  # small is better in both
-        "twin": (70.0, 10),  # as good as small: neither beats the other
+        "dominated": (69.9, 11),  # small is better in both
+        "twin": (70.0, 10),  # equal to small: neither dominates the other
         "between": (72.0, 50),
     }
     assert frontier(points, (True, False)) == {"large", "small", "twin", "between"}

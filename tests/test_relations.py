@@ -1,4 +1,4 @@
-"""Terms on the states of every token: their arithmetic, the layers they are given, and whole runs with them."""
+"""Objectives on the states of every token: their arithmetic, the layers that they read, and whole runs with them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from xlbench.testing.toys import save_toy_encoder
 if TYPE_CHECKING:
     from xlbench.corpora.tokens import TokenTable
 
-OWN, THEIRS = Layer(), Layer(encoder="assistant")
+STUDENT, ASSISTANT = Layer(), Layer(encoder="assistant")
 MASK = torch.tensor([[1, 1, 1], [1, 1, 0]])  # two sentences of three and two tokens
 
 
@@ -37,60 +37,64 @@ def states(width: int, seed: int) -> LayerStates:
 
 
 def relation(vectors: np.ndarray, row: int, columns: int) -> list[float]:
-    """Return softmax over j of a_row . a_j / sqrt(columns), of one sentence's real tokens and one relation head."""
+    """Return a row of softmax(A A' / sqrt(columns)) for the vectors A of a sentence's tokens in one relation head."""
     scores = [math.exp(float(vectors[row] @ other) / math.sqrt(columns)) for other in vectors]
     return [score / sum(scores) for score in scores]
 
 
 def test_relations_are_the_mean_divergence_over_kinds_heads_and_real_tokens() -> None:
-    own, theirs = states(4, seed=1), states(8, seed=2)  # two relation heads: two columns each, and four
+    student, assistant = states(4, seed=1), states(8, seed=2)  # two relation heads, of two and of four columns
     lengths = MASK.sum(1).tolist()
     divergences = []
-    for mine, other in ((own.query, theirs.query), (own.key, theirs.key), (own.value, theirs.value)):
+    for own, other in zip(student[:3], assistant[:3], strict=True):  # queries, keys, values
         for sentence, length in enumerate(lengths):
             for head in range(2):
-                got = mine[sentence, :length, 2 * head : 2 * head + 2].double().numpy()
-                wanted = other[sentence, :length, 4 * head : 4 * head + 4].double().numpy()
+                predicted = own[sentence, :length, 2 * head : 2 * head + 2].double().numpy()
+                target = other[sentence, :length, 4 * head : 4 * head + 4].double().numpy()
                 for row in range(length):
-                    both = zip(relation(wanted, row, 4), relation(got, row, 2), strict=True)
-                    divergences.append(sum(p * math.log(p / q) for p, q in both))
+                    rows = zip(relation(target, row, 4), relation(predicted, row, 2), strict=True)
+                    divergences.append(sum(p * math.log(p / q) for p, q in rows))
     assert len(divergences) == 3 * 2 * 5
     expected = sum(divergences) / len(divergences)
     assert expected > 0.1
     term = MatchRelations(encoder="assistant", heads=2)
-    assert term.loss({OWN: own, THEIRS: theirs}, MASK).item() == pytest.approx(expected, rel=1e-5)
+    assert term.loss({STUDENT: student, ASSISTANT: assistant}, MASK).item() == pytest.approx(expected, rel=1e-5)
     double = MatchRelations(encoder="assistant", heads=2, weight=2.0)
-    assert double.loss({OWN: own, THEIRS: theirs}, MASK).item() == pytest.approx(2 * expected, rel=1e-5)
+    assert double.loss({STUDENT: student, ASSISTANT: assistant}, MASK).item() == pytest.approx(2 * expected, rel=1e-5)
 
 
-def test_without_a_number_there_are_four_relation_heads_for_each_attention_head_of_the_source() -> None:
-    both = {OWN: states(8, seed=1), THEIRS: states(8, seed=2)}
+def test_by_default_there_are_four_relation_heads_for_each_attention_head_of_the_encoder() -> None:
+    both = {STUDENT: states(8, seed=1), ASSISTANT: states(8, seed=2)}
     values = [MatchRelations(encoder="assistant", heads=heads).loss(both, MASK).item() for heads in (None, 4, 2)]
     assert values[0] == values[1] != values[2]
     with pytest.raises(XlbenchError, match="8 relation heads do not divide a hidden size of 4"):
-        MatchRelations(encoder="assistant").loss({OWN: states(4, 1), THEIRS: states(4, 2)._replace(heads=2)}, MASK)
+        MatchRelations(encoder="assistant").loss(
+            {STUDENT: states(4, 1), ASSISTANT: states(4, 2)._replace(heads=2)}, MASK
+        )
 
 
-def test_a_turn_within_relation_heads_is_not_seen_and_so_does_not_fix_the_space() -> None:
-    theirs = states(4, seed=2)
-    turn = torch.zeros(4, 4)
-    turn[:2, :2] = torch.tensor([[0.6, -0.8], [0.8, 0.6]])
-    turn[2:, 2:] = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-    turned = LayerStates(theirs.query @ turn, theirs.key @ turn, theirs.value @ turn, theirs.hidden, 1)
+def test_relations_do_not_change_under_a_rotation_within_each_relation_head() -> None:
+    assistant = states(4, seed=2)
+    rotation = torch.zeros(4, 4)
+    rotation[:2, :2] = torch.tensor([[0.6, -0.8], [0.8, 0.6]])
+    rotation[2:, 2:] = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    rotated = LayerStates(
+        assistant.query @ rotation, assistant.key @ rotation, assistant.value @ rotation, assistant.hidden, 1
+    )
     term = MatchRelations(encoder="assistant", heads=2)
-    assert term.loss({OWN: turned, THEIRS: theirs}, MASK).item() == pytest.approx(0.0, abs=1e-6)
+    assert term.loss({STUDENT: rotated, ASSISTANT: assistant}, MASK).item() == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("term", [MatchRelations(encoder="assistant", heads=2), MatchHidden(encoder="assistant")])
-def test_padding_counts_for_nothing(term: MatchRelations | MatchHidden) -> None:
-    own, theirs = states(4, seed=1), states(4, seed=2)
-    before = term.loss({OWN: own, THEIRS: theirs}, MASK)
-    query, key, value, hidden = (tensor.clone() for tensor in (own.query, own.key, own.value, own.hidden))
+def test_padding_has_no_influence_on_loss_or_gradient(term: MatchRelations | MatchHidden) -> None:
+    student, assistant = states(4, seed=1), states(4, seed=2)
+    before = term.loss({STUDENT: student, ASSISTANT: assistant}, MASK)
+    query, key, value, hidden = (tensor.clone() for tensor in student[:4])
     for tensor in (query, key, value, hidden):
         tensor[1, 2] = 1e3
         tensor.requires_grad_()
     changed = LayerStates(query, key, value, hidden, heads=1)
-    after = term.loss({OWN: changed, THEIRS: theirs}, MASK)
+    after = term.loss({STUDENT: changed, ASSISTANT: assistant}, MASK)
     assert after.item() == pytest.approx(before.item(), rel=1e-6)
     after.backward()  # type: ignore[no-untyped-call]
     for tensor in (query, key, value, hidden):
@@ -99,22 +103,22 @@ def test_padding_counts_for_nothing(term: MatchRelations | MatchHidden) -> None:
             assert tensor.grad.abs().max() > 0
 
 
-def test_hidden_states_are_compared_by_their_mean_square_over_tokens_columns_and_pairs() -> None:
+def test_hidden_states_are_compared_by_mean_squared_difference_over_tokens_columns_and_pairs() -> None:
     def of(hidden: list[list[list[float]]]) -> LayerStates:
         tensor = torch.tensor(hidden)
         return LayerStates(tensor, tensor, tensor, tensor, 1)
 
     mask = torch.tensor([[1, 1]])
-    given = {
-        OWN: of([[[1.0, 2.0], [0.0, 0.0]]]),
-        THEIRS: of([[[1.0, 0.0], [0.0, 0.0]]]),  # differs by 0 2 0 0: 4 / 4 = 1
+    inputs = {
+        STUDENT: of([[[1.0, 2.0], [0.0, 0.0]]]),
+        ASSISTANT: of([[[1.0, 0.0], [0.0, 0.0]]]),  # differences 0 2 0 0: 4 / 4 = 1
         Layer(number=1): of([[[3.0, 0.0], [0.0, 1.0]]]),
-        Layer(encoder="assistant", number=2): of([[[0.0, 0.0], [0.0, 0.0]]]),  # by 3 0 0 1: 10 / 4 = 2.5
+        Layer(encoder="assistant", number=2): of([[[0.0, 0.0], [0.0, 0.0]]]),  # differences 3 0 0 1: 10 / 4 = 2.5
     }
-    assert MatchHidden(encoder="assistant").loss(given, mask).item() == pytest.approx(1.0)
+    assert MatchHidden(encoder="assistant").loss(inputs, mask).item() == pytest.approx(1.0)
     both = MatchHidden(encoder="assistant", pairs=((-1, -1), (1, 2)), weight=2.0)
-    assert both.loss(given, mask).item() == pytest.approx(3.5)  # 2 x (1 + 2.5) / 2
-    assert both.loss(given, torch.tensor([[1, 0]])).item() == pytest.approx(6.5)  # 2 x (4 / 2 + 9 / 2) / 2
+    assert both.loss(inputs, mask).item() == pytest.approx(3.5)  # 2 x (1 + 2.5) / 2
+    assert both.loss(inputs, torch.tensor([[1, 0]])).item() == pytest.approx(6.5)  # 2 x (4 / 2 + 9 / 2) / 2
 
 
 @pytest.fixture(scope="module")
@@ -135,74 +139,74 @@ def part(*rows: list[int]) -> Part:
 
 
 @pytest.mark.parametrize("looped", [False, True])
-def test_the_layers_that_are_captured_are_those_that_run(place: Path, looped: bool) -> None:
+def test_layers_are_captured_in_the_order_in_which_they_run(place: Path, looped: bool) -> None:
     model = toy(place)
-    if looped:  # two layers, each of which runs twice, under a bottleneck
+    if looped:  # two layers that run twice each, and a bottleneck
         student = build_student(model)
         cut_bottleneck(student, 8, np.ones(40))
         keep_layers(student, 2, 2, "spaced")
     encoder = stock_encoder(model)
     capture = Capture(encoder, [-1, 2, 4])
-    given = part([0, 5, 6, 7, 2], [0, 9, 2])
+    batch = part([0, 5, 6, 7, 2], [0, 9, 2])
     with torch.no_grad():
-        hidden = encoder(**given, output_hidden_states=True).hidden_states  # the embedding layer's first
+        hidden = encoder(**batch, output_hidden_states=True).hidden_states  # those of the embedding layer come first
         encoder(**part([0, 5, 2]))
     first, second = capture.take()
     assert capture.take() == []
     assert set(first) == {-1, 2, 4}
     layers = list(encoder.encoder.layer)
-    for number, place_ in ((-1, 4), (2, 2), (4, 4)):
-        torch.testing.assert_close(first[number].hidden, hidden[place_])
-        query = layers[place_ - 1].get_submodule("attention.self.query")(hidden[place_ - 1])
+    for number, position in ((-1, 4), (2, 2), (4, 4)):
+        torch.testing.assert_close(first[number].hidden, hidden[position])
+        query = layers[position - 1].get_submodule("attention.self.query")(hidden[position - 1])
         torch.testing.assert_close(first[number].query, query)
         assert second[number].value.shape == (1, 3, 16)
     assert not torch.equal(first[-1].value, first[2].value)
     capture.remove()
-    encoder(**given)
+    encoder(**batch)
     assert capture.take() == []
 
 
-def live(model: SentenceTransformer, source: SentenceTransformer) -> LiveTerms:
+def live(model: SentenceTransformer, encoder: SentenceTransformer) -> LiveTerms:
     terms = (MatchRelations(encoder="assistant"), MatchHidden(encoder="assistant"))
-    beside = LiveEncoder(source, Capture(stock_encoder(source), [-1]), torch.arange(40), "float32")
+    beside = LiveEncoder(encoder, Capture(stock_encoder(encoder), [-1]), torch.arange(40), "float32")
     return LiveTerms(terms, Capture(stock_encoder(model), [-1]), {"assistant": beside})
 
 
-def test_a_student_that_is_its_source_has_nothing_to_learn(place: Path) -> None:
+def test_a_student_that_equals_the_live_encoder_has_no_loss_and_no_gradient(place: Path) -> None:
     model = toy(place)
     parts = [part([0, 5, 6, 7, 2], [0, 9, 2])]
     terms = live(model, copy.deepcopy(model))
 
-    def learn() -> tuple[list[float], float]:
+    def loss_and_gradient() -> tuple[list[float], float]:
         model.zero_grad()
-        for given in parts:
-            model(dict(given))
+        for piece in parts:
+            model(dict(piece))
         values = terms.losses(parts)
         torch.stack(values).sum().backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad.abs().max() for p in model.parameters() if p.grad is not None]
         return [value.item() for value in values], float(torch.stack(gradients).max())
 
-    values, gradient = learn()
+    values, gradient = loss_and_gradient()
     assert values == pytest.approx([0.0, 0.0], abs=1e-6)
     assert gradient < 1e-6
     with torch.no_grad():
         stock_encoder(model).get_parameter("encoder.layer.3.attention.self.value.weight").mul_(1.5)
-    values, gradient = learn()
+    values, gradient = loss_and_gradient()
     assert min(values) > 1e-4
     assert gradient > 1e-4
 
 
-def test_the_parts_of_a_batch_count_by_their_tokens(place: Path) -> None:
-    model, source = toy(place), toy(place)
+def test_the_parts_of_a_batch_are_weighted_by_their_tokens(place: Path) -> None:
+    model, encoder = toy(place), toy(place)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.1)
-    terms = live(model, source)
+    terms = live(model, encoder)
     rows = [0, 5, 6, 7, 8, 2], [0, 9, 2], [0, 11, 12, 2]
 
     def value(parts: list[Part]) -> list[float]:
-        for given in parts:
-            model(dict(given))
+        for piece in parts:
+            model(dict(piece))
         return [term.item() for term in terms.losses(parts)]
 
     whole = value([part(*rows)])
@@ -218,11 +222,11 @@ def table(*rows: list[int]) -> TokenTable:
     return TokenTable(Path(), "", None, ids, offsets)  # type: ignore[arg-type]
 
 
-def test_another_vocabularys_ids_are_matched_where_sentences_are_cut_alike() -> None:
+def test_ids_of_another_vocabulary_are_matched_if_sentences_are_split_alike() -> None:
     own, used = table([0, 3, 2], [0, 4, 2]), np.array([0, 1, 2, 3, 4])
-    theirs = matching_ids(own, table([5, 90, 7], [5, 80, 7]), used)
-    assert theirs is not None
-    assert theirs.tolist() == [5, 0, 7, 90, 80]  # 1 never occurs
+    matched = matching_ids(own, table([5, 90, 7], [5, 80, 7]), used)
+    assert matched is not None
+    assert matched.tolist() == [5, 0, 7, 90, 80]  # the id 1 does not occur and gets 0
     assert matching_ids(own, table([5, 90, 7], [5, 80, 80, 7]), used) is None
     assert matching_ids(own, table([5, 90, 7], [6, 80, 7]), used) is None
 
@@ -237,7 +241,7 @@ WIDE = XLMR.model_copy(update={"vocabulary": MINILM.vocabulary})
 
 
 @pytest.mark.parametrize(
-    ("taught", "teacher", "words"),
+    ("settings", "teacher", "message"),
     [
         (training(RELATIONS), None, "'teacher' is no BERT or XLM-R"),
         (training(RELATIONS), SMALL, "'teacher' has a vocabulary of 30,522, the student one of 250,037"),
@@ -250,12 +254,12 @@ WIDE = XLMR.model_copy(update={"vocabulary": MINILM.vocabulary})
         (training(MatchRelations(encoder="nowhere")), MINILM, "reads 'nowhere', which no earlier stage makes"),
     ],
 )
-def test_encoders_that_cannot_be_compared_token_by_token_are_refused_first(
-    taught: Training, teacher: object, words: str
+def test_encoders_that_cannot_be_compared_token_by_token_are_refused_before_anything_runs(
+    settings: Training, teacher: object, message: str
 ) -> None:
-    stage = Stage("cut", "assistant", (Loop(layers=2, repeats=2),), taught)
+    stage = Stage("cut", "assistant", (Loop(layers=2, repeats=2),), settings)
     shapes = {"assistant": MINILM} if teacher is None else {"assistant": MINILM, "teacher": teacher}
-    with pytest.raises(XlbenchError, match=f"'cut'.*{words}"):
+    with pytest.raises(XlbenchError, match=f"'cut'.*{message}"):
         check_plan(Plan((stage,), "cut"), shapes, {"teacher": 384, "assistant": 384})  # type: ignore[arg-type]
 
 
@@ -265,7 +269,7 @@ def test_relations_fit_encoders_of_another_width_and_a_trimmed_vocabulary() -> N
     check_plan(Plan((stage,), "cut"), shapes, widths)
 
 
-def test_live_sources_and_what_is_read_of_them_are_part_of_a_stages_fingerprint() -> None:
+def test_live_encoders_and_their_layers_are_part_of_a_stages_fingerprint() -> None:
     def key(term: MatchRelations | MatchHidden, teacher: str = "t1") -> str:
         stage = Stage("cut", "assistant", (), training(term))
         assert stage.inputs() == ("assistant", "teacher")
@@ -276,7 +280,7 @@ def test_live_sources_and_what_is_read_of_them_are_part_of_a_stages_fingerprint(
     assert len(set(keys)) == len(keys)
 
 
-def test_a_term_is_on_vectors_or_on_states() -> None:
+def test_an_objective_must_have_a_loss() -> None:
     with pytest.raises(ValueError, match="Layer has no loss"):
         training(Layer())  # type: ignore[arg-type]
 
@@ -286,7 +290,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return make_bench(tmp_path_factory.mktemp("bench"))
 
 
-def go(bench: Bench, method: str, options: dict[str, object], home: str = "home", **changes: object) -> Ran:
+def run(bench: Bench, method: str, options: dict[str, object], home: str = "home", **changes: object) -> Ran:
     options = {"batch_size": 32, "evaluations": 2, **options}
     return bench.run(method, bench.place / home, {"options": options, **changes})
 
@@ -294,12 +298,12 @@ def go(bench: Bench, method: str, options: dict[str, object], home: str = "home"
 @pytest.fixture(scope="module")
 def whole(bench: Bench) -> Ran:
     """An undisturbed run."""
-    return go(bench, "minilmv2", {})
+    return run(bench, "minilmv2", {})
 
 
 def losses(ran: Ran, stage: str) -> list[float]:
-    (found,) = (made for made in ran.distilled.stages if made.name == stage)
-    return [look["loss"] for look in found.evaluations]
+    (outcome,) = (it for it in ran.distilled.stages if it.name == stage)
+    return [evaluation["loss"] for evaluation in outcome.evaluations]
 
 
 def test_minilmv2_learns_relations_and_then_the_teachers_vectors(whole: Ran) -> None:
@@ -315,47 +319,47 @@ def test_minilmv2_learns_relations_and_then_the_teachers_vectors(whole: Ran) -> 
 
 
 @pytest.mark.parametrize("trim", [False, True])
-def test_an_uncut_student_has_the_relations_of_its_source_whatever_its_token_ids_are(bench: Bench, trim: bool) -> None:
-    # Trimmed or not, the rows of the table that is trained on are other ones than the source's.
-    # A rate of next to nothing, as Adam would take rounding errors for gradients.
+def test_a_full_size_student_starts_with_the_relations_of_its_assistant(bench: Bench, trim: bool) -> None:
+    # The student's token ids differ from the assistant's, because it trains on the used rows alone, trimmed or not.
+    # The learning rate is tiny because Adam would make full steps even of rounding errors.
     options: dict[str, object] = {"trim": trim, "relation_share": 1.0, "relation_heads": 2, "learning_rate": 1e-9}
-    ran = go(bench, "minilmv2", options, student={"bottleneck": None, "layers": 4, "repeats": 1}, student_pairs=64)
+    ran = run(bench, "minilmv2", options, student={"bottleneck": None, "layers": 4, "repeats": 1}, student_pairs=64)
     assert ran.plan.result == "relations"
     assert losses(ran, "relations")[0] == pytest.approx(0.0, abs=1e-6)
-    lower = go(bench, "minilmv2", {**options, "layer": 3}, student={"bottleneck": None}, student_pairs=64)
-    assert losses(lower, "relations")[0] > 0.01
+    other_layer = run(bench, "minilmv2", {**options, "layer": 3}, student={"bottleneck": None}, student_pairs=64)
+    assert losses(other_layer, "relations")[0] > 0.01
 
 
-def test_a_layer_that_the_assistant_has_not_is_refused(bench: Bench) -> None:
+def test_a_layer_that_the_assistant_does_not_have_is_refused(bench: Bench) -> None:
     with pytest.raises(XlbenchError, match="'relations': Layer 5 of 'aligned' cannot be read, it runs 4"):
-        go(bench, "minilmv2", {"layer": 5})
+        run(bench, "minilmv2", {"layer": 5})
 
 
-def test_dev_looks_include_the_hidden_states_of_stage_3(bench: Bench) -> None:
+def test_the_dev_loss_of_stage_3_includes_the_hidden_states(bench: Bench) -> None:
     without, once, twice = (
-        losses(go(bench, "multistage", {"recurrent_hidden": weight}, student_pairs=64), "recurrent")[0]
+        losses(run(bench, "multistage", {"recurrent_hidden": weight}, student_pairs=64), "recurrent")[0]
         for weight in (0.0, 1.0, 2.0)
     )
     assert once - without > 0.01
     assert twice - once == pytest.approx(once - without, rel=1e-3)  # before training, so the same student
 
 
-def test_a_stage_with_a_live_source_resumes_to_the_same_weights(
+def test_a_stage_with_a_live_encoder_resumes_to_the_same_weights(
     bench: Bench, whole: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, steps = LiveTerms.losses, []
 
     def killed(self: LiveTerms, parts: list[Part]) -> list[torch.Tensor]:
-        if self.terms and not torch.is_inference_mode_enabled():  # no look at the dev pairs
+        if self.terms and not torch.is_inference_mode_enabled():  # not in an evaluation
             steps.append(len(parts))
-            if len(steps) == 6:  # of eight, after the checkpoint of the fourth
+            if len(steps) == 6:  # of eight, two steps after the checkpoint
                 raise KeyboardInterrupt
         return real(self, parts)
 
     monkeypatch.setattr(LiveTerms, "losses", killed)
     with pytest.raises(KeyboardInterrupt):
-        go(bench, "minilmv2", {}, "killed")
-    again = go(bench, "minilmv2", {}, "killed")
+        run(bench, "minilmv2", {}, "killed")
+    again = run(bench, "minilmv2", {}, "killed")
     assert len(steps) == 6 + 4
     one, two = (load_file(ran.artifact / "model.safetensors") for ran in (whole, again))
     assert one.keys() == two.keys()

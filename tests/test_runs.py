@@ -143,7 +143,7 @@ def test_the_same_seed_gives_the_same_student(toy_place: Path, home: Path, tmp_p
     first, _ = go(home, request(toy_place))
     second, _ = go(tmp_path / "elsewhere", request(toy_place))
     assert first[-1].scores.tasks == second[-1].scores.tasks
-    assert [stage.looks for stage in first[-1].stages] == [stage.looks for stage in second[-1].stages]
+    assert [stage.evaluations for stage in first[-1].stages] == [stage.evaluations for stage in second[-1].stages]
 
 
 def test_ablations_have_the_sizes_that_they_claim(toy_place: Path, home: Path) -> None:

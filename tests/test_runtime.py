@@ -1,4 +1,4 @@
-"""Where and how encoders run: chosen by what is there, overridden by what is given, told by the doctor."""
+"""How encoders run: chosen to suit the machine, overridden by options, shown by the doctor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from xlbench.cli.app import app
 from xlbench.cli.doctor_command import report
 from xlbench.cli.options import PRECISIONS
-from xlbench.distill import trainer
+from xlbench.distill import training as stage_training
 from xlbench.distill.plan import Training
 from xlbench.encoders import runtime
 from xlbench.encoders.modules import quick_attention
@@ -38,19 +38,19 @@ def settings_for(**given: object) -> Settings:
 
 
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], *, bfloat16: bool) -> None:
-    """Have torch tell of a GPU; nothing may compute on it."""
+    """Make torch report a GPU, on which nothing may compute."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "Pretended GPU")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bfloat16)
 
 
-def found(monkeypatch: pytest.MonkeyPatch, *, triton: bool = True, compiler: bool = True) -> None:
+def pretend_tools(monkeypatch: pytest.MonkeyPatch, *, triton: bool = True, compiler: bool = True) -> None:
     monkeypatch.setattr(runtime, "find_spec", lambda name: SimpleNamespace() if triton else None)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if compiler else None)
 
 
-def test_devices_are_there_or_refused() -> None:
+def test_unavailable_devices_are_refused() -> None:
     assert runtime.choose_device(settings_for(device="cpu")) == "cpu"
     for name in ("nonsense", "meta", "cpu:0"):  # torch would take the last two
         with pytest.raises(XlbenchError, match=f"The device '{name}' cannot be used"):
@@ -59,7 +59,7 @@ def test_devices_are_there_or_refused() -> None:
         runtime.choose_device(settings_for(device="cuda:1"))
 
 
-def test_a_gpu_goes_before_the_cpu_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_preferred_unless_the_settings_name_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpu(monkeypatch, (8, 0), bfloat16=True)
     assert runtime.explain_device(settings_for()) == ("cuda", "Pretended GPU")
     assert runtime.choose_device(settings_for(device="cpu")) == "cpu"
@@ -91,11 +91,11 @@ def test_precision_follows_the_instruction_set(
         ((6, 1), False, "float32", False),  # Pascal: float16 at a 64th of the speed
     ],
 )
-def test_a_gpu_gets_what_it_is_good_at(
+def test_precision_and_compiling_suit_the_gpu(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], bfloat16: bool, precision: Precision, compiled: bool
 ) -> None:
     pretend_gpu(monkeypatch, capability, bfloat16=bfloat16)
-    found(monkeypatch)
+    pretend_tools(monkeypatch)
     assert runtime.choose_precision("cuda") == precision
     assert runtime.explain_compile("cuda", precision, settings_for()).value is compiled
     assert runtime.explain_compile("cuda", precision, settings_for(compile_training=False)) == (False, "as given")
@@ -109,27 +109,27 @@ def test_float16_is_for_gpus_only() -> None:
             runtime.choose_precision(device, "float16")
 
 
-def test_what_cannot_be_compiled_is_left_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiling_is_off_or_refused_where_it_is_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpu(monkeypatch, (8, 0), bfloat16=True)
     wanted = settings_for(compile_training=True)
-    for there, remedy in (({"triton": False}, "pip install triton"), ({"compiler": False}, "Install gcc")):
-        found(monkeypatch, **there)
+    for tools, remedy in (({"triton": False}, "pip install triton"), ({"compiler": False}, "Install gcc")):
+        pretend_tools(monkeypatch, **tools)
         assert not runtime.explain_compile("cuda", "bfloat16", settings_for()).value
         with pytest.raises(XlbenchError, match=remedy):
             runtime.explain_compile("cuda", "bfloat16", wanted)
-    found(monkeypatch)
-    # Accelerate would allow TF32 then: another precision.
+    pretend_tools(monkeypatch)
+    # Accelerate would allow TF32, which is less exact than float32.
     assert not runtime.explain_compile("cuda", "float32", settings_for()).value
     with pytest.raises(XlbenchError, match="less exact"):
         runtime.explain_compile("cuda", "float32", wanted)
     assert runtime.explain_compile("cuda", "bfloat16", wanted) == (True, "as given")
 
 
-def test_a_cpu_compiles_only_when_told_and_with_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    found(monkeypatch)
+def test_a_cpu_compiles_only_on_request_and_with_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_tools(monkeypatch)
     assert not runtime.explain_compile("cpu", "bfloat16", settings_for()).value
     assert runtime.explain_compile("cpu", "bfloat16", settings_for(compile_training=True)).value
-    found(monkeypatch, compiler=False)
+    pretend_tools(monkeypatch, compiler=False)
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(XlbenchError, match=r"Install g\+\+"):
         prepare_process(settings_for(device="cpu", compile_training=True))  # before any work
@@ -138,7 +138,7 @@ def test_a_cpu_compiles_only_when_told_and_with_a_compiler(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("precision", "flags"), [("float32", (False, False)), ("bfloat16", (True, False)), ("float16", (False, True))]
 )
-def test_a_gpu_trains_in_the_precision_that_is_named_and_alone(
+def test_training_uses_the_named_precision_and_one_gpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, precision: str, flags: tuple[bool, bool]
 ) -> None:
     made: list[dict[str, object]] = []
@@ -148,12 +148,12 @@ def test_a_gpu_trains_in_the_precision_that_is_named_and_alone(
         return SimpleNamespace(n_gpu=4)
 
     pretend_gpu(monkeypatch, (8, 0), bfloat16=True)
-    found(monkeypatch)
-    monkeypatch.setattr(trainer, "TrainingArguments", arguments)
+    pretend_tools(monkeypatch)
+    monkeypatch.setattr(stage_training, "TrainingArguments", arguments)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     context = cast("StageContext", SimpleNamespace(precision=precision, settings=settings_for()))
     training = Training.model_construct(objectives=(), pairs=32, batch_size=8, learning_rate=1e-3, seed=0)
-    chosen = trainer._arguments(training, context, tmp_path)
+    chosen = stage_training._training_arguments(training, context, tmp_path)
     (given,) = made
     assert (given["bf16"], given["fp16"]) == flags
     assert given["torch_compile"] is any(flags)
@@ -161,7 +161,7 @@ def test_a_gpu_trains_in_the_precision_that_is_named_and_alone(
     assert chosen._n_gpu == 1
 
 
-def test_attention_is_put_back() -> None:
+def test_attention_is_restored() -> None:
     from transformers import BertConfig, BertModel
 
     encoder = BertModel(
@@ -174,13 +174,13 @@ def test_attention_is_put_back() -> None:
 
 
 @pytest.mark.parametrize("precision", get_args(Precision))
-def test_products_are_in_the_precision_that_is_named(precision: Precision) -> None:
+def test_matrices_are_multiplied_in_the_named_precision(precision: Precision) -> None:
     with runtime.computing_in(precision, torch.device("cpu")):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == getattr(torch, precision)
 
 
-def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_are_set_and_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     try:
         runtime.apply_threads(settings_for(threads=before + 1))
@@ -191,7 +191,7 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.set_num_threads(before)
     assert runtime.explain_threads(settings_for(threads=7)) == (7, "as given")
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert runtime.explain_threads(settings_for()) == (before, "OMP_NUM_THREADS says so")
+    assert runtime.explain_threads(settings_for()) == (before, "set by OMP_NUM_THREADS")
 
 
 @pytest.fixture(scope="module")
@@ -224,19 +224,19 @@ def bench_keys(toys: bench.Bench, precision: str) -> dict[str, str]:
 def test_compiled_training_gives_what_plain_training_gives(
     toys: bench.Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The graph and its gradients as they are for inductor, which makes the kernels; its minute of g++ left out.
-    monkeypatch.setattr(trainer, "COMPILER", "aot_eager")
+    # The backend aot_eager traces the same graph and gradients as inductor, without a minute of compiling kernels.
+    monkeypatch.setattr(stage_training, "COMPILER", "aot_eager")
     monkeypatch.delenv("ACCELERATE_DYNAMO_USE_DYNAMIC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: name)
     small: dict[str, object] = {"student": {"layers": 1, "repeats": 1}, "assistant_pairs": 0}
     made: list[dict[str, object]] = []
     compile_it = torch.compile
 
-    def watched(model: torch.nn.Module, **given: object) -> object:
+    def recorded_compile(model: torch.nn.Module, **given: object) -> object:
         made.append(given)
         return compile_it(model, backend="aot_eager", dynamic=True)
 
-    monkeypatch.setattr(torch, "compile", watched)
+    monkeypatch.setattr(torch, "compile", recorded_compile)
     plain = toys.run("single-stage", tmp_path / "plain", small)
     assert not made
     usual = bench.Bench.settings
@@ -249,17 +249,17 @@ def test_compiled_training_gives_what_plain_training_gives(
     torch._dynamo.reset()
     trained = [stage for stage in compiled.plan.stages if stage.training]
     assert made == [{"backend": "aot_eager", "dynamic": True}] * len(trained)
-    # One graph a stage, however long its batches are; the looks at dev pairs run the plain model.
+    # Each stage has one graph, whatever the length of its batches; evaluations on dev pairs run the plain model.
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == len(trained)
     assert plain.distilled.keys == compiled.distilled.keys
     for key, vectors in plain.vectors.items():
-        # Batches run whole instead of in parts: sums in another order, float32.
+        # Batches run whole instead of in parts, so that float32 sums are in another order.
         np.testing.assert_allclose(compiled.vectors[key], vectors, rtol=0, atol=1e-5)
     untrained = np.abs(plain.vectors[compiled.distilled.keys[trained[0].name]]).max()
-    assert untrained > 0.1  # against numbers that the tolerance would swallow
+    assert untrained > 0.1  # the vectors are much larger than the tolerance
 
 
-def test_the_command_line_spells_every_precision() -> None:
+def test_the_command_line_offers_every_precision() -> None:
     assert ("auto", *get_args(Precision)) == PRECISIONS
 
 
@@ -274,19 +274,19 @@ def texts(*words: str) -> dict[str, str]:
     return {str(finding["topic"]): str(finding["text"]) for finding in call("--offline", "--device", "cpu", *words)}
 
 
-def test_the_doctor_tells_what_was_chosen_and_why() -> None:
+def test_the_doctor_shows_choices_and_reasons() -> None:
     chosen = texts()
     assert chosen["device"] == "cpu: as given"
     assert chosen["compile"].startswith("off: on a CPU")
     assert chosen["attention"].startswith("eager: ")
-    assert chosen["products"].split(":")[0] in {"packed", "plain"}
+    assert chosen["kernels"].split(":")[0] in {"packed", "plain"}
     assert chosen["memory"].split(":")[0] in {"kept", "given back"}
     assert chosen["threads"].startswith(f"{torch.get_num_threads()} on ")
     assert texts("--no-compile")["compile"] == "off: as given"
     assert texts("--threads", "1")["threads"].startswith("1 on ")
 
 
-def test_the_doctor_overrides_as_the_other_commands_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_takes_the_options_of_other_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     for spelling in ("--precision", "--dtype"):
         given = CliRunner().invoke(app, ["--offline", "--device", "cpu", "doctor", spelling, "float16", "--json"])
         (finding,) = [it for it in json.loads(given.stdout) if it["topic"] == "precision"]

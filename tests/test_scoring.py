@@ -72,7 +72,7 @@ def test_each_distinct_sentence_is_encoded_once(tmp_path: Path) -> None:
     counts = WordCounts()
     result = scored(tmp_path, toy_encoder(counts))
     # STS: a, a b, a b c d, b. Bitext adds a b b b, c, d d, d, b b. Parallel adds a a, a b b.
-    assert sorted(counts.asked) == [
+    assert sorted(counts.encoded) == [
         "a",
         "a a",
         "a b",
@@ -88,7 +88,7 @@ def test_each_distinct_sentence_is_encoded_once(tmp_path: Path) -> None:
     assert result.scores.sentences == 11
 
 
-def test_items_give_the_main_scores_again(tmp_path: Path) -> None:
+def test_main_scores_can_be_computed_from_items(tmp_path: Path) -> None:
     result = scored(tmp_path)
     for (task, subset), items in result.items.items():
         family = result.scores.tasks[task].family
@@ -107,20 +107,20 @@ def test_translations_of_an_item_share_its_number(tmp_path: Path) -> None:
     assert numbers["ToyBitext", "yy-en"] == [3, 1]
 
 
-def test_items_survive_their_file(tmp_path: Path) -> None:
+def test_items_are_written_and_read_unchanged(tmp_path: Path) -> None:
     items = scored(tmp_path).items
     write_items(tmp_path / "deep" / "items.parquet", items)
-    again = read_items(tmp_path / "deep" / "items.parquet")
-    assert list(again) == list(items)
-    for name, kept in items.items():
+    restored = read_items(tmp_path / "deep" / "items.parquet")
+    assert list(restored) == list(items)
+    for name, original in items.items():
         for column in ("item", "prediction", "gold"):
-            before, after = getattr(kept, column), getattr(again[name], column)
+            before, after = getattr(original, column), getattr(restored[name], column)
             assert after.dtype == before.dtype
             assert after.tolist() == before.tolist()
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["items.parquet"]
 
 
-def test_a_damaged_item_file_is_told(tmp_path: Path) -> None:
+def test_a_damaged_item_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "items.parquet").write_bytes(b"PAR1")
     with pytest.raises(XlbenchError, match=r"items\.parquet' cannot be read"):
         read_items(tmp_path / "items.parquet")
@@ -128,7 +128,7 @@ def test_a_damaged_item_file_is_told(tmp_path: Path) -> None:
         read_items(tmp_path / "gone.parquet")
 
 
-def test_scoring_is_deterministic_and_survives_json(tmp_path: Path) -> None:
+def test_scoring_is_deterministic_and_scores_round_trip_through_json(tmp_path: Path) -> None:
     first, second = scored(tmp_path).scores, scored(tmp_path).scores
     assert first.model_dump(exclude={"encode_seconds"}) == second.model_dump(exclude={"encode_seconds"})
     assert SuiteScores.model_validate_json(first.model_dump_json()) == first
@@ -139,7 +139,7 @@ def test_scoring_prints_nothing_of_mteb(tmp_path: Path, capfd: pytest.CaptureFix
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_collapsed_encoder_is_told(tmp_path: Path) -> None:
+def test_a_collapsed_encoder_is_marked(tmp_path: Path) -> None:
     result = scored(tmp_path, toy_encoder(WordCounts(torch.ones_like)))
     assert result.scores.collapsed
     assert result.scores.mean_cosine == pytest.approx(1)
@@ -152,7 +152,7 @@ def test_embeddings_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         scored(tmp_path, toy_encoder(WordCounts(lambda vectors: vectors / 0)))
 
 
-def test_global_seeds_are_left_alone(tmp_path: Path) -> None:
+def test_global_random_states_are_restored(tmp_path: Path) -> None:
     def draw() -> tuple[float, float, float]:
         return random.random(), float(np.random.random()), float(torch.rand(()))
 
@@ -167,20 +167,20 @@ def test_global_seeds_are_left_alone(tmp_path: Path) -> None:
     assert draw() == first
 
 
-def test_mean_cosine() -> None:
+def test_mean_cosine_is_over_all_pairs() -> None:
     # Pairs: (1,0) with (0,2): 0; (1,0) with (3,3): 1/sqrt(2); (0,2) with (3,3): the same. Mean: sqrt(2)/3.
     vectors = np.array([[1, 0], [0, 2], [3, 3]], np.float32)
     assert mean_cosine(vectors) == pytest.approx(2**0.5 / 3, abs=1e-6)
     assert mean_cosine(vectors[:1]) == 0
 
 
-def test_a_task_is_listed_once(tmp_path: Path) -> None:
+def test_a_task_must_be_listed_once(tmp_path: Path) -> None:
     twice = Suite(name="twice", summary="", tasks=(STS, PARALLEL, STS))
     with pytest.raises(XlbenchError, match="'twice' lists ToySTS more than once"):
         scored(tmp_path, suite=twice)
 
 
-def test_the_starter_suite_scores_what_ships(tmp_path: Path) -> None:
+def test_the_starter_suite_scores_all_shipped_rows(tmp_path: Path) -> None:
     result = scored(tmp_path, suite=STARTER)
     assert result.scores.example
     for task, rows in (

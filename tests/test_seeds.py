@@ -16,7 +16,7 @@ from toy_runs import PLUGIN, make_place, settings_at, toy_request, toy_run
 
 from xlbench import XlbenchError
 from xlbench.cli.app import app
-from xlbench.distill import trainer
+from xlbench.distill import training
 from xlbench.distill.health import FailedTrainingError
 from xlbench.records.record import Failure
 from xlbench.report.seeds import seed_table
@@ -42,14 +42,14 @@ def go(place: Path, home: Path, *seeds: int) -> tuple[Results, list[str]]:
 
 def unlucky(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let training with one seed diverge."""
-    real: Callable[..., list[dict[str, float]]] = trainer.train
+    real: Callable[..., list[dict[str, float]]] = training.train_stage
 
     def train(model: object, stage: object, context: object, scratch: Path) -> list[dict[str, float]]:
         if stage.training.seed == seed:  # type: ignore[attr-defined]
             raise FailedTrainingError(f"Stage '{stage.name}' diverged.", LOWEST_RATE)  # type: ignore[attr-defined]
         return real(model, stage, context, scratch)
 
-    monkeypatch.setattr(trainer, "train", train)
+    monkeypatch.setattr(training, "train_stage", train)
 
 
 def test_seeds_give_a_student_each_and_every_other_row_once(place: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sizes: the table of Ding et al. (2022), reproduced to the digit that it gives."""
+"""Sizes of encoders: the published table of Ding et al. (2022) is reproduced to its last digit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xlbench import XlbenchError
 from xlbench.experiment import StudentSpec
 from xlbench.students.shape import MINILM, XLMR, Shape
 
-# Million parameters, pooler included, as the specification gives them: base, B, K -> total, embedding part.
+# Base, width B, layers K; then millions of parameters as published, pooler included: in all, of the embedding layer.
 TABLE = [
     (MINILM, None, 12, 117.7, 96.2),
     (MINILM, None, 6, 107.0, 96.2),
@@ -36,13 +36,13 @@ def test_the_size_table_is_reproduced(
     base: Shape, width: int | None, layers: int, total: float, embedding: float
 ) -> None:
     shape = base.cut(StudentSpec(name="x", bottleneck=width, layers=layers))
-    # The table prints sums of rounded parts: 43,046,656 as 43.1 (32.3 + 10.6 + 0.15 for the pooler), 54,353,664
-    # as 54.4. So a hair more than half a unit of its last digit; the exact count is below.
+    # The table prints sums of rounded parts, e.g. 43,046,656 as 43.1 (32.3 + 10.6 + 0.15 for the pooler) and
+    # 54,353,664 as 54.4. So the tolerance is slightly more than half a unit of the last digit; the next test is exact.
     assert shape.parameters / 1e6 == pytest.approx(total, abs=0.055)
     assert shape.embedding_parameters / 1e6 == pytest.approx(embedding, abs=0.05)
 
 
-def test_the_students_counted_by_hand() -> None:
+def test_a_student_counted_by_hand() -> None:
     # Table 250037 x 128, map 128 x 384, positions 512 x 384, types 2 x 384, LayerNorm 2 x 384; six layers of
     # 4 (384^2 + 384) + 2 x 384 x 1536 + 384 + 1536 + 4 x 384; pooler 384^2 + 384.
     embedding = 32_004_736 + 49_152 + 196_608 + 768 + 768
@@ -51,21 +51,21 @@ def test_the_students_counted_by_hand() -> None:
     assert MINILM.parameters == 117_653_760
 
 
-def test_whole_rows_of_frequent_tokens_cost_the_width_of_all_others() -> None:
-    # Half of the bottleneck's parameters for frequent tokens: (250,037 + 384) x 64 = 16,026,944 numbers are 41,736 rows
-    # of 384 and 320 numbers left over; one of the rows is of all other tokens.
+def test_corrections_of_frequent_tokens_leave_the_size_unchanged() -> None:
+    # Half of the bottleneck's parameters go to frequent tokens: (250,037 + 384) x 64 = 16,026,944 numbers are 41,736
+    # rows of 384, with 320 numbers left over. One of the rows is the row of zeros for all other tokens.
     shared = MINILM.with_bottleneck(128, 0.5)
     assert (shared.bottleneck, shared.frequent) == (64, 41_735)
     assert shared.parameters == MINILM.with_bottleneck(128).parameters - 320
 
 
-def test_encoder_parts_of_the_bases() -> None:
+def test_the_layers_of_the_bases_counted_by_hand() -> None:
     # 12 x (4 (384^2 + 384) + 2 x 384 x 1536 + 384 + 1536 + 4 x 384) and the same with 768 and 3072.
     assert MINILM.encoder_parameters == 12 * 1_774_464
     assert XLMR.encoder_parameters == 12 * 7_087_872
 
 
-def test_repeating_layers_changes_what_runs_and_not_what_is_stored() -> None:
+def test_looping_layers_changes_the_executed_layers_and_not_the_stored_parameters() -> None:
     once = MINILM.cut(StudentSpec(name="x", bottleneck=128, layers=6))
     twice = MINILM.cut(StudentSpec(name="x", bottleneck=128, layers=6, repeats=2))
     assert (once.executed_layers, twice.executed_layers) == (6, 12)
@@ -73,15 +73,15 @@ def test_repeating_layers_changes_what_runs_and_not_what_is_stored() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"),
+    ("spec", "message"),
     [
         (StudentSpec(name="wide", bottleneck=384, layers=6), "not narrower than the assistant"),
         (StudentSpec(name="deep", layers=13), "has only 12"),
         (StudentSpec(name="other", layers=6, hidden=768), "hidden size 768, this one has 384"),
     ],
 )
-def test_a_spec_that_does_not_fit_is_refused(spec: StudentSpec, words: str) -> None:
-    with pytest.raises(XlbenchError, match=words):
+def test_a_spec_that_does_not_fit_is_refused(spec: StudentSpec, message: str) -> None:
+    with pytest.raises(XlbenchError, match=message):
         MINILM.cut(spec)
 
 

@@ -1,4 +1,4 @@
-"""Speed, on a clock that moves when an encoder works: exact figures, whatever this machine does."""
+"""Speed, measured with a clock that only encoders advance, so that figures are exact on any machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Seconds that pass only by work, and who worked, call by call."""
+    """A clock that encoders advance; records each call with its encoder and number of sentences."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -29,7 +29,7 @@ class Clock:
 
 
 class Timed(WordCounts):
-    """Takes ``cost`` seconds a sentence; each call later in the process costs ``drift`` times as much."""
+    """Takes ``cost`` seconds a sentence, and in each later call ``drift`` times as much as in the one before."""
 
     def __init__(self, name: str, clock: Clock, cost: float, drift: float = 1) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Timed(WordCounts):
         return super().preprocess(inputs, prompt)
 
 
-def test_figures_and_ratios(tmp_path: Path) -> None:
+def test_figures_and_ratios_are_exact(tmp_path: Path) -> None:
     clock = Clock()
     model = toy_encoder(Timed("model", clock, cost=0.002))
     baseline = toy_encoder(Timed("baseline", clock, cost=0.008))
@@ -54,7 +54,7 @@ def test_figures_and_ratios(tmp_path: Path) -> None:
         repetitions=3,
         clock=clock,
     )
-    # 1 / 0.002 sentences a second; one sentence alone takes 2 ms; the baseline takes four times as long.
+    # The model encodes 1 / 0.002 sentences a second and one sentence in 2 ms; the baseline takes four times as long.
     assert speed.model.throughput.median == pytest.approx(500)
     assert speed.model.latency.median == pytest.approx(2)
     assert speed.baseline.throughput.median == pytest.approx(125)
@@ -77,23 +77,23 @@ def test_model_and_baseline_take_turns_after_a_warm_up(tmp_path: Path) -> None:
     assert clock.calls == warm_up + first + second
 
 
-def test_the_spread_shows_a_drift(tmp_path: Path) -> None:
+def test_low_and_high_show_a_drift(tmp_path: Path) -> None:
     clock = Clock()
     encoders = [toy_encoder(Timed(name, clock, cost=1, drift=2)) for name in "mb"]
     speed = measure_speed(*encoders, ["a"], toy_settings(tmp_path), precision="float32", repetitions=2, clock=clock)
-    # Every call takes twice as long as the one before; calls 0 to 3 warm up. Round one: model 2^4, baseline
-    # 2^5, ratio 2. Round two, from call 8, the other way round: baseline 2^8, model 2^9, ratio 1/2.
+    # Every call takes twice as long as the one before; calls 0 to 3 are the warm-up. In round one the model takes 2^4
+    # and the baseline 2^5, ratio 2. In round two, from call 8, the baseline takes 2^8 and the model 2^9, ratio 1/2.
     assert speed.model.throughput.high == pytest.approx(2**-4)
     assert speed.model.throughput.low == pytest.approx(2**-9)
     assert (speed.throughput_ratio.low, speed.throughput_ratio.high) == (0.5, 2)
     assert speed.throughput_ratio.median == pytest.approx(1.25)
 
 
-def test_few_sentences_are_timed_alone(tmp_path: Path) -> None:
+def test_twenty_sentences_are_timed_one_by_one(tmp_path: Path) -> None:
     clock = Clock()
     encoders = [toy_encoder(Timed(name, clock, cost=1)) for name in "mb"]
     measure_speed(*encoders, ["a"] * 64, toy_settings(tmp_path), precision="float32", repetitions=1, clock=clock)
-    # One warm-up call, then the round's.
+    # One call to warm up, then those of the round.
     assert clock.calls.count(("m", 1)) == 1 + SINGLES
 
 

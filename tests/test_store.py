@@ -1,4 +1,4 @@
-"""The store: whole or not at all, one builder at a time, damage found and mended."""
+"""The store: complete entries only, one build at a time, damaged entries built again."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ def test_a_missing_file_is_damage_too(tmp_path: Path) -> None:
     assert get_or_build(tmp_path, "stages", "k", build).reused is False
 
 
-def test_an_entry_took_what_killed_builds_of_it_took_too(tmp_path: Path) -> None:
-    def killed(directory: Path) -> dict[str, Json]:
+def test_the_time_of_an_entry_includes_interrupted_builds(tmp_path: Path) -> None:
+    def interrupt(directory: Path) -> dict[str, Json]:
         (directory / "half").write_text("done so far")
-        last = time.time() + 1000  # as if that had taken so long
+        last = time.time() + 1000  # as if writing had taken that long
         os.utime(directory / "half", (last, last))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        get_or_build(tmp_path, "stages", "k", killed)
+        get_or_build(tmp_path, "stages", "k", interrupt)
 
-    def fails(directory: Path) -> dict[str, Json]:
-        os.utime(directory / "half", (0, 0))  # nothing was written in its own time
+    def fail(directory: Path) -> dict[str, Json]:
+        os.utime(directory / "half", (0, 0))  # this build wrote nothing
         raise ValueError("again")
 
     with pytest.raises(ValueError, match="again"):
-        get_or_build(tmp_path, "stages", "k", fails)
+        get_or_build(tmp_path, "stages", "k", fail)
     entry = get_or_build(tmp_path, "stages", "k", lambda _: {})
     assert 999 < entry.manifest.seconds < 1100
     assert sorted(path.name for path in entry.path.iterdir()) == ["entry.json", "half"]
@@ -88,16 +88,16 @@ def test_a_failed_build_leaves_no_entry_and_the_next_one_resumes(tmp_path: Path)
     "error",
     [
         OSError(errno.ENOSPC, "No space left on device", "data"),
-        # What safetensors and torch make of it, as seen on a full file system.
+        # The errors of safetensors and torch, as observed on a full file system.
         Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
         RuntimeError("[enforce fail at inline_container.cc:668] . PytorchStreamWriter failed writing file data/9"),
     ],
 )
-def test_a_full_disk_is_said_in_two_lines(tmp_path: Path, error: Exception) -> None:
+def test_a_full_disk_is_reported_in_two_lines(tmp_path: Path, error: Exception) -> None:
     def full(directory: Path) -> dict[str, Json]:
         raise error
 
-    with pytest.raises(XlbenchError, match=r"(?s)^The disk is full.*Free some room") as caught:
+    with pytest.raises(XlbenchError, match=r"(?s)^The disk is full.*Free some space") as caught:
         get_or_build(tmp_path, "stages", "k", full)
     assert str(caught.value).count("\n") == 1
     assert read_entry(tmp_path, "stages", "k") is None
@@ -108,24 +108,23 @@ def _slow(directory: Path) -> dict[str, Json]:
     return build(directory)
 
 
-def _get(home: Path, said: multiprocessing.Queue[str]) -> None:
-    entry = get_or_build(home, "stages", "k", _slow, waiting=lambda: said.put("waiting"))
-    said.put(f"reused {entry.reused}")
+def _get(home: Path, messages: multiprocessing.Queue[str]) -> None:
+    entry = get_or_build(home, "stages", "k", _slow, waiting=lambda: messages.put("waiting"))
+    messages.put(f"reused {entry.reused}")
 
 
-def test_a_second_process_waits_and_takes_the_first_ones_result(tmp_path: Path) -> None:
+def test_a_second_process_waits_and_uses_the_result_of_the_first(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    said: multiprocessing.Queue[str] = context.Queue()
-    both = [context.Process(target=_get, args=(tmp_path, said)) for _ in range(2)]
+    messages: multiprocessing.Queue[str] = context.Queue()
+    both = [context.Process(target=_get, args=(tmp_path, messages)) for _ in range(2)]
     for process in both:
         process.start()
     for process in both:
         process.join(60)
-    words = sorted(said.get(timeout=5) for _ in range(3))
-    assert words == ["reused False", "reused True", "waiting"]
+    assert sorted(messages.get(timeout=5) for _ in range(3)) == ["reused False", "reused True", "waiting"]
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_file_is_replaced_and_no_temporary_file_remains(tmp_path: Path) -> None:
     path = tmp_path / "table.md"
     write_atomically(path, "old")
     write_atomically(path, "new")

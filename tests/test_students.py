@@ -1,4 +1,4 @@
-"""Students: cut, looped, saved and loaded, on BERT and on XLM-R."""
+"""Building a student from BERT and XLM-R: bottleneck, looped layers, saving, loading, training on the used rows."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from xlbench.encoders.modules import transformer_of
 from xlbench.students.load import load_student, save_student
 from xlbench.students.surgery import (
     as_student,
-    chosen_layers,
+    choose_layers,
     cut_bottleneck,
     keep_layers,
-    shape_of,
     shift_output,
+    transformer_shape,
 )
-from xlbench.students.vocabulary import embedding_table, restore_table, shrink_table
+from xlbench.students.token_embeddings import embedding_table, restore_table, shrink_table
 from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
     from typing import Literal
 
 TEXTS = ["cat sees dog", "old house near green tree", "bread"]
-BOTH = pytest.mark.parametrize("architecture", ["bert", "xlm-roberta"])
+BOTH_ARCHITECTURES = pytest.mark.parametrize("architecture", ["bert", "xlm-roberta"])
 
 
-def load(tmp_path: Path, architecture: Literal["bert", "xlm-roberta"] = "bert") -> SentenceTransformer:
+def load_toy(tmp_path: Path, architecture: Literal["bert", "xlm-roberta"] = "bert") -> SentenceTransformer:
     return load_student(save_toy_encoder(tmp_path / "toy", architecture=architecture))
 
 
-@BOTH
+@BOTH_ARCHITECTURES
 def test_turning_an_encoder_into_a_student_changes_nothing(
     tmp_path: Path, architecture: Literal["bert", "xlm-roberta"]
 ) -> None:
-    model = load(tmp_path, architecture)
+    model = load_toy(tmp_path, architecture)
     before = model.encode(TEXTS)
     model[0].model = as_student(transformer_of(model))
     np.testing.assert_array_equal(model.encode(TEXTS), before)
 
 
-@BOTH
+@BOTH_ARCHITECTURES
 @pytest.mark.parametrize("order", ["cycle", "adjacent"])
 def test_a_saved_student_loads_with_plain_sentence_transformers(
     tmp_path: Path, architecture: Literal["bert", "xlm-roberta"], order: Literal["cycle", "adjacent"]
 ) -> None:
-    model = load(tmp_path, architecture)
+    model = load_toy(tmp_path, architecture)
     student = as_student(transformer_of(model))
     cut_bottleneck(student, 6, np.ones(student.config.vocab_size), frequent=np.array([4, 11]))
     keep_layers(student, 2, 3, "spaced", order)
@@ -60,7 +60,7 @@ def test_a_saved_student_loads_with_plain_sentence_transformers(
     save_student(model, tmp_path / "student")
     loaded = SentenceTransformer(str(tmp_path / "student"), device="cpu")
     np.testing.assert_array_equal(loaded.encode(TEXTS), model.encode(TEXTS))
-    shape = shape_of(transformer_of(loaded))
+    shape = transformer_shape(transformer_of(loaded))
     assert (shape.bottleneck, shape.frequent, shape.layers, shape.repeats) == (6, 2, 2, 3)
     assert shape.parameters == sum(parameter.numel() for parameter in loaded.parameters())
 
@@ -68,20 +68,20 @@ def test_a_saved_student_loads_with_plain_sentence_transformers(
 def test_a_student_is_saved_as_safetensors_and_each_layer_once(tmp_path: Path) -> None:
     from safetensors import safe_open
 
-    model = load(tmp_path)
+    model = load_toy(tmp_path)
     student = as_student(transformer_of(model))
     keep_layers(student, 2, 2, "first")
     model[0].model = student
     save_student(model, tmp_path / "student")
-    weights = [path.name for path in (tmp_path / "student").rglob("*") if path.suffix in {".bin", ".pt", ".pkl"}]
-    assert weights == []
+    pickles = [path.name for path in (tmp_path / "student").rglob("*") if path.suffix in {".bin", ".pt", ".pkl"}]
+    assert pickles == []
     with safe_open(tmp_path / "student" / "model.safetensors", "pt") as file:
         layers = {name.split(".")[2] for name in file.keys() if name.startswith("encoder.layer")}  # noqa: SIM118
     assert layers == {"0", "1"}
 
 
 def test_a_fresh_process_loads_a_student_after_registering(tmp_path: Path) -> None:
-    model = load(tmp_path)
+    model = load_toy(tmp_path)
     model[0].model = as_student(transformer_of(model))
     save_student(model, tmp_path / "student")
     code = (
@@ -96,15 +96,15 @@ def test_a_fresh_process_loads_a_student_after_registering(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("order", "runs"), [("cycle", [0, 1, 0, 1, 0, 1]), ("adjacent", [0, 0, 0, 1, 1, 1])])
-def test_looped_layers_run_in_order_again_and_again(
+def test_looped_layers_run_in_the_chosen_order(
     tmp_path: Path, order: Literal["cycle", "adjacent"], runs: list[int]
 ) -> None:
-    student = as_student(transformer_of(load(tmp_path)))
+    student = as_student(transformer_of(load_toy(tmp_path)))
     stored = student.encoder.layer[0], student.encoder.layer[3]
     keep_layers(student, 2, 3, "spaced", order)
     executed = [stored[number] for number in runs]
     assert list(student.encoder.layer) == executed
-    # The same as six layers that were copied.
+    # The encoder gives the same as its layers called one after another, six in all.
     hidden = torch.randn(1, 5, 16)
     expected = hidden
     for layer in executed:
@@ -113,73 +113,75 @@ def test_looped_layers_run_in_order_again_and_again(
 
 
 @pytest.mark.parametrize(
-    ("selection_score", "expected"),
+    ("choice", "expected"),
     [("spaced", [0, 2, 4, 7, 9, 11]), ("first", [0, 1, 2, 3, 4, 5]), ("last", [6, 7, 8, 9, 10, 11])],
 )
-def test_which_layers_are_kept(choice: Literal["spaced", "first", "last"], expected: list[int]) -> None:
-    # spaced: 0, 2.2, 4.4, 6.6, 8.8, 11, rounded.
-    assert chosen_layers(12, 6, choice) == expected
+def test_layers_are_chosen_from_the_whole_depth_or_one_end(
+    choice: Literal["spaced", "first", "last"], expected: list[int]
+) -> None:
+    # Six evenly spaced numbers from 0 to 11 are 0, 2.2, 4.4, 6.6, 8.8, 11; they are rounded.
+    assert choose_layers(12, 6, choice) == expected
 
 
 def test_pca_keeps_the_best_rank_b_table(tmp_path: Path) -> None:
-    student = as_student(transformer_of(load(tmp_path)))
+    student = as_student(transformer_of(load_toy(tmp_path)))
     table = student.embeddings.word_embeddings.weight.detach().double()
     cut_bottleneck(student, 5, np.ones(len(table)))
-    # Eckart & Young: the best rank-5 approximation is the truncated singular value decomposition.
+    # The best rank-5 approximation is the truncated singular value decomposition (Eckart & Young).
     u, s, v = torch.linalg.svd(table, full_matrices=False)
     best = (u[:, :5] * s[:5]) @ v[:5]
     assert torch.allclose(student.embeddings.word_embeddings.weight.detach().double(), best, atol=1e-5)
 
 
-def test_frequency_weighting_serves_the_frequent_tokens(tmp_path: Path) -> None:
-    student = as_student(transformer_of(load(tmp_path)))
+def test_frequency_weights_keep_the_embeddings_of_frequent_tokens(tmp_path: Path) -> None:
+    student = as_student(transformer_of(load_toy(tmp_path)))
     table = student.embeddings.word_embeddings.weight.detach().clone()
     weights = np.full(len(table), 1e-9)
     weights[[7, 9]] = 1.0
     cut_bottleneck(student, 2, weights)
-    # Two directions are enough for two tokens, whatever becomes of the rest.
+    # Two columns represent two tokens exactly, at the cost of all the others.
     assert torch.allclose(student.embeddings.word_embeddings.weight[[7, 9]], table[[7, 9]], atol=1e-4)
 
 
 def test_shifting_the_output_shifts_every_sentence_embedding(tmp_path: Path) -> None:
-    model = load(tmp_path)
-    bare = SentenceTransformer(modules=[model[0], model[1]], device="cpu")
-    before = bare.encode(TEXTS)
+    model = load_toy(tmp_path)
+    unnormalised = SentenceTransformer(modules=[model[0], model[1]], device="cpu")
+    before = unnormalised.encode(TEXTS)
     shift = np.linspace(-1, 1, 16).astype(np.float32)
     shift_output(transformer_of(model), shift)
-    np.testing.assert_allclose(bare.encode(TEXTS), before + shift, atol=1e-5)
+    np.testing.assert_allclose(unnormalised.encode(TEXTS), before + shift, atol=1e-5)
 
 
-def test_looped_output_cannot_be_shifted(tmp_path: Path) -> None:
-    student = as_student(transformer_of(load(tmp_path)))
+def test_the_output_of_looped_layers_cannot_be_shifted(tmp_path: Path) -> None:
+    student = as_student(transformer_of(load_toy(tmp_path)))
     keep_layers(student, 2, 2, "first")
     with pytest.raises(XlbenchError, match="cannot be shifted"):
         shift_output(student, np.zeros(16))
 
 
-def test_frequent_tokens_keep_their_rows_and_the_bottleneck_serves_the_others(tmp_path: Path) -> None:
-    student = as_student(transformer_of(load(tmp_path)))
+def test_frequent_tokens_keep_their_rows_and_the_factors_fit_the_other_tokens(tmp_path: Path) -> None:
+    student = as_student(transformer_of(load_toy(tmp_path)))
     table = student.embeddings.word_embeddings.weight.detach().clone()
     weights = np.full(len(table), 1e-9)
     weights[[7, 9]] = 1.0
     weights[[4, 11, 12]] = 0.0
     cut_bottleneck(student, 2, weights, frequent=np.array([11, 4, 12]))
-    got = student.embeddings.word_embeddings.weight
-    assert torch.allclose(got[[4, 7, 9, 11, 12]], table[[4, 7, 9, 11, 12]], atol=1e-4)
-    assert not torch.allclose(got[5], table[5], atol=1e-2)
-    assert torch.allclose(student.embeddings.word_embeddings(torch.tensor([[4, 5]])), got[[4, 5]][None])
-    # 40 rows of 2 columns, a 2 x 16 map, three corrections and the one of all others, which is zero.
-    words = student.embeddings.word_embeddings
-    assert sum(parameter.numel() for parameter in words.parameters()) == 40 * 2 + 2 * 16 + 4 * 16
-    assert shape_of(student).embedding_parameters == sum(p.numel() for p in student.embeddings.parameters())
+    cut = student.embeddings.word_embeddings.weight
+    assert torch.allclose(cut[[4, 7, 9, 11, 12]], table[[4, 7, 9, 11, 12]], atol=1e-4)
+    assert not torch.allclose(cut[5], table[5], atol=1e-2)
+    assert torch.allclose(student.embeddings.word_embeddings(torch.tensor([[4, 5]])), cut[[4, 5]][None])
+    # A table of 40 x 2, a map of 2 x 16, three corrections of 16 and the row of zeros for all other tokens.
+    embeddings = student.embeddings.word_embeddings
+    assert sum(parameter.numel() for parameter in embeddings.parameters()) == 40 * 2 + 2 * 16 + 4 * 16
+    assert transformer_shape(student).embedding_parameters == sum(p.numel() for p in student.embeddings.parameters())
 
 
-@BOTH
+@BOTH_ARCHITECTURES
 @pytest.mark.parametrize(("width", "frequent"), [(None, []), (6, []), (6, [4, 30, 9]), (6, [30])])
 def test_a_shrunken_table_gives_the_same_vectors_and_grows_back(
     tmp_path: Path, architecture: Literal["bert", "xlm-roberta"], width: int | None, frequent: list[int]
 ) -> None:
-    model = load(tmp_path, architecture)
+    model = load_toy(tmp_path, architecture)
     student = as_student(transformer_of(model))
     if width is not None:
         cut_bottleneck(student, width, np.ones(student.config.vocab_size), frequent=np.array(frequent, np.int64))
@@ -187,17 +189,17 @@ def test_a_shrunken_table_gives_the_same_vectors_and_grows_back(
     mask = (ids != 1).long()
     before = student(input_ids=ids, attention_mask=mask).last_hidden_state
     used = np.array([0, 1, 2, 4, 9, 11])
-    small = torch.from_numpy(np.searchsorted(used, ids.numpy()))
-    whole = student.embeddings.word_embeddings.weight.detach().clone()
+    positions = torch.from_numpy(np.searchsorted(used, ids.numpy()))
+    original = student.embeddings.word_embeddings.weight.detach().clone()
     full = shrink_table(student, used)
-    after = student(input_ids=small, attention_mask=mask).last_hidden_state
-    kept = mask.bool()
-    assert torch.equal(after[kept], before[kept])
-    words = student.embeddings.word_embeddings
+    after = student(input_ids=positions, attention_mask=mask).last_hidden_state
+    real = mask.bool()
+    assert torch.equal(after[real], before[real])
+    embeddings = student.embeddings.word_embeddings
     with torch.no_grad():
         embedding_table(student).weight[3] += 1  # token 4
         if 9 in frequent:
-            words.correction.weight[words.place[4]] += 1  # token 9
+            embeddings.correction.weight[embeddings.place[4]] += 1  # token 9
     restore_table(student, full, used)
-    changed = (student.embeddings.word_embeddings.weight != whole).any(dim=1)
+    changed = (student.embeddings.word_embeddings.weight != original).any(dim=1)
     assert changed.nonzero().flatten().tolist() == ([4, 9] if 9 in frequent else [4])

@@ -1,4 +1,4 @@
-"""Targets: computed once, exact, of no more sentences than a stage reads, resumed where a kill stopped them."""
+"""Targets: computed once, exact, for no more sentences than a stage reads, and resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xlbench.distill.batches import LengthBuckets, pair_lengths
 from xlbench.distill.context import StageContext
 from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.plan import Stage, Training
-from xlbench.distill.trainer import train
+from xlbench.distill.training import train_stage
 from xlbench.errors import XlbenchError
 from xlbench.store import entries
 
@@ -26,7 +26,7 @@ def test_targets_are_computed_once_and_give_the_encoders_own_vectors(context: St
     table = context.targets(OWN)
     ids = np.array([5, 0, 9])
     expected = context.load("toy").encode([context.corpus.sentences[int(index)] for index in ids])
-    # Stored as float16: 11 bits of mantissa on numbers below one.
+    # The vectors are stored as float16, which has 11 bits of mantissa, and their values are below one.
     np.testing.assert_allclose(table.take(ids).numpy(), expected, atol=2**-11)
 
     def fail(_: str) -> object:
@@ -36,58 +36,56 @@ def test_targets_are_computed_once_and_give_the_encoders_own_vectors(context: St
     assert again.targets(OWN).dimension == 16
 
 
-def test_english_targets_hold_english_sentences_only(context: StageContext) -> None:
+def test_english_targets_are_computed_for_english_sentences_only(context: StageContext) -> None:
     table = context.targets(Target(encoder="toy", side="english"))
     english = set(context.corpus.english_ids()) | set(np.asarray(context.corpus.dev_pairs[:, 0]))
     assert len(table.vectors) == len(english)
     assert (table.row_of >= 0).sum() == len(english)
 
 
-def test_targets_that_were_interrupted_go_on_where_they_stopped(
-    context: StageContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_targets_resume_at_the_last_chunk(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:
     from xlbench.distill import targets
-    from xlbench.encoders import encode as room
+    from xlbench.encoders import encode as encoding
 
     monkeypatch.setattr(targets, "CHUNK", 50)
-    real, done = room.encode, []
+    real, done = encoding.encode, []
 
-    def stopping(model: object, texts: list[str], **settings: object) -> np.ndarray:
+    def interrupted(model: object, texts: list[str], **settings: object) -> np.ndarray:
         if len(texts) > 1:
             done.append(len(texts))
             if len(done) == 3:
                 raise KeyboardInterrupt
         return real(model, texts, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(room, "encode", stopping)
+    monkeypatch.setattr(encoding, "encode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         context.targets(OWN)
     table = context.targets(OWN)
     total = len(context.corpus.sentences)
-    assert sum(done) == total + 50  # the chunk that was interrupted came twice
+    assert sum(done) == total + 50  # the interrupted chunk of 50 was started twice
     ids = np.arange(total)
     texts = [context.corpus.sentences[int(index)] for index in ids]
     np.testing.assert_allclose(table.take(ids).numpy(), context.load("toy").encode(texts), atol=2**-11)
 
 
-def test_own_targets_hold_what_a_stage_reads_and_nothing_else(context: StageContext, tmp_path: Path) -> None:
-    taught = Training(
+def test_own_targets_are_computed_for_the_sentences_that_a_stage_reads(context: StageContext, tmp_path: Path) -> None:
+    training = Training(
         objectives=(PullToTarget(target=OWN),), pairs=24, seed=3, batch_size=8, english_share=0.25, evaluations=1
     )
-    train(context.load("toy"), Stage("little", "toy", (), taught), context, tmp_path)
+    train_stage(context.load("toy"), Stage("little", "toy", (), training), context, tmp_path)
     corpus = context.corpus
     lengths = pair_lengths(corpus.pairs, context.tokens(context.load("toy")))
     batches = list(LengthBuckets(lengths, 8, 3, seed=3))
-    # Of 8 pairs sorted by length, 2 English sides: the shortest and the longest.
+    # Of 8 pairs sorted by length, the English sides of the shortest and of the longest are read.
     read = {int(corpus.pairs[pair, 1]) for batch in batches for pair in batch}
     read |= {int(corpus.pairs[batch[place], 0]) for batch in batches for place in (0, 7)}
     read |= {int(sentence) for sentence in np.ravel(corpus.dev_pairs)}
-    (made,) = [it for it in entries(context.settings.home) if it.kind == "targets"]
-    assert made.facts["sentences"] == len(read) < len(corpus.sentences)
-    assert context.targets_used == [made.key]
+    (manifest,) = [it for it in entries(context.settings.home) if it.kind == "targets"]
+    assert manifest.facts["sentences"] == len(read) < len(corpus.sentences)
+    assert context.targets_used == [manifest.key]
 
     table = context.targets(OWN, 128, np.array(sorted(read)))
-    assert context.targets_used == [made.key, made.key]
+    assert context.targets_used == [manifest.key, manifest.key]
     ids = np.array(sorted(read))[::5]
     expected = context.load("toy").encode([corpus.sentences[int(index)] for index in ids])
     np.testing.assert_allclose(table.take(ids).numpy(), expected, atol=2**-11)

@@ -1,4 +1,4 @@
-"""Finding the tasks of a suite and their data, and what identifies that data."""
+"""The tasks of a suite and their data: how they are found, read and identified."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xlbench_plugins.builtin import PAPER, STARTER
 from xlbench import XlbenchError
 from xlbench.corpora.starter import starter_items
 from xlbench.experiment import Suite, TaskRef
-from xlbench.scoring.data import Declared, data_identity, declared
+from xlbench.scoring.data import DeclaredData, data_identity, read_declaration
 from xlbench.scoring.tasks import evaluation_digest, evaluation_texts, load_task, read_data
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ STS17_DATA = "mteb/sts17-crosslingual-sts"
 
 @pytest.fixture
 def local_sts17(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data root with a small STS17, laid out as on the hub."""
+    """Return a data root with a small STS17 in the layout of the hub."""
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -43,7 +43,7 @@ def local_sts17(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "root"
 
 
-def test_the_local_copy_is_read_and_the_class_left_alone(tmp_path: Path, local_sts17: Path) -> None:
+def test_the_local_copy_is_read_and_the_task_class_unchanged(tmp_path: Path, local_sts17: Path) -> None:
     import mteb
 
     settings = toy_settings(tmp_path, local_sts17)
@@ -65,14 +65,14 @@ def test_the_local_copy_is_read_and_the_class_left_alone(tmp_path: Path, local_s
     ]
 
 
-def test_a_local_copy_that_lacks_a_subset_is_told(tmp_path: Path, local_sts17: Path) -> None:
+def test_a_local_copy_without_a_subset_is_refused(tmp_path: Path, local_sts17: Path) -> None:
     ref = STS17.model_copy(update={"subsets": ("en-en", "nl-en")})
     settings = toy_settings(tmp_path, local_sts17)
     with pytest.raises(XlbenchError, match=r"task STS17 .* has no 'nl-en'"):
         read_data(load_task(ref, settings), ref, settings)
 
 
-def test_a_broken_local_copy_is_told(tmp_path: Path, local_sts17: Path) -> None:
+def test_a_damaged_local_copy_is_refused(tmp_path: Path, local_sts17: Path) -> None:
     damaged = local_sts17 / "datasets" / STS17_DATA / "test" / "en-de.jsonl.gz"
     damaged.write_bytes(damaged.read_bytes()[:30])
     settings = toy_settings(tmp_path, local_sts17)
@@ -80,7 +80,7 @@ def test_a_broken_local_copy_is_told(tmp_path: Path, local_sts17: Path) -> None:
         read_data(load_task(STS17, settings), STS17, settings)
 
 
-def test_offline_without_a_copy_names_the_place_and_the_command(tmp_path: Path) -> None:
+def test_offline_without_a_copy_names_the_path_and_the_command(tmp_path: Path) -> None:
     with pytest.raises(XlbenchError) as caught:
         load_task(STS17, toy_settings(tmp_path, tmp_path))
     expected = f"{tmp_path}/datasets/{STS17_DATA}"
@@ -93,16 +93,18 @@ def test_without_a_data_root_the_hub_is_used_when_online(tmp_path: Path) -> None
     assert load_task(STS17, online).metadata.dataset["path"] == STS17_DATA
 
 
-def test_offline_without_a_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_without_a_data_root_only_the_cache_may_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import datasets
 
     settings = toy_settings(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    # The hub library knows that it is offline, and may have the data in its cache; here it has not.
+    # The datasets library knows that it is offline, so its cache is tried; here it is empty.
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(XlbenchError, match=r"--local-dir DATA_ROOT/datasets/mteb/sts17.*--data-root DATA_ROOT"):
         read_data(load_task(STS17, settings), STS17, settings)
-    # Only we know, and it would go online.
+    # Only xlbench knows, so the library must not be asked.
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     with pytest.raises(XlbenchError, match="--data-root DATA_ROOT"):
         load_task(STS17, settings)
@@ -117,22 +119,21 @@ def test_offline_without_a_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ({"family": "bitext"}, "STS17 is of MTEB's type STS, not of the family 'bitext'"),
         ({"loader": "nowhere:Task"}, "cannot be loaded from 'nowhere:Task'"),
         ({"loader": "toy_scoring:Nothing"}, "cannot be loaded from 'toy_scoring:Nothing'"),
-        ({"loader": "toy_scoring:WordCounts"}, "gives no MTEB task but WordCounts"),
+        ({"loader": "toy_scoring:WordCounts"}, "does not give an MTEB task but WordCounts"),
     ],
 )
-def test_what_is_not_there_is_told(tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_unknown_names_are_refused_with_a_remedy(tmp_path: Path, change: dict[str, object], message: str) -> None:
     with pytest.raises(XlbenchError, match=message):
         load_task(STS17.model_copy(update=change), toy_settings(tmp_path))
 
 
-def test_mteb_says_where_its_data_is_without_being_imported() -> None:
-    said = declared(STS17)
-    assert said == Declared(STS17_DATA, "faeb762787bd10488a50c8b5be4a3b82e411949c")
-    for ref in PAPER.tasks:  # the literals in its source are what its classes say
+def test_declarations_read_from_the_code_are_those_of_the_classes() -> None:
+    assert read_declaration(STS17) == DeclaredData(STS17_DATA, "faeb762787bd10488a50c8b5be4a3b82e411949c")
+    for ref in PAPER.tasks:
         import mteb
 
         dataset = mteb.get_task(ref.task).metadata.dataset
-        assert declared(ref) == Declared(dataset["path"], dataset["revision"])
+        assert read_declaration(ref) == DeclaredData(dataset["path"], dataset["revision"])
 
 
 def test_digest_and_records_need_neither_torch_nor_mteb(tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_digest_and_records_need_neither_torch_nor_mteb(tmp_path: Path) -> None:
         "from xlbench.scoring import footprint, items, scores, speed\n"
         "from xlbench.scoring.tasks import evaluation_digest\n"
         "from xlbench.settings import Settings\n"
-        "from xlbench_plugins.suites import PAPER, STARTER\n"
+        "from xlbench_plugins.builtin import PAPER, STARTER\n"
         f"settings = Settings(home=Path({str(tmp_path)!r}))\n"
         "print(evaluation_digest((PAPER,), settings), evaluation_digest((STARTER,), settings))\n"
         "heavy = {'torch', 'mteb', 'datasets', 'transformers', 'sentence_transformers', 'pandas'}\n"
@@ -154,7 +155,7 @@ def test_digest_and_records_need_neither_torch_nor_mteb(tmp_path: Path) -> None:
     assert digests.split() == [evaluation_digest((PAPER,), settings), evaluation_digest((STARTER,), settings)]
 
 
-def test_the_digest_follows_tasks_and_data(tmp_path: Path, local_sts17: Path) -> None:
+def test_the_digest_depends_on_tasks_and_data_only(tmp_path: Path, local_sts17: Path) -> None:
     settings = toy_settings(tmp_path, local_sts17)
     suite = Suite(name="one", summary="", tasks=(STS17, STS))
     digest = evaluation_digest((suite,), settings)
@@ -166,7 +167,7 @@ def test_the_digest_follows_tasks_and_data(tmp_path: Path, local_sts17: Path) ->
         evaluation_digest((suite,), toy_settings(tmp_path)),  # the hub's copy
     ]
     folder = local_sts17 / "datasets" / STS17_DATA
-    (folder / "README.md").write_text("a page about it")
+    (folder / "README.md").write_text("a description")
     (folder / ".cache").mkdir()
     (folder / ".cache" / "lock").write_text("")
     assert evaluation_digest((suite,), settings) == digest
@@ -175,7 +176,7 @@ def test_the_digest_follows_tasks_and_data(tmp_path: Path, local_sts17: Path) ->
     assert len({digest, *others}) == 4
 
 
-def test_a_part_of_a_suite_adds_nothing_to_it(tmp_path: Path) -> None:
+def test_a_task_in_two_suites_counts_once(tmp_path: Path) -> None:
     settings = toy_settings(tmp_path)
     part = SUITE.model_copy(update={"name": "part", "tasks": SUITE.tasks[:1]})
     assert evaluation_digest((part, SUITE), settings) == evaluation_digest((SUITE,), settings)
@@ -183,7 +184,7 @@ def test_a_part_of_a_suite_adds_nothing_to_it(tmp_path: Path) -> None:
     assert list(evaluation_texts((part, SUITE), settings)) == list(evaluation_texts((SUITE,), settings))
 
 
-def test_the_data_of_a_task_is_named(tmp_path: Path, local_sts17: Path) -> None:
+def test_the_data_of_a_task_is_identified(tmp_path: Path, local_sts17: Path) -> None:
     assert data_identity(STS17, toy_settings(tmp_path)) == (
         "mteb/sts17-crosslingual-sts@faeb762787bd10488a50c8b5be4a3b82e411949c"
     )
@@ -195,14 +196,14 @@ def test_the_data_of_a_task_is_named(tmp_path: Path, local_sts17: Path) -> None:
         data_identity(STS17.model_copy(update={"loader": "nowhere:Task"}), toy_settings(tmp_path))
 
 
-def test_evaluation_texts_hold_both_sides(tmp_path: Path) -> None:
+def test_evaluation_texts_have_both_sides(tmp_path: Path) -> None:
     texts = list(evaluation_texts((SUITE.model_copy(update={"tasks": (BITEXT, PARALLEL)}),), toy_settings(tmp_path)))
-    # ToyBitext has 3 + 2 pairs, ToyParallel 2 + 2 + 2: 22 sentences, of which these are distinct.
+    # ToyBitext has 3 + 2 pairs and ToyParallel 2 + 2 + 2, together 22 sentences, of which nine are distinct.
     assert len(texts) == 22
     assert set(texts) == {"a", "b", "a b b b", "c", "d d", "d", "b b", "a a", "a b b"}
 
 
-def test_starter_tasks_hold_the_shipped_sentences(tmp_path: Path) -> None:
+def test_starter_tasks_have_the_shipped_sentences(tmp_path: Path) -> None:
     settings = toy_settings(tmp_path)
     sts, bitext = (
         {it.subset: it for it in read_data(load_task(ref, settings), ref, settings)} for ref in STARTER.tasks

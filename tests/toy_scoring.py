@@ -24,15 +24,15 @@ LATIN = ["eng-Latn"]
 
 
 class WordCounts(BoW):
-    """Counts of the words a, b, c, d: 'a b b' is (1, 2, 0, 0). Keeps what it was asked."""
+    """Encodes a text as its counts of a, b, c, d: 'a b b' is (1, 2, 0, 0). Records the texts it encodes."""
 
     def __init__(self, change: Callable[[torch.Tensor], torch.Tensor] = lambda vectors: vectors) -> None:
         super().__init__(WORDS)
         self.change = change
-        self.asked: list[str] = []
+        self.encoded: list[str] = []
 
     def preprocess(self, inputs: list[str], prompt: str | None = None, **_options: object) -> dict[str, torch.Tensor]:
-        self.asked.extend(inputs)
+        self.encoded.extend(inputs)
         features: dict[str, torch.Tensor] = super().preprocess(inputs, prompt)
         return {"sentence_embedding": self.change(features["sentence_embedding"])}
 
@@ -46,7 +46,7 @@ def toy_settings(tmp_path: Path, data_root: Path | None = None) -> Settings:
 
 
 class ToySTS(AbsTaskSTS):
-    """Three subsets: 'yy' has the golds of 'xx', so it counts as its translation; 'zz' has its own."""
+    """Three subsets: 'yy' has the golds of 'xx' and therefore counts as its translation; 'zz' has others."""
 
     metadata = TaskMetadata(
         name="ToySTS",
@@ -69,7 +69,7 @@ class ToySTS(AbsTaskSTS):
 
 
 class ToyBitext(AbsTaskBitextMining):
-    """The third row of xx-en finds the second one's translation. The subsets share the translation 'b'."""
+    """The nearest neighbour of row 3 of xx-en is the translation of row 2. Both subsets have the translation 'b'."""
 
     metadata = TaskMetadata(
         name="ToyBitext",
@@ -90,7 +90,7 @@ class ToyBitext(AbsTaskBitextMining):
 
 
 class ToyParallel(AbsTaskBitextMining):
-    """A column per language, as in NTREX."""
+    """One column per language, as in NTREX."""
 
     parallel_subsets = True
     metadata = TaskMetadata(

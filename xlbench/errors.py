@@ -1,4 +1,4 @@
-"""The one exception that xlbench raises on bad input."""
+"""The exception that xlbench raises on bad input, and helpers that word its problem and remedy."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+T = TypeVar("T")
+
 
 class XlbenchError(Exception):
-    """Something a user can mend; the command line prints it in one or two lines and exits with 2.
+    """An error that the user can fix; the command line prints it in one or two lines and exits with code 2.
 
     Args:
         problem: What is wrong, naming the thing and the place.
@@ -21,9 +23,6 @@ class XlbenchError(Exception):
         super().__init__(problem if not remedy else f"{problem}\n{remedy}")
         self.problem = problem
         self.remedy = remedy
-
-
-T = TypeVar("T")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -39,6 +38,11 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
     """Return ``table[name]``.
 
+    Args:
+        kind: What the names stand for, e.g. 'corpus'; part of the message.
+        name: What to look up.
+        table: Things by name.
+
     Raises:
         XlbenchError: ``name`` is not in ``table``; the remedy proposes the nearest names.
     """
@@ -46,3 +50,8 @@ def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
         return table[name]
     except KeyError:
         raise XlbenchError(f"Unknown {kind} '{name}'.", nearest(name, table)) from None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of another library's message, which names the cause; its type if it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

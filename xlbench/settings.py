@@ -1,4 +1,4 @@
-"""Where things are on this machine and how to run on it: nothing here changes what an experiment means."""
+"""Settings of this machine: where data is and how to run. None of them changes what an experiment means."""
 
 from __future__ import annotations
 
@@ -16,21 +16,31 @@ STRICT_VARIABLE = "XLBENCH_STRICT"
 
 
 class Settings(Frozen):
-    """Paths and switches of one invocation."""
+    """Paths and switches of one call of xlbench."""
 
-    home: Path = Field(description="The store: artifacts, targets, records.")
-    data_root: Path | None = Field(default=None, description="Local copies of hub datasets and models.")
-    offline: bool = Field(default=False, description="Never ask the hub, whatever the name.")
-    device: str | None = Field(default=None, description="torch device; None chooses by what is there.")
-    compile_training: bool | None = Field(default=None, description="None chooses by what is there.")
-    threads: int | None = Field(default=None, ge=1, description="Threads for torch; None leaves its default.")
-    quiet: bool = Field(default=False, description="No progress bars.")
+    home: Path = Field(description="Directory of the store: artifacts, targets, records.")
+    data_root: Path | None = Field(default=None, description="Directory with local copies of hub datasets and models.")
+    offline: bool = Field(default=False, description="Never access the hub.")
+    device: str | None = Field(default=None, description="torch device; None chooses the fastest one available.")
+    compile_training: bool | None = Field(
+        default=None, description="Compile training; None decides by device and tools."
+    )
+    threads: int | None = Field(default=None, ge=1, description="Threads of torch; None keeps its default.")
+    quiet: bool = Field(default=False, description="Show no progress.")
     speed_rounds: int = Field(
-        default=5, ge=0, description="Rounds of measuring speed for a new record; 0 leaves it out."
+        default=5, ge=0, description="Rounds in which the speed of a new record is measured; 0 measures none."
     )
 
     def local(self, kind: str, name: str) -> Path | None:
-        """Return ``<data root>/<kind>/<org>/<name>`` if it is a directory (kind: 'datasets' or 'models')."""
+        """Return the local copy of a hub dataset or model; None if there is none.
+
+        Args:
+            kind: 'datasets' or 'models'.
+            name: 'org/name'.
+
+        Returns:
+            ``<data root>/<kind>/<org>/<name>`` if that is a directory.
+        """
         if self.data_root is None:
             return None
         path = self.data_root / kind / name
@@ -47,7 +57,9 @@ def read_settings(
     threads: int | None = None,
     quiet: bool = False,
 ) -> Settings:
-    """Complete what was given by the environment's variables and the defaults.
+    """Return the arguments as settings; what is not given comes from environment variables, else from defaults.
+
+    The variables are ``XLBENCH_HOME``, ``XLBENCH_DATA`` and ``HF_HUB_OFFLINE``.
 
     Raises:
         XlbenchError: The data root is not a directory.
@@ -55,8 +67,8 @@ def read_settings(
     if home is None:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         home = Path(os.environ.get(HOME_VARIABLE) or Path(cache) / "xlbench")
-    if data_root is None and (named := os.environ.get(DATA_VARIABLE)):
-        data_root = Path(named)
+    if data_root is None and (variable := os.environ.get(DATA_VARIABLE)):
+        data_root = Path(variable)
     if data_root is not None and not data_root.is_dir():
         raise XlbenchError(
             f"The data root '{data_root}' is not a directory.",

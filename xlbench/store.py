@@ -1,8 +1,8 @@
-"""The store: content-addressed directories, each written whole or not at all.
+"""The store: directories under content-addressed keys, each written completely or not at all.
 
-``<home>/<kind>/<key>/`` holds the files of one entry and ``entry.json``: when and how it was made, and the
-SHA-256 of every file. An entry is built in ``<home>/partial/<kind>-<key>/`` under a lock and renamed into
-place, so a reader never sees half of one, and a build that was killed resumes from what it left there.
+``<home>/<kind>/<key>/`` holds the files of one entry and ``entry.json``, which says when the entry was built, how long
+that took, and the SHA-256 of every file. An entry is built in ``<home>/partial/<kind>-<key>/`` under a lock and then
+renamed, so that readers never see an incomplete entry, and an interrupted build resumes from the files it left there.
 """
 
 from __future__ import annotations
@@ -31,21 +31,32 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MANIFEST = "entry.json"
-ATTEMPT = "attempt.json"  # in a directory that is being filled
+REMIND_EVERY = 60.0  # seconds of waiting for another process
+ATTEMPT = "attempt.json"  # in the directory of a build that is not finished
 
 
 class Attempt(Frozen):
-    """When the build began that is going on, and the seconds of those before it, which were killed."""
+    """The times of a build that is not finished.
+
+    Attributes:
+        began: When it began, in seconds since the epoch.
+        spent: Seconds that interrupted builds of the same entry took before.
+    """
 
     began: float
     spent: float
 
 
 class Manifest(Frozen):
-    """What ``entry.json`` says.
+    """The content of ``entry.json``.
 
-    ``seconds`` is time on the clock; of builds that were killed and resumed from, what they took up to the last file
-    that each of them wrote.
+    Attributes:
+        kind: Sort of entry, e.g. 'corpora'.
+        key: Its fingerprint.
+        made: When it was finished, in seconds since the epoch.
+        seconds: Time that building took. Of an interrupted build the time up to its last written file counts.
+        facts: What the build function returned.
+        files: SHA-256 of each file, by path in the entry.
     """
 
     kind: str
@@ -62,8 +73,8 @@ class Entry:
 
     Attributes:
         path: Its directory.
-        manifest: What it says of itself.
-        reused: Whether it was there before this call.
+        manifest: The content of its ``entry.json``.
+        reused: Whether it existed before this call.
     """
 
     path: Path
@@ -73,7 +84,7 @@ class Entry:
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Turn a full disk or a forbidden write into an error that says what to do."""
+    """Turn errors from a full disk or a forbidden write into an :class:`XlbenchError` with a remedy."""
     try:
         yield
     except XlbenchError:
@@ -82,26 +93,26 @@ def disk_errors() -> Iterator[None]:
         if _is_full(error):
             raise XlbenchError(
                 f"The disk is full: writing {getattr(error, 'filename', None) or 'the store'} failed.",
-                "Free some room (`xlbench store prune`) or set XLBENCH_HOME to another disk; the run resumes.",
+                "Free some space (`xlbench store prune`) or set XLBENCH_HOME to another disk; the run resumes.",
             ) from error
         if not isinstance(error, OSError):
             raise
         if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
             raise XlbenchError(
                 f"'{error.filename}' cannot be written: {error.strerror}.",
-                "Set XLBENCH_HOME to a directory of yours.",
+                "Set XLBENCH_HOME to a directory that you may write to.",
             ) from error
         raise
 
 
 def _is_full(error: Exception) -> bool:
-    """Return whether an error means a full disk; safetensors and torch say so in words of their own."""
+    """Return whether an error means a full disk; safetensors and torch do not raise an OSError then."""
     if isinstance(error, OSError):
         return error.errno in {errno.ENOSPC, errno.EDQUOT}
-    return any(words in str(error) for words in ("No space left on device", "PytorchStreamWriter failed"))
+    return any(message in str(error) for message in ("No space left on device", "PytorchStreamWriter failed"))
 
 
-def _on_disk(function: Callable[P, R]) -> Callable[P, R]:
+def _with_disk_errors(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         with disk_errors():
@@ -111,18 +122,18 @@ def _on_disk(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def entry_path(home: Path, kind: str, key: str) -> Path:
-    """Return where an entry is, or would be."""
+    """Return the directory of an entry, whether it exists or not."""
     return home / kind / key
 
 
 def read_entry(home: Path, kind: str, key: str, *, verify: bool = True) -> Entry | None:
-    """Return a finished entry; None when there is none or it does not match its checksums.
+    """Return a finished entry; None if there is none or its files do not match their checksums.
 
     Args:
         home: The store.
-        kind: Which sort of entry.
+        kind: Sort of entry.
         key: Its fingerprint.
-        verify: Compare every file with its checksum; without it only the manifest is read.
+        verify: Compare every file with its checksum; otherwise only the manifest is read.
     """
     path = entry_path(home, kind, key)
     try:
@@ -142,7 +153,7 @@ def is_whole(path: Path, manifest: Manifest) -> bool:
         return False
 
 
-@_on_disk
+@_with_disk_errors
 def get_or_build(
     home: Path,
     kind: str,
@@ -151,15 +162,15 @@ def get_or_build(
     *,
     waiting: Callable[[], None] | None = None,
 ) -> Entry:
-    """Return the entry, building it if it is missing or damaged.
+    """Return an entry, after building it if it is missing or damaged.
 
     Args:
         home: The store.
-        kind: Which sort of entry.
+        kind: Sort of entry.
         key: Its fingerprint.
-        build: Fills the directory it is given and returns facts for the manifest. The directory may hold what
-            an earlier, killed build left, for it to resume from; ``scratch`` in it is not kept.
-        waiting: Called once when another process is building the same entry, which is then waited for.
+        build: Writes the entry's files into the directory it is called with, and returns facts for the manifest. The
+            directory may have files of an interrupted build to resume from. Its subdirectory ``scratch`` is removed.
+        waiting: Called if another process is building the same entry, and again every minute until it has ended.
 
     Raises:
         XlbenchError: The disk is full or read-only.
@@ -182,7 +193,7 @@ def get_or_build(
         try:
             facts = build(partial)
         except BaseException:
-            if [path.name for path in partial.iterdir()] == [ATTEMPT]:  # there is nothing to resume from
+            if [path.name for path in partial.iterdir()] == [ATTEMPT]:  # it left nothing to resume from
                 shutil.rmtree(partial)
             raise
         seconds = attempt.spent + time.monotonic() - began
@@ -201,7 +212,7 @@ def get_or_build(
 
 
 def _spent(partial: Path) -> float:
-    """Return the seconds of the builds before, as far as what they wrote shows that they were at work."""
+    """Return the seconds of earlier, interrupted builds, each up to the last file that it wrote."""
     try:
         attempt = Attempt.model_validate_json((partial / ATTEMPT).read_text("utf-8"))
     except (OSError, ValidationError):
@@ -213,21 +224,27 @@ def _spent(partial: Path) -> float:
 @contextmanager
 def _locked(path: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if waiting is not None:
-            waiting()
-        lock.acquire()
+    patience = 0.0
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            patience = REMIND_EVERY
+            if waiting is not None:
+                waiting()
     try:
         yield
     finally:
         lock.release()
 
 
-@_on_disk
+@_with_disk_errors
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old or the new content, never half of it."""
+    """Write a text file so that readers see either the old or the new content.
+
+    Raises:
+        XlbenchError: The disk is full or read-only.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -241,13 +258,13 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def entries(home: Path) -> Iterator[Manifest]:
-    """Yield the manifests of all finished entries, by kind and age."""
-    found = []
+    """Yield the manifests of all finished entries, by kind and then the oldest first."""
+    manifests = []
     for path in home.glob(f"*/*/{MANIFEST}"):
         if path.parent.parent.name == "partial":
             continue
         try:
-            found.append(Manifest.model_validate_json(path.read_text("utf-8")))
+            manifests.append(Manifest.model_validate_json(path.read_text("utf-8")))
         except (OSError, ValidationError, json.JSONDecodeError):
             continue
-    yield from sorted(found, key=lambda manifest: (manifest.kind, manifest.made))
+    yield from sorted(manifests, key=lambda manifest: (manifest.kind, manifest.made))

@@ -1,1 +1,1 @@
-"""Comparison: which differences between rows are real, from the items that their scores rest on."""
+"""Comparison: which differences between rows are significant, by a bootstrap over their items."""

@@ -1,4 +1,4 @@
-"""Resampling the items of a task: every row of a board is scored on the same resamples."""
+"""The paired bootstrap: items of a task are resampled, and all rows of a board are scored on the same resamples."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from xlbench.progress import Advance
     from xlbench.scoring.items import ItemScores
 
-LEVELS = (0.025, 0.975)  # of a 95 % interval
-CHUNK = 2**18  # counts held at a time: they stay in a core's cache
+LEVELS = (0.025, 0.975)  # quantiles that bound a 95 % interval
+CHUNK = 2**18  # counts held at a time, so that they stay in a core's cache
 
 
 @dataclass(frozen=True)
 class Draws:
-    """A score of several rows, in points.
+    """A score of several rows on the items and on their resamples, in points (score times 100).
 
     Attributes:
-        value: float64 [rows], on the items as they are.
-        drawn: float64 [rows, resamples], on each resample; column i is the same resample in all rows, subsets
-            and tasks.
+        value: On the items as they are, float64 [rows].
+        drawn: On each resample, float64 [rows, resamples]; column i is the same resample for all rows, subsets and
+            tasks.
     """
 
     value: Floats
@@ -46,13 +46,17 @@ class Draws:
         """Return the paired difference of two rows, first minus second, with its interval."""
         return _interval(self.value[first] - self.value[second], self.drawn[first] - self.drawn[second])
 
-    def averaged(self, rows: Floats) -> Draws:
-        """Return means of rows: ``rows`` [means, rows] holds the weight of each."""
-        return Draws(rows @ self.value, rows @ self.drawn)
+    def average(self, weights: Floats) -> Draws:
+        """Return weighted means of rows.
+
+        Args:
+            weights: float64 [means, rows].
+        """
+        return Draws(weights @ self.value, weights @ self.drawn)
 
 
 def mean(parts: Sequence[Draws]) -> Draws:
-    """Return the mean of several scores, each counting the same."""
+    """Return the mean of several scores, which all have the same weight."""
     return Draws(np.mean([part.value for part in parts], axis=0), np.mean([part.drawn for part in parts], axis=0))
 
 
@@ -73,46 +77,55 @@ def resample(
 ) -> dict[str, Draws]:
     """Score several runs on resamples of a task's items.
 
-    Subsets that share items, directly or through others, form a block; as many items as a block has are drawn
-    from it with replacement, and a drawn item counts in each subset that has it. Blocks are independent. What
-    is drawn depends on the seed, the task and its items alone, not on the runs.
+    Subsets that share items, directly or through other subsets, form a block. From a block as many items are drawn with
+    replacement as it has, and a drawn item counts in each subset that has it. Blocks are drawn independently. The draws
+    depend on the seed, the task and its items only, not on the runs.
 
     Args:
-        task: Its name.
-        family: Its family.
-        runs: The items of each run by subset, all with the same numbers and golds.
-        resamples: How many.
-        seed: Of the drawing.
-        advance: Told of each resample done, block by block in parts of one.
+        task: Name of the task.
+        family: Family of the task.
+        runs: The items of each run by subset; all runs have the same item numbers and golds.
+        resamples: Number of resamples.
+        seed: Of the draws.
+        advance: Called with the work done: the number of resamples times that of the rows that were scored on them.
 
     Returns:
-        By subset, in the order of the first run, with a row for each run.
+        By subset, in the order of the first run: draws with a row for each run.
     """
-    found: dict[str, Draws] = {}
+    draws: dict[str, Draws] = {}
     for names in _blocks(runs[0]):
         first = [runs[0][name] for name in names]
-        items, places = np.unique(np.concatenate([it.item for it in first]), return_inverse=True)
-        at = np.split(places, np.cumsum([len(it.item) for it in first])[:-1])
+        items, positions = np.unique(np.concatenate([it.item for it in first]), return_inverse=True)
+        item_of_row = np.split(positions, np.cumsum([len(it.item) for it in first])[:-1])
         scorers = [scorer(family, runs[0][name].gold, [run[name].prediction for run in runs]) for name in names]
-        values = _score(scorers, at, np.ones((1, len(items)), np.int32))
+        values = _score(scorers, item_of_row, np.ones((1, len(items)), np.int32))
         drawn = np.empty((len(names), len(runs), resamples))
         generator = np.random.default_rng([seed, crc32(f"{task}/{names[0]}".encode())])
         done = 0
-        for counts in _counts(generator, len(items), resamples):
-            drawn[:, :, done : done + len(counts)] = _score(scorers, at, counts)
+        for counts in _draw_counts(generator, len(items), resamples):
+            drawn[:, :, done : done + len(counts)] = _score(scorers, item_of_row, counts)
             done += len(counts)
             advance(len(counts) * sum(len(it.item) for it in first))
-        found.update({name: Draws(values[i, :, 0], drawn[i]) for i, name in enumerate(names)})
-    return {name: found[name] for name in runs[0]}
+        draws.update({name: Draws(values[i, :, 0], drawn[i]) for i, name in enumerate(names)})
+    return {name: draws[name] for name in runs[0]}
 
 
-def _score(scorers: list[Scorer], at: list[NDArray[np.intp]], counts: NDArray[np.int32]) -> Floats:
-    """Return points [subsets, runs, resamples] from counts [resamples, items]; ``at`` holds each row's item."""
-    return np.stack([score(counts[:, rows]) for score, rows in zip(scorers, at, strict=True)])
+def _score(scorers: list[Scorer], item_of_row: list[NDArray[np.intp]], counts: NDArray[np.int32]) -> Floats:
+    """Score the subsets of a block on resamples.
+
+    Args:
+        scorers: One for each subset.
+        item_of_row: For each subset, the item of each of its rows.
+        counts: How often each item of the block is drawn, [resamples, items].
+
+    Returns:
+        Points, [subsets, runs, resamples].
+    """
+    return np.stack([score(counts[:, items]) for score, items in zip(scorers, item_of_row, strict=True)])
 
 
 def _blocks(subsets: Mapping[str, ItemScores]) -> list[list[str]]:
-    """Return the names of the subsets, those together that share items."""
+    """Group the names of the subsets: those that share items are in one group."""
     blocks: list[tuple[list[str], set[int]]] = []
     for name, scores in subsets.items():
         names, items = [name], set(scores.item.tolist())
@@ -126,10 +139,10 @@ def _blocks(subsets: Mapping[str, ItemScores]) -> list[list[str]]:
     return [names for names, _ in blocks]
 
 
-def _counts(generator: np.random.Generator, items: int, resamples: int) -> Iterator[NDArray[np.int32]]:
-    """Yield how often each item is drawn, int32 [some, items], for all resamples."""
-    size = max(1, CHUNK // items)
-    for start in range(0, resamples, size):
-        some = min(size, resamples - start)
-        drawn = generator.integers(0, items, size=(some, items)) + items * np.arange(some)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=some * items).reshape(some, items).astype(np.int32)
+def _draw_counts(generator: np.random.Generator, items: int, resamples: int) -> Iterator[NDArray[np.int32]]:
+    """Yield how often each item is drawn, int32 [resamples of a chunk, items], chunk by chunk."""
+    chunk = max(1, CHUNK // items)
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        drawn = generator.integers(0, items, size=(size, items)) + items * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * items).reshape(size, items).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Items of several rows, side by side."""
+"""Statistics of the rows of a board: their items are matched, resampled together and summarised."""
 
 from __future__ import annotations
 
@@ -21,45 +21,6 @@ if TYPE_CHECKING:
     from xlbench.experiment import Family
     from xlbench.scoring.items import Items, ItemScores
 
-
-def by_task(rows: Mapping[str, Sequence[Items]]) -> dict[str, list[dict[str, ItemScores]]]:
-    """Return the items of all runs, row after row, by task and subset in the order of the first run.
-
-    Args:
-        rows: The items of each run of a row, by the row's name.
-
-    Raises:
-        XlbenchError: There is no row, a row has no run, or runs have other tasks, subsets or items.
-    """
-    runs = [(name, items) for name, row in rows.items() for items in row]
-    if empty := [name for name, row in rows.items() if not row]:
-        raise XlbenchError(f"Row '{empty[0]}' has no run to compute statistics from.", "Leave it out.")
-    if not runs:
-        raise XlbenchError("There is no row to compute statistics from.")
-    first_name, first = runs[0]
-    for name, items in runs:
-        if different := _differing(first, items):
-            raise XlbenchError(
-                f"'{first_name}' and '{name}' were scored on other items of {different}: they cannot be compared.",
-                "Score both on the same suite and data.",
-            )
-    found: dict[str, list[dict[str, ItemScores]]] = {}
-    for task in dict.fromkeys(task for task, _ in first):
-        found[task] = [{subset: items[task, subset] for of, subset in first if of == task} for _, items in runs]
-    return found
-
-
-def _differing(first: Items, other: Items) -> str | None:
-    """Return where two runs have other items; None where they have the same."""
-    for task, subset in [*first, *other]:
-        one, two = first.get((task, subset)), other.get((task, subset))
-        if one is None or two is None:
-            return f"{task} {subset}"
-        if not (np.array_equal(one.item, two.item) and np.array_equal(one.gold, two.gold)):
-            return f"{task} {subset}"
-    return None
-
-
 K = TypeVar("K", bound=str)
 RESAMPLES = 10_000
 
@@ -72,43 +33,45 @@ def compute_statistics(
     seed: int = 0,
     quiet: bool = False,
 ) -> Statistics:
-    """Resample the items of all rows and return intervals, paired differences and the spread over seeds.
+    """Resample the items of all rows; return intervals, paired differences and deviations over seeds.
 
-    A row's score on a resample is the mean over its seeds; a family's mean is that of
+    The score of a row on a resample is the mean over its seeds. The mean of a family is defined as in
     :func:`xlbench.scoring.scores.family_means`. Tasks are resampled independently of each other.
 
     Args:
-        rows: The items of each seed of a row, by the row's name, each with the same tasks, subsets and items.
-            Leave out runs that collapsed: they would be averaged like any other.
+        rows: For each row, by name, the items of its seeds; all with the same tasks, subsets and items. Leave out runs
+            that collapsed, which would be averaged like any other.
         families: The family of each task.
-        resamples: How many.
+        resamples: Number of resamples.
         seed: Of the resampling.
-        quiet: No progress bar.
+        quiet: Show no progress bar.
 
     Raises:
-        XlbenchError: There is no row, a row has no run, or rows were scored on other items.
+        XlbenchError: There is no row, a row has no run, or rows were scored on different items.
     """
-    by_name = by_task(rows)
+    runs_by_task = items_by_task(rows)
     sizes = [len(runs) for runs in rows.values()]
-    over_seeds = np.repeat(np.eye(len(sizes)) / sizes, sizes, axis=1)  # [rows, runs]
+    seed_weights = np.repeat(np.eye(len(sizes)) / sizes, sizes, axis=1)  # [rows, runs]
     results: dict[str, _TaskResult] = {}
-    work = resamples * sum(len(it.item) for runs in by_name.values() for it in runs[0].values())
-    with progress("resampling items", work, quiet=quiet) as advance:
-        for task, runs in by_name.items():
+    work = resamples * sum(len(it.item) for runs in runs_by_task.values() for it in runs[0].values())
+    with progress("resampling the items", work, quiet=quiet, unit="draws") as advance:
+        for task, runs in runs_by_task.items():
             drawn = resample(task, families[task], runs, resamples, seed, advance)
-            results[task] = _summary(drawn, over_seeds)
-    of_family: dict[Family, list[str]] = {}
-    for task in by_name:
-        of_family.setdefault(families[task], []).append(task)
-    family_draws = {name: mean([results[task].task for task in tasks]) for name, tasks in of_family.items()}
-    family_runs = {name: np.mean([results[task].runs for task in tasks], axis=0) for name, tasks in of_family.items()}
+            results[task] = _summarise(drawn, seed_weights)
+    tasks_by_family: dict[Family, list[str]] = {}
+    for task in runs_by_task:
+        tasks_by_family.setdefault(families[task], []).append(task)
+    family_draws = {name: mean([results[task].task for task in tasks]) for name, tasks in tasks_by_family.items()}
+    family_runs = {
+        name: np.mean([results[task].runs for task in tasks], axis=0) for name, tasks in tasks_by_family.items()
+    }
     task_draws = {task: result.task for task, result in results.items()}
     task_runs = {task: result.runs for task, result in results.items()}
     bounds = np.cumsum([0, *sizes])
     return Statistics(
         resamples=resamples,
         seed=seed,
-        items=sum(_distinct(runs[0]) for runs in by_name.values()),
+        items=sum(_count_items(runs[0]) for runs in runs_by_task.values()),
         rows={
             name: RowStatistics(
                 families=_intervals(family_draws, number),
@@ -135,18 +98,58 @@ def compute_statistics(
     )
 
 
+def items_by_task(rows: Mapping[str, Sequence[Items]]) -> dict[str, list[dict[str, ItemScores]]]:
+    """Check that all runs have the same items, and arrange these by task.
+
+    Args:
+        rows: The items of the runs of each row, by the row's name.
+
+    Returns:
+        For each task, the items of all runs by subset, row after row. Tasks and subsets are in the order of the first
+        run.
+
+    Raises:
+        XlbenchError: There is no row, a row has no run, or runs differ in tasks, subsets or items.
+    """
+    runs = [(name, items) for name, row in rows.items() for items in row]
+    if empty := [name for name, row in rows.items() if not row]:
+        raise XlbenchError(f"Row '{empty[0]}' has no run to compute statistics from.", "Leave it out.")
+    if not runs:
+        raise XlbenchError("There is no row to compute statistics from.")
+    first_name, first = runs[0]
+    for name, items in runs:
+        if place := _find_difference(first, items):
+            raise XlbenchError(
+                f"'{first_name}' and '{name}' were scored on different items of {place}, so they cannot be compared.",
+                "Score both on the same suite and data.",
+            )
+    subsets: dict[str, list[str]] = {}
+    for task, subset in first:
+        subsets.setdefault(task, []).append(subset)
+    return {
+        task: [{subset: items[task, subset] for subset in names} for _, items in runs]
+        for task, names in subsets.items()
+    }
+
+
 class _TaskResult(NamedTuple):
-    """A task: intervals by subset and row, the mean over subsets by row, and its value by run, [runs]."""
+    """The results of a task.
+
+    Attributes:
+        subsets: The interval of each row, by subset.
+        task: The mean over subsets, with a row of draws for each row of the board.
+        runs: The mean over subsets of each run, on the items as they are, float64 [runs].
+    """
 
     subsets: dict[str, list[Interval]]
     task: Draws
     runs: Floats
 
 
-def _summary(drawn: Mapping[str, Draws], over_seeds: Floats) -> _TaskResult:
-    """Keep of a task's draws what the statistics need: the draws of single subsets are many and go."""
-    subsets = {name: draws.averaged(over_seeds) for name, draws in drawn.items()}
-    intervals = {name: [draws.interval(row) for row in range(len(over_seeds))] for name, draws in subsets.items()}
+def _summarise(drawn: Mapping[str, Draws], seed_weights: Floats) -> _TaskResult:
+    """Reduce the draws of a task's subsets, which take much memory, to what the statistics need."""
+    subsets = {name: draws.average(seed_weights) for name, draws in drawn.items()}
+    intervals = {name: [draws.interval(row) for row in range(len(seed_weights))] for name, draws in subsets.items()}
     runs = np.mean([draws.value for draws in drawn.values()], axis=0)
     return _TaskResult(intervals, mean(list(subsets.values())), runs)
 
@@ -160,10 +163,22 @@ def _differences(draws: Mapping[K, Draws], first: int, second: int) -> dict[K, I
 
 
 def _deviations(values: Mapping[K, Floats], runs: slice) -> dict[K, float] | None:
+    """Return the sample standard deviations over the runs of a row; None for a single run."""
     if runs.stop - runs.start < 2:
         return None
     return {name: stdev(by_run[runs].tolist()) for name, by_run in values.items()}
 
 
-def _distinct(subsets: Mapping[str, ItemScores]) -> int:
+def _count_items(subsets: Mapping[str, ItemScores]) -> int:
     return len(np.unique(np.concatenate([it.item for it in subsets.values()])))
+
+
+def _find_difference(first: Items, other: Items) -> str | None:
+    """Return the first task and subset whose items differ; None if the runs have the same items."""
+    for task, subset in [*first, *other]:
+        one, two = first.get((task, subset)), other.get((task, subset))
+        if one is None or two is None:
+            return f"{task} {subset}"
+        if not (np.array_equal(one.item, two.item) and np.array_equal(one.gold, two.gold)):
+            return f"{task} {subset}"
+    return None

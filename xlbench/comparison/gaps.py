@@ -1,4 +1,4 @@
-"""Two runs beside each other: what separates them in each family, task and subset, and on which items."""
+"""The differences between two runs: by family, task and subset, and on single items."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xlbench.comparison.bootstrap import Draws, mean, resample
-from xlbench.comparison.compute import by_task
+from xlbench.comparison.compute import items_by_task
 from xlbench.comparison.statistics import Interval, Points
 from xlbench.experiment import Family
 from xlbench.fingerprint import Frozen
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Gap(Frozen):
-    """Two scores and their paired difference, first minus second."""
+    """Two scores and their paired difference, first minus second, in points (score times 100)."""
 
     first: Points
     second: Points
@@ -38,14 +38,16 @@ class Gaps(Frozen):
 
 
 class Disagreement(NamedTuple):
-    """An item that one of two runs gets more right than the other.
+    """An item on which one of two runs is closer to the gold than the other.
 
     Attributes:
-        row: Its place in the subset, from 0.
-        gold: STS: the item's rank by people, 1 for the least similar, ties sharing their mean. Bitext: its number.
-        first: STS: its rank by the first run. Bitext: the number of the sentence that the first run found.
-        second: The same of the second run.
-        apart: STS: how much further one is off the gold than the other, as a share of all ranks. Bitext: 1.
+        row: Its position in the subset, from 0.
+        gold: STS: the rank of the human judgement, 1 for the least similar; ties share their mean rank. Bitext: the
+            index of the translation.
+        first: STS: the rank in the first run. Bitext: the index of the sentence that the first run found.
+        second: The same for the second run.
+        apart: STS: by how much the distances of the two runs from the gold rank differ, divided by the number of items.
+            Bitext: 1.
     """
 
     row: int
@@ -61,30 +63,30 @@ def find_gaps(
     """Compare two runs on the same resamples of their items.
 
     Args:
-        first: Its items.
-        second: The other's, of the same tasks and data.
+        first: The items of the first run.
+        second: The items of the second run, of the same tasks and data.
         families: The family of each task.
-        resamples: How many.
+        resamples: Number of resamples.
         seed: Of the resampling.
-        quiet: No progress bar.
+        quiet: Show no progress bar.
 
     Raises:
-        XlbenchError: They were scored on different items.
+        XlbenchError: The runs were scored on different items.
     """
-    runs = by_task({"the first": [first], "the second": [second]})
+    runs = items_by_task({"the first": [first], "the second": [second]})
     subsets: dict[str, dict[str, Gap]] = {}
     tasks: dict[str, Draws] = {}
     work = resamples * sum(len(it.item) for it in first.values())
-    with progress("resampling items", work, quiet=quiet) as advance:
-        for task, both in runs.items():
-            drawn = resample(task, families[task], both, resamples, seed, advance)
+    with progress("resampling the items", work, quiet=quiet, unit="draws") as advance:
+        for task, pair in runs.items():
+            drawn = resample(task, families[task], pair, resamples, seed, advance)
             subsets[task] = {subset: _gap(draws) for subset, draws in drawn.items()}
             tasks[task] = mean(list(drawn.values()))
-    of_family: dict[Family, list[Draws]] = {}
+    tasks_by_family: dict[Family, list[Draws]] = {}
     for task, draws in tasks.items():
-        of_family.setdefault(families[task], []).append(draws)
+        tasks_by_family.setdefault(families[task], []).append(draws)
     return Gaps(
-        families={family: _gap(mean(parts)) for family, parts in of_family.items()},
+        families={family: _gap(mean(parts)) for family, parts in tasks_by_family.items()},
         tasks={task: _gap(draws) for task, draws in tasks.items()},
         subsets=subsets,
     )
@@ -95,14 +97,14 @@ def _gap(draws: Draws) -> Gap:
 
 
 def disagreements(family: Family, first: ItemScores, second: ItemScores) -> list[Disagreement]:
-    """Return the items that one of two runs gets more right than the other, those furthest apart first.
+    """Return the items on which one of two runs is closer to the gold, the largest differences first.
 
     Args:
-        family: What the items are.
-        first: A subset as one run has it.
-        second: The same subset as the other has it.
+        family: Of the task.
+        first: The items of a subset in the first run.
+        second: The same items in the second run.
     """
-    gold, one, two = (_compared(family, values) for values in (first.gold, first.prediction, second.prediction))
+    gold, one, two = (_to_compare(family, values) for values in (first.gold, first.prediction, second.prediction))
     if family == "sts":
         apart = np.abs(np.abs(one - gold) - np.abs(two - gold)) / len(gold)
     else:
@@ -115,8 +117,8 @@ def disagreements(family: Family, first: ItemScores, second: ItemScores) -> list
     ]
 
 
-def _compared(family: Family, values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return what runs are compared by: ranks of similarities, or the found sentences themselves."""
+def _to_compare(family: Family, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return what is compared: for STS the ranks of the values, ties sharing their mean; for bitext the values."""
     from scipy.stats import rankdata
 
     return np.asarray(rankdata(values) if family == "sts" else values, np.float64)

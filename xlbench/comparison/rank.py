@@ -1,4 +1,4 @@
-"""Ranks with ties, and the frontier of what is not beaten in everything."""
+"""Ranks of rows, with letters for ties, and the Pareto frontier."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Standing(NamedTuple):
-    """Where a row stands in one family.
+    """The rank of a row in one family.
 
     Attributes:
-        rank: 1 more than the number of rows that are better with a paired 95 % interval above zero.
-        letters: Two rows share a letter if and only if the paired interval of their difference includes zero.
+        rank: 1 plus the number of rows that are significantly better: the paired 95 % interval is above zero.
+        letters: Two rows share a letter if and only if the paired 95 % interval of their difference includes zero.
     """
 
     rank: int
@@ -25,12 +25,12 @@ class Standing(NamedTuple):
 
 
 def standings(names_best_first: Sequence[str], family: Family, statistics: Statistics) -> dict[str, Standing]:
-    """Rank rows by a family's mean, those that cannot be told apart sharing letters.
+    """Rank rows by the mean of a family.
 
     Args:
-        names_best_first: The rows to rank, by their mean, best first; letters begin with the best.
-        family: Whose mean.
-        statistics: Holds the paired differences of these rows, and maybe of more.
+        names_best_first: The rows to rank, the best mean first; the letter 'a' goes to the first row.
+        family: Which family.
+        statistics: Have the paired differences of these rows, and possibly of others.
 
     Raises:
         XlbenchError: The statistics lack one of the rows.
@@ -38,8 +38,8 @@ def standings(names_best_first: Sequence[str], family: Family, statistics: Stati
     names = list(names_best_first)
     better = dict.fromkeys(names, 0)
     apart: list[tuple[str, str]] = []
-    for place, first in enumerate(names):
-        for second in names[place + 1 :]:
+    for position, first in enumerate(names):
+        for second in names[position + 1 :]:
             difference = statistics.difference(first, second).families[family]
             if not difference.holds_zero():
                 apart.append((first, second))
@@ -49,24 +49,27 @@ def standings(names_best_first: Sequence[str], family: Family, statistics: Stati
 
 
 def compact_letters(names: Sequence[str], apart: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return letters for names so that two share one if and only if they are not ``apart``.
+    """Assign letters to names so that two names share a letter if and only if they are not in ``apart``.
 
-    Insert and absorb (Piepho 2004, An algorithm for a letter-based representation of all-pairwise comparisons):
-    all names begin in one group; each pair that is apart splits the groups that hold both; a group inside
-    another goes. Each group that is left is a letter.
+    This is the insert-and-absorb algorithm (Piepho 2004, An algorithm for a letter-based representation of
+    all-pairwise comparisons). All names start in one group. Each pair in ``apart`` splits the groups that contain both
+    names, and groups that are subsets of others are removed. Each remaining group becomes a letter.
 
     Args:
-        names: In the order that the letters follow: 'a' goes to the group of the first.
-        apart: The pairs that must share no letter.
+        names: In the order of the letters: 'a' goes to a group of the first name.
+        apart: The pairs that must not share a letter.
+
+    Returns:
+        The letters of each name.
     """
     groups: list[frozenset[str]] = [frozenset(names)]
     for first, second in apart:
         split: list[frozenset[str]] = []
         for group in groups:
             split += [group - {first}, group - {second}] if {first, second} <= group else [group]
-        kept = dict.fromkeys(split)
-        groups = [group for group in kept if not any(group < other for other in kept)]
-    groups.sort(key=lambda group: [place for place, name in enumerate(names) if name in group])
+        distinct = dict.fromkeys(split)
+        groups = [group for group in distinct if not any(group < other for other in distinct)]
+    groups.sort(key=lambda group: [position for position, name in enumerate(names) if name in group])
     return {name: "".join(_letter(number) for number, group in enumerate(groups) if name in group) for name in names}
 
 
@@ -75,19 +78,21 @@ def _letter(number: int) -> str:
 
 
 def frontier(points: Mapping[str, Sequence[float]], larger_is_better: Sequence[bool]) -> frozenset[str]:
-    """Return the names that no other name beats: as good in everything and better in something.
+    """Return the names on the Pareto frontier: no other name is as good in every value and better in one.
 
     Args:
-        points: The values of each name, e.g. its quality and its parameters.
-        larger_is_better: For each of the values; False where less is better.
+        points: The values of each name, e.g. quality and parameters.
+        larger_is_better: For each of the values; False if smaller values are better.
     """
-    goods = {
+    signed = {
         name: [value if larger else -value for value, larger in zip(values, larger_is_better, strict=True)]
         for name, values in points.items()
     }
-    return frozenset(name for name, good in goods.items() if not any(_beats(other, good) for other in goods.values()))
+    return frozenset(
+        name for name, own in signed.items() if not any(_dominates(other, own) for other in signed.values())
+    )
 
 
-def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
     pairs = list(zip(one, other, strict=True))
     return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)

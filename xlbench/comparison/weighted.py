@@ -1,8 +1,8 @@
-"""Main scores from counts: how often a resample drew each item, instead of the drawn items themselves.
+"""Main scores of resamples that are given as counts: how often each item is drawn.
 
-Everything that does not depend on the counts, above all sorting, is done once: a resample costs O(items). Of
-items drawn once each, the scores are :func:`xlbench.scoring.items.main_score`. Of other counts, Spearman's rho
-is that of the drawn items; F1 is the mean of the drawn rows' contributions to it, see :func:`contributions`.
+Everything that does not depend on the counts, above all sorting, is done once, so that a resample takes O(items). If
+each item is drawn once, the scores are those of :func:`xlbench.scoring.items.main_score`. For other counts, Spearman's
+rho is that of the drawn items, and F1 is the mean contribution of the drawn rows, see :func:`contributions`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def scorer(family: Family, gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float32]]) -> Scorer:
-    """Prepare the main score of several encoders on one subset.
+    """Prepare scoring several encoders on resamples of one subset.
 
     Args:
-        family: Which score.
+        family: Decides the score: Spearman's rho for 'sts', F1 for 'bitext'.
         gold: float32 [n], as in :class:`xlbench.scoring.items.ItemScores`.
-        predictions: float32 [n] of each encoder.
+        predictions: float32 [n] for each encoder.
 
     Returns:
         A function from counts, int32 [resamples, n], to points, float64 [encoders, resamples].
@@ -40,7 +40,12 @@ def scorer(family: Family, gold: NDArray[np.float32], predictions: Sequence[NDAr
 
 @dataclass(frozen=True)
 class _Order:
-    """Values in ascending order: ``rows`` [n] sorts them; tie group g takes the places bounds[g]..bounds[g + 1]."""
+    """The ascending order of n values.
+
+    Attributes:
+        rows: The rows in ascending order of their values, [n].
+        bounds: Positions in ``rows`` at which groups of tied values begin, then n: [groups + 1].
+    """
 
     rows: NDArray[np.intp]
     bounds: NDArray[np.intp]
@@ -50,7 +55,7 @@ class _Order:
         return len(self.bounds) <= len(self.rows)
 
     def groups(self) -> NDArray[np.intp]:
-        """Return the tie group of each place, [n]."""
+        """Return the number of the tie group at each position in ``rows``, [n]."""
         return np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds))
 
 
@@ -63,26 +68,25 @@ def _order(values: NDArray[np.float32]) -> _Order:
 def _spearman(gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float32]]) -> Scorer:
     """Spearman's rho: Pearson's correlation of midranks, here weighted by counts.
 
-    With cumulative count C, the group of tied values from C' to C has midrank (C' + C + 1) / 2. The ranks of N
-    drawn items have mean (N + 1) / 2 and sum of squared deviations (N^3 - sum of cubed group counts) / 12
-    (Kendall 1945, The treatment of ties in ranking problems). Zero where either side is all tied.
+    A group of tied values that takes the ranks C' + 1 to C has the midrank (C' + C + 1) / 2. The midranks of N drawn
+    items have the mean (N + 1) / 2 and the sum of squared deviations (N^3 - sum of cubed group sizes) / 12
+    (Kendall 1945, The treatment of ties in ranking problems). The score is 0 if all values of either side are tied.
     """
     truth, orders = _order(gold), [_order(values) for values in predictions]
-    # The gold's midrank of each row, in the order of each encoder's predictions.
-    place = np.empty(len(gold), np.intp)
-    place[truth.rows] = truth.groups()
+    gold_group = np.empty(len(gold), np.intp)  # of each row, in the order of the data
+    gold_group[truth.rows] = truth.groups()
 
     def score(counts: NDArray[np.int32]) -> Floats:
         drawn = counts.sum(axis=1, dtype=np.float64)
         ranks, gold_spread = _ranks(truth, counts, drawn)
-        weighted = counts * ranks[:, place].astype(np.float64)
+        weighted = counts * ranks[:, gold_group].astype(np.float64)
         points = np.zeros((len(orders), len(counts)))
         for number, order in enumerate(orders):
             ranks, spread = _ranks(order, counts, drawn)
-            in_place = ranks[:, order.groups()] if order.tied else ranks
-            # Both sides hold twice the midrank, hence the 4.
-            products = np.einsum("ij,ij->i", weighted[:, order.rows], in_place.astype(np.float64))
-            covariance = products / 4 - drawn * (drawn + 1) ** 2 / 4
+            row_ranks = ranks[:, order.groups()] if order.tied else ranks
+            # Both sides are twice the midranks, hence the 4.
+            rank_sum = np.einsum("ij,ij->i", weighted[:, order.rows], row_ranks.astype(np.float64))
+            covariance = rank_sum / 4 - drawn * (drawn + 1) ** 2 / 4
             scale = np.sqrt(gold_spread * spread)
             np.divide(100 * covariance, scale, out=points[number], where=scale > 0)
         return points
@@ -91,7 +95,7 @@ def _spearman(gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float3
 
 
 def _ranks(order: _Order, counts: NDArray[np.int32], drawn: Floats) -> tuple[NDArray[np.int32], Floats]:
-    """Return twice the midrank of each tie group, [resamples, groups], and the ranks' squared deviations."""
+    """Return twice the midrank of each tie group, [resamples, groups], and the sum of squared deviations of ranks."""
     cumulative = np.zeros((len(counts), len(order.rows) + 1), np.int32)
     np.cumsum(counts[:, order.rows], axis=1, dtype=np.int32, out=cumulative[:, 1:])
     if order.tied:
@@ -102,32 +106,40 @@ def _ranks(order: _Order, counts: NDArray[np.int32], drawn: Floats) -> tuple[NDA
 
 
 def contributions(gold: NDArray[np.float32], prediction: NDArray[np.float32]) -> Floats:
-    """Split the F1 of one subset into what each of its rows adds: float64 [n] whose mean is F1 / 100.
+    """Split the F1 of one subset into the contributions of its rows, whose mean is F1 / 100.
 
-    With c rows of a class, p predicted as it and t both, F1 is the mean over rows of 1 less, summed over
-    classes, c (1 - 2 t / (c + p)) = (c - t + p - t) c / (c + p): every row that misses the class, and every row
-    wrongly taken for it, costs c / (c + p). So a right row adds 1, and a wrong one 1 less its two costs.
+    Let a class have c rows, t of them predicted correctly, and p predictions. The weighted F1 of n rows is
+    1 - (1 / n) sum over classes of c (1 - 2 t / (c + p)), and c (1 - 2 t / (c + p)) = ((c - t) + (p - t)) c / (c + p).
+    So each row of the class that is missed, and each row wrongly predicted as the class, costs c / (c + p). A correct
+    row contributes 1, and a wrong row 1 minus its two costs.
 
-    Why not F1 of the drawn rows: a row drawn twice would meet its own copy as a second right answer, and a rival
-    that is not drawn would leave the contest. At an F1 of 75 that lifts the scores of resamples by two points
-    (n = 200), and their intervals no longer hold the truth 95 times in 100. With contributions the contest is
-    that of the whole test set in every resample, its candidates being given and its rows drawn. Intervals are a
-    little wide where much is wrong, rivals for a translation that its own row missed being charged in full: by
-    simulation 95 of 100 hold the truth at an F1 of 90, 96 at 75, 98 at 50.
+    The F1 of the drawn rows themselves would be biased: a row drawn twice has its own copy as a second correct answer,
+    and competitors that are not drawn are missing. At an F1 of 75 (n = 200) this raises the scores of resamples by two
+    points, and intervals no longer cover the true score 95 times in 100. With contributions, every resample keeps the
+    candidates of the whole test set and draws the rows only. Intervals are slightly too wide if many rows are wrong,
+    since a competitor for a translation that its own row missed is charged in full: in simulations the coverage is 95 %
+    at an F1 of 90, 96 % at 75 and 98 % at 50.
+
+    Args:
+        gold: float32 [n], classes as numbers.
+        prediction: float32 [n].
+
+    Returns:
+        float64 [n], at most 1.
     """
     classes, labels = np.unique(np.concatenate([gold, prediction]), return_inverse=True)
-    wanted, found = np.split(labels, 2)
-    support = np.bincount(wanted, minlength=len(classes))
-    cost = support / (support + np.bincount(found, minlength=len(classes)))
-    return np.where(wanted == found, 1.0, 1.0 - cost[wanted] - cost[found])
+    expected, predicted = np.split(labels, 2)
+    support = np.bincount(expected, minlength=len(classes))
+    cost = support / (support + np.bincount(predicted, minlength=len(classes)))
+    return np.where(expected == predicted, 1.0, 1.0 - cost[expected] - cost[predicted])
 
 
 def _f1(gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float32]]) -> Scorer:
-    added = 100 * np.stack([contributions(gold, values) for values in predictions], axis=1)  # [n, encoders]
+    row_points = 100 * np.stack([contributions(gold, values) for values in predictions], axis=1)  # [n, encoders]
 
     def score(counts: NDArray[np.int32]) -> Floats:
         weights = counts.astype(np.float64)
-        points: Floats = (weights @ added).T / np.maximum(weights.sum(axis=1), 1)
+        points: Floats = (weights @ row_points).T / np.maximum(weights.sum(axis=1), 1)
         return points
 
     return score

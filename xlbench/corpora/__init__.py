@@ -1,1 +1,1 @@
-"""Sources of parallel pairs, and the one way in which they become training data."""
+"""Corpora of parallel pairs: how they are read, and how they become training data."""

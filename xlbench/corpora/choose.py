@@ -1,4 +1,8 @@
-"""First pass over the corpora: the texts go to a scratch file, what decides about each pair into a table."""
+"""First pass over the corpora: read every usable pair into a table, then decide what becomes of each.
+
+The texts go to a scratch file and only hashes and positions into the table, so that corpora larger than the memory can
+be prepared.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +26,17 @@ if TYPE_CHECKING:
     from xlbench.corpora.corpus import OpenCorpus
     from xlbench.progress import Advance
 
+Rows: TypeAlias = "npt.NDArray[np.void]"
+Keys: TypeAlias = npt.NDArray[np.uint64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Statuses: TypeAlias = npt.NDArray[np.uint8]
 
-LONGEST = 2000  # characters of either side: what is longer is no sentence
-_REPORT = 2000  # pairs between two moves of the progress bar
+LONGEST = 2000  # characters of either side; a longer text is not a sentence
+DEV_SHARE = 10  # at most one pair in ten is held out
+_REPORT = 2000  # pairs between two updates of the progress bar
 
-# english, other: keys of the folded texts; pair: key of both and the language; *_text: keys of the exact
-# texts; start and the two sizes: where in the scratch file, in bytes, English first.
+# english, other: keys of the folded texts. pair: key of both of these and the language. english_text, other_text: keys
+# of the exact texts. start and the two sizes: position in the scratch file, in bytes; the English text comes first.
 ROW = np.dtype(
     [
         ("corpus", "<u2"),
@@ -44,17 +53,26 @@ ROW = np.dtype(
 )
 _PACK = struct.Struct("<HB8s8s8s8s8sqII").pack
 
-Rows: TypeAlias = "npt.NDArray[np.void]"
+
+class PairStatus(IntEnum):
+    """What becomes of a pair."""
+
+    TRAIN = 0
+    DEV = 1
+    OVERLAP = 2  # a side is also an evaluation sentence
+    DUPLICATE = 3  # an equal pair came earlier
+    SURPLUS = 4  # beyond a cap
+    WITHHELD = 5  # shares a side with a dev pair
 
 
 @dataclass(frozen=True)
-class Gathered:
+class GatheredPairs:
     """Every usable pair of the corpora, before any choice.
 
     Attributes:
-        rows: One of :data:`ROW` each, by corpus, language and place in the source.
+        rows: One :data:`ROW` for each pair, ordered by corpus, language and position in the corpus.
         texts: The scratch file that ``start`` points into.
-        read: Pairs read, by corpus.
+        read: Number of pairs read from each corpus, usable or not.
     """
 
     rows: Rows
@@ -62,12 +80,14 @@ class Gathered:
     read: tuple[int, ...]
 
 
-def gather(corpora: Sequence[OpenCorpus], languages: Sequence[str], scratch: Path, *, quiet: bool) -> Gathered:
+def gather_pairs(
+    corpora: Sequence[OpenCorpus], languages: Sequence[str], scratch: Path, *, quiet: bool
+) -> GatheredPairs:
     """Read all pairs of ``languages``, leaving out those with a side that is empty or too long.
 
     Args:
-        corpora: In the order that decides which of two equal pairs stays.
-        languages: Position here is the number in the table.
+        corpora: In order of precedence: of two equal pairs the one in the earlier corpus stays.
+        languages: A language's position here is its number in the table.
         scratch: Directory for two temporary files.
         quiet: Show no progress.
 
@@ -78,86 +98,77 @@ def gather(corpora: Sequence[OpenCorpus], languages: Sequence[str], scratch: Pat
     texts, table = scratch / "texts", scratch / "rows"
     read = [0] * len(corpora)
     with (
-        texts.open("wb") as text,
-        table.open("wb") as rows,
-        progress("Reading pairs", None, quiet=quiet) as bar,
+        texts.open("wb") as text_file,
+        table.open("wb") as row_file,
+        progress("reading pairs", None, quiet=quiet, unit="pairs") as advance,
     ):
         for number, corpus in enumerate(corpora):
             for code in sorted(set(corpus.languages()) & set(languages)):
-                place = (number, languages.index(code))
-                count = _gather_one(corpus, code, place, (text, rows), bar)
+                numbers = (number, languages.index(code))
+                count = _gather_language(corpus, code, numbers, (text_file, row_file), advance)
                 if count == 0:
                     raise XlbenchError(
                         f"Corpus '{corpus.ref.reference}' holds no pair in language '{code}'.",
                         "Fill its file, or leave that corpus or language out.",
                     )
                 read[number] += count
-    return Gathered(np.fromfile(table, dtype=ROW), texts, tuple(read))
+    return GatheredPairs(np.fromfile(table, dtype=ROW), texts, tuple(read))
 
 
-def _gather_one(
-    corpus: OpenCorpus,
-    code: str,
-    place: tuple[int, int],
-    files: tuple[IO[bytes], IO[bytes]],
-    advance: Advance,
-) -> int:
-    text, rows = files
-    count = 0
-    tag = code.encode()
-    start = text.tell()
-    for count, pair in enumerate(corpus.corpus.pairs(code), start=1):
-        if count % _REPORT == 0:
-            advance(_REPORT, f"{corpus.ref.reference} {code}")
-        sides = [side.strip() for side in pair]
-        folded = [fold(side).encode() for side in sides]
-        if not all(folded) or max(map(len, sides)) > LONGEST:
-            continue
-        english, other = (side.encode() for side in sides)
-        english_key, other_key = map(digest64, folded)
-        rows.write(
-            _PACK(
-                *place,
-                english_key,
-                other_key,
-                digest64(english_key + other_key + tag),
-                digest64(english),
-                digest64(other),
-                start,
-                len(english),
-                len(other),
-            )
-        )
-        text.write(english)
-        text.write(other)
-        start += len(english) + len(other)
-    advance(count % _REPORT)
-    return count
+def choose_pairs(
+    rows: Rows,
+    *,
+    caps: Sequence[int | None],
+    languages: int,
+    excluded: Keys,
+    pairs_per_language: int | None,
+    dev_pairs: int,
+) -> Statuses:
+    """Return the :class:`PairStatus` of each row, uint8 [rows].
 
+    Args:
+        rows: Gathered pairs.
+        caps: For each corpus the most pairs of one language to use; None for all.
+        languages: Number of languages.
+        excluded: Keys of evaluation sentences.
+        pairs_per_language: Most training pairs per language; None for all.
+        dev_pairs: Pairs to hold out, over all languages; fewer where a tenth of the pairs is less.
+    """
+    status = np.full(len(rows), PairStatus.TRAIN, np.uint8)
+    status[np.isin(rows["english"], excluded) | np.isin(rows["other"], excluded)] = PairStatus.OVERLAP
+    training = _training_rows(status)
+    _, first = np.unique(rows["pair"][training], return_index=True)
+    status[np.delete(training, first)] = PairStatus.DUPLICATE
 
-Keys: TypeAlias = npt.NDArray[np.uint64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-Mask: TypeAlias = npt.NDArray[np.bool_]
+    group = rows["corpus"].astype(np.int64) * languages + rows["language"]
+    limits = np.array([len(rows) if cap is None else cap for cap in caps], np.int64).repeat(languages)
+    _mark_surplus(status, rows, group, limits)
 
-DEV_SHARE = 10  # at most one pair in ten is held out
+    # Dev pairs are drawn from what training would use without them. The cap per language is applied again afterwards,
+    # since pairs that it left out can take the place of dev pairs.
+    most = len(rows) if pairs_per_language is None else pairs_per_language
+    pool = status.copy()
+    _mark_surplus(pool, rows, group, _group_limits(group[_training_rows(pool)], len(caps), languages, most))
+    dev = _dev_rows(rows, _training_rows(pool), languages, dev_pairs)
+    status[dev] = PairStatus.DEV
+    dev_keys = np.unique(np.concatenate([rows["english"][dev], rows["other"][dev]]))
+    training = _training_rows(status)
+    shared = np.isin(rows["english"][training], dev_keys) | np.isin(rows["other"][training], dev_keys)
+    status[training[shared]] = PairStatus.WITHHELD
 
-
-class PairStatus(IntEnum):
-    """What becomes of a pair."""
-
-    TRAIN = 0
-    DEV = 1
-    OVERLAP = 2  # a side is also an evaluation sentence
-    DUPLICATE = 3  # the same pair came before
-    SURPLUS = 4  # beyond a cap
-    WITHHELD = 5  # shares a side with a dev pair
+    _mark_surplus(status, rows, group, _group_limits(group[_training_rows(status)], len(caps), languages, most))
+    return status
 
 
 def water_fill(sizes: Ints, total: int) -> Ints:
-    """Return how much to take of each of ``sizes`` so that the sum is ``total`` and the shares are level.
+    """Return how much to take of each of ``sizes``, so that the sum is ``total`` and the shares are as equal as can be.
 
     Small ones are taken whole and large ones share the rest equally, the largest taking the remainder.
-    With less than ``total`` in all, everything is taken.
+    If all sizes together are less than ``total``, everything is taken.
+
+    Args:
+        sizes: int64 [n], what there is of each.
+        total: How much to take in all.
     """
     taken = np.zeros_like(sizes)
     rest = min(total, int(sizes.sum()))
@@ -168,7 +179,7 @@ def water_fill(sizes: Ints, total: int) -> Ints:
 
 
 def rank_within(groups: Ints, keys: Keys) -> Ints:
-    """Return the rank of each row's key among the rows of its group, from 0."""
+    """Return the rank of each row's key among the rows of its group, from 0: int64 [rows]."""
     order = np.lexsort((keys, groups))
     ordered = groups[order]
     first = np.searchsorted(ordered, ordered)
@@ -177,80 +188,77 @@ def rank_within(groups: Ints, keys: Keys) -> Ints:
     return ranks
 
 
-def choose(
-    rows: Rows,
-    *,
-    caps: Sequence[int | None],
-    languages: int,
-    excluded: Keys,
-    pairs_per_language: int | None,
-    dev_pairs: int,
-) -> npt.NDArray[np.uint8]:
-    """Return the :class:`PairStatus` of each row, uint8 [rows].
-
-    Args:
-        rows: Gathered pairs.
-        caps: Most pairs per language of each corpus; None for all.
-        languages: How many languages there are.
-        excluded: Keys of evaluation sentences.
-        pairs_per_language: Most training pairs per language; None for all.
-        dev_pairs: Pairs to hold out, over all languages; fewer where a tenth of the pairs is less.
-    """
-    status = np.full(len(rows), PairStatus.TRAIN, np.uint8)
-    status[np.isin(rows["english"], excluded) | np.isin(rows["other"], excluded)] = PairStatus.OVERLAP
-    left = _left(status)
-    _, first = np.unique(rows["pair"][left], return_index=True)
-    status[np.delete(left, first)] = PairStatus.DUPLICATE
-
-    group = rows["corpus"].astype(np.int64) * languages + rows["language"]
-    limits = np.array([len(rows) if cap is None else cap for cap in caps], np.int64).repeat(languages)
-    _keep(status, _left(status), rows, group, limits)
-
-    most = len(rows) if pairs_per_language is None else pairs_per_language
-    pool = status.copy()
-    left = _left(pool)
-    _keep(pool, left, rows, group, _shares(group[left], len(caps), languages, most))
-    dev = _dev(rows, _left(pool), languages, dev_pairs)
-    status[dev] = PairStatus.DEV
-    held = np.unique(np.concatenate([rows["english"][dev], rows["other"][dev]]))
-    left = _left(status)
-    touched = np.isin(rows["english"][left], held) | np.isin(rows["other"][left], held)
-    status[left[touched]] = PairStatus.WITHHELD
-
-    left = _left(status)
-    _keep(status, left, rows, group, _shares(group[left], len(caps), languages, most))
-    return status
+def _gather_language(
+    corpus: OpenCorpus,
+    code: str,
+    numbers: tuple[int, int],
+    files: tuple[IO[bytes], IO[bytes]],
+    advance: Advance,
+) -> int:
+    """Write the pairs of one language of a corpus to the two files; return how many pairs were read."""
+    text_file, row_file = files
+    count = 0
+    tag = code.encode()
+    start = text_file.tell()
+    for count, pair in enumerate(corpus.corpus.pairs(code), start=1):
+        if count % _REPORT == 0:
+            advance(_REPORT, f"{corpus.ref.reference} {code}")
+        sides = [side.strip() for side in pair]
+        folded = [fold(side).encode() for side in sides]
+        if not all(folded) or max(map(len, sides)) > LONGEST:
+            continue
+        english, other = (side.encode() for side in sides)
+        english_key, other_key = map(digest64, folded)
+        row_file.write(
+            _PACK(
+                *numbers,
+                english_key,
+                other_key,
+                digest64(english_key + other_key + tag),
+                digest64(english),
+                digest64(other),
+                start,
+                len(english),
+                len(other),
+            )
+        )
+        text_file.write(english)
+        text_file.write(other)
+        start += len(english) + len(other)
+    advance(count % _REPORT)
+    return count
 
 
-def _left(status: npt.NDArray[np.uint8]) -> Ints:
+def _training_rows(status: Statuses) -> Ints:
     return np.flatnonzero(status == PairStatus.TRAIN)
 
 
-def _keep(status: npt.NDArray[np.uint8], left: Ints, rows: Rows, group: Ints, limits: Ints) -> None:
-    """Of the rows ``left``, mark as surplus all but the first of each group, in order of their pair keys."""
-    beyond = rank_within(group[left], rows["pair"][left]) >= limits[group[left]]
-    status[left[beyond]] = PairStatus.SURPLUS
+def _mark_surplus(status: Statuses, rows: Rows, group: Ints, limits: Ints) -> None:
+    """Of each group keep as many training rows as its limit says, those with the lowest pair keys."""
+    training = _training_rows(status)
+    beyond = rank_within(group[training], rows["pair"][training]) >= limits[group[training]]
+    status[training[beyond]] = PairStatus.SURPLUS
 
 
-def _shares(group: Ints, corpora: int, languages: int, most: int) -> Ints:
-    """Return how many pairs each group gives, so that no corpus rules a language."""
+def _group_limits(group: Ints, corpora: int, languages: int, most: int) -> Ints:
+    """Return how many pairs each group (a language of a corpus) gives, so that no corpus dominates a language."""
     sizes = np.bincount(group, minlength=corpora * languages).reshape(corpora, languages)
     return np.stack([water_fill(sizes[:, code], most) for code in range(languages)], axis=1).ravel()
 
 
-def _dev(rows: Rows, pool: Ints, languages: int, dev_pairs: int) -> Ints:
+def _dev_rows(rows: Rows, pool: Ints, languages: int, dev_pairs: int) -> Ints:
     """Return the rows to hold out: in each language those with the lowest English keys.
 
-    The same English sentences are so chosen in every language that has them, and no text occurs twice in
-    the dev pairs of a language.
+    This chooses the same English sentences in every language that has them. No text occurs twice in the dev pairs of a
+    language.
     """
     size = np.bincount(rows["language"][pool], minlength=languages)
     for side, tie in (("english", "pair"), ("other", "english")):
         order = np.lexsort((rows[tie][pool], rows[side][pool], rows["language"][pool]))
         ordered = rows[["language", side]][pool[order]]
-        fresh = np.ones(len(order), np.bool_)
-        fresh[1:] = (np.diff(ordered["language"]) != 0) | (np.diff(ordered[side]) != 0)
-        pool = pool[order[fresh]]
+        new = np.ones(len(order), np.bool_)
+        new[1:] = (np.diff(ordered["language"]) != 0) | (np.diff(ordered[side]) != 0)
+        pool = pool[order[new]]
     language = rows["language"][pool].astype(np.int64)
     distinct = np.bincount(language, minlength=languages)
     quota = water_fill(np.minimum(distinct, size // DEV_SHARE), dev_pairs)

@@ -1,4 +1,4 @@
-"""From what is written on a command line, ``scheme:argument?options``, to an opened corpus."""
+"""What a corpus is, and how a reference on the command line, ``scheme:argument?options``, becomes an opened one."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Pair(NamedTuple):
 
 @runtime_checkable
 class Corpus(Protocol):
-    """An opened source of parallel pairs."""
+    """An opened corpus of parallel pairs: English sentences with their translations."""
 
     @property
     def digest(self) -> str:
-        """Identifies the bytes: equal digests mean equal pairs."""
+        """What identifies the content: equal digests mean equal pairs."""
         ...
 
     @property
     def note(self) -> str:
-        """What a reader of scores must be told: nature, licence, domains shared with test sets."""
+        """What readers of scores must know: kind of text, licence, domains shared with test sets."""
         ...
 
     def languages(self) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ class Corpus(Protocol):
         ...
 
     def pairs(self, language: str) -> Iterator[Pair]:
-        """Yield the pairs of one language as they stand in the source, without loading it whole.
+        """Yield the pairs of one language, unchanged and in the corpus's order, without loading all of them.
 
         Raises:
             XlbenchError: A row is malformed; the message names file and line.
@@ -56,13 +56,13 @@ class Corpus(Protocol):
 
 @dataclass(frozen=True)
 class CorpusReader:
-    """A kind of corpus: ``scheme`` or ``scheme:argument`` on the command line.
+    """Reads one kind of corpus, referred to as ``scheme`` or ``scheme:argument`` on the command line.
 
     Attributes:
-        scheme: What the reference starts with.
+        scheme: What such a reference starts with.
         summary: One line for listings.
         example: A reference that shows how to use it.
-        open: Opens the argument (empty when none was given); cheap, reads no pair.
+        open: Opens a corpus from the argument, an empty string when none is given. It must be quick and read no pair.
     """
 
     scheme: str
@@ -73,11 +73,11 @@ class CorpusReader:
 
 @dataclass(frozen=True)
 class ParsedReference:
-    """A reference taken apart.
+    """A reference, split into its parts.
 
     Attributes:
-        scheme: Which corpus source.
-        argument: What that source opens; empty when none was given.
+        scheme: Of the corpus reader.
+        argument: What that reader opens; empty when none is given.
         cap: Most pairs per language to use from this corpus; None for all.
         languages: The only languages to use from it, sorted; None for all.
     """
@@ -88,16 +88,22 @@ class ParsedReference:
     languages: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
-        """Return the reference in its one canonical spelling, which stored data is keyed by."""
+        """Return the canonical spelling, which keys of stored data contain."""
         options = [] if self.cap is None else [f"cap={self.cap}"]
         options += [] if self.languages is None else [f"languages={','.join(self.languages)}"]
-        place = f"{self.scheme}:{self.argument}" if self.argument else self.scheme
-        return f"{place}?{'&'.join(options)}" if options else place
+        base = f"{self.scheme}:{self.argument}" if self.argument else self.scheme
+        return f"{base}?{'&'.join(options)}" if options else base
 
 
 @dataclass(frozen=True)
 class OpenCorpus:
-    """A corpus, how it was asked for, and its identity."""
+    """An opened corpus with the reference that named it.
+
+    Attributes:
+        corpus: The corpus itself.
+        parsed: The reference, with the options that limit what is used.
+        ref: What experiments and records keep of it.
+    """
 
     corpus: Corpus
     parsed: ParsedReference
@@ -108,41 +114,64 @@ class OpenCorpus:
         return self.corpus.languages() if self.parsed.languages is None else self.parsed.languages
 
 
-def parse(reference: str) -> ParsedReference:
-    """Take a reference apart: 'starter', 'tsv:PATH', 'parquet:PATH', 'hub:org/name' or plain 'org/name'.
+def parse_reference(reference: str) -> ParsedReference:
+    """Split a reference into its parts.
 
-    Any of them may end in options: '?cap=5000&languages=de,fr'.
+    It is 'starter', 'tsv:PATH', 'parquet:PATH', 'hub:org/name', plain 'org/name' or the scheme of a plugin. Options
+    may follow, as in '?cap=5000&languages=de,fr'.
 
     Raises:
-        XlbenchError: It has no such shape, or an option is unknown, repeated or no number or language code.
+        XlbenchError: The reference has another form; an option is unknown, occurs twice or has an invalid value.
     """
-    place, _, query = reference.strip().partition("?")
-    scheme, colon, argument = place.partition(":")
+    base, _, query = reference.strip().partition("?")
+    scheme, colon, argument = base.partition(":")
     if not colon:
-        scheme, argument = _without_scheme(place, reference)
+        scheme, argument = _infer_scheme(base, reference)
     if not scheme or (colon and not argument):
         raise XlbenchError(
             f"'{reference}' names no corpus.", "Write e.g. starter, tsv:PATH, parquet:PATH or hub:ORG/NAME."
         )
-    options = _options(query, reference)
-    return ParsedReference(scheme, argument, _cap(options, reference), _languages(options, reference))
+    options = _parse_options(query, reference)
+    return ParsedReference(scheme, argument, _parse_cap(options, reference), _parse_languages(options, reference))
 
 
-def _without_scheme(place: str, reference: str) -> tuple[str, str]:
+def open_corpus(reference: str, registered: Mapping[str, CorpusReader], settings: Settings) -> OpenCorpus:
+    """Open the corpus that ``reference`` names, without reading any pair.
+
+    Args:
+        reference: As :func:`parse_reference` takes it.
+        registered: Corpus readers by scheme.
+        settings: Where to look for data.
+
+    Raises:
+        XlbenchError: The reference is malformed, its scheme is unknown, there is no such corpus, or the corpus lacks a
+            language that the reference asks for.
+    """
+    parsed = parse_reference(reference)
+    corpus = look_up("corpus", parsed.scheme, registered).open(parsed.argument, settings)
+    available = corpus.languages()
+    for code in parsed.languages or ():
+        if code not in available:
+            raise XlbenchError(f"Corpus '{reference}' has no language '{code}'.", nearest(code, available))
+    return OpenCorpus(corpus, parsed, CorpusRef(reference=str(parsed), digest=corpus.digest, note=corpus.note))
+
+
+def _infer_scheme(base: str, reference: str) -> tuple[str, str]:
+    """Return scheme and argument of a reference that has no colon."""
     for ending, scheme in _FILE_SCHEMES.items():
-        if place.endswith(ending):
+        if base.endswith(ending):
             raise XlbenchError(f"Corpus '{reference}' lacks its scheme.", f"Write {scheme}:{reference}")
-    if "/" not in place:
-        return place, ""
-    if not _HUB_NAME.fullmatch(place) or place.startswith("."):
+    if "/" not in base:
+        return base, ""
+    if not _HUB_NAME.fullmatch(base) or base.startswith("."):
         raise XlbenchError(
-            f"Corpus '{reference}' is neither ORG/NAME of a hub dataset nor has it a scheme.",
+            f"Corpus '{reference}' has no scheme and is not the ORG/NAME of a hub dataset.",
             f"For files write tsv:{reference} or parquet:{reference}.",
         )
-    return "hub", place
+    return "hub", base
 
 
-def _options(query: str, reference: str) -> dict[str, str]:
+def _parse_options(query: str, reference: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for option in filter(None, query.split("&")):
         name, _, value = option.partition("=")
@@ -154,40 +183,23 @@ def _options(query: str, reference: str) -> dict[str, str]:
     return options
 
 
-def _cap(options: Mapping[str, str], reference: str) -> int | None:
+def _parse_cap(options: Mapping[str, str], reference: str) -> int | None:
     if (text := options.get("cap")) is None:
         return None
     if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise XlbenchError(f"cap='{text}' in corpus '{reference}' is no whole number above 0.", "Write e.g. cap=5000.")
+        raise XlbenchError(
+            f"cap='{text}' in corpus '{reference}' is not a whole number above 0.", "Write e.g. cap=5000."
+        )
     return int(text)
 
 
-def _languages(options: Mapping[str, str], reference: str) -> tuple[str, ...] | None:
+def _parse_languages(options: Mapping[str, str], reference: str) -> tuple[str, ...] | None:
     if (text := options.get("languages")) is None:
         return None
     codes = text.split(",")
     for code in codes:
         if not LANGUAGE.fullmatch(code):
-            raise XlbenchError(f"'{code}' in corpus '{reference}' is no language code.", "Write e.g. languages=de,fr.")
+            raise XlbenchError(
+                f"'{code}' in corpus '{reference}' is not a language code.", "Write e.g. languages=de,fr."
+            )
     return tuple(sorted(set(codes)))
-
-
-def open_corpus(reference: str, registered: Mapping[str, CorpusReader], settings: Settings) -> OpenCorpus:
-    """Open the corpus that ``reference`` names; reads no pair.
-
-    Args:
-        reference: As :func:`parse` takes it.
-        registered: Corpus sources by scheme.
-        settings: Where to look.
-
-    Raises:
-        XlbenchError: The reference is malformed, its scheme unknown, what it names is not there, or it has
-            not the languages asked of it.
-    """
-    parsed = parse(reference)
-    corpus = look_up("corpus", parsed.scheme, registered).open(parsed.argument, settings)
-    there = corpus.languages()
-    for code in parsed.languages or ():
-        if code not in there:
-            raise XlbenchError(f"Corpus '{reference}' has no language '{code}'.", nearest(code, there))
-    return OpenCorpus(corpus, parsed, CorpusRef(reference=str(parsed), digest=corpus.digest, note=corpus.note))

@@ -1,4 +1,4 @@
-"""What a record says of its training data: how many pairs, from where, and what became of the others."""
+"""What a record says of its training data: how many pairs each corpus gave, and why others were left out."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 
 
 class CorpusCount(Frozen):
-    """What became of the pairs of one corpus; the counts add up to ``read``."""
+    """How many pairs of one corpus have which status; the counts add up to ``read``."""
 
-    reference: str = Field(description="The corpus, as it was asked for.")
-    read: int = Field(description="Pairs in the wanted languages.")
+    reference: str = Field(description="The corpus, as the experiment names it.")
+    read: int = Field(description="Pairs in the languages of the experiment.")
     unusable: int = Field(description="Dropped: a side has no letter or digit, or over 2,000 characters.")
     overlap: int = Field(description="Dropped: a side is also a sentence of the evaluation data.")
-    duplicates: int = Field(description="Dropped: the pair came before, in this corpus or another.")
+    duplicates: int = Field(description="Dropped: an equal pair came earlier, in this corpus or another.")
     surplus: int = Field(description="Left out by a cap on pairs.")
-    withheld: int = Field(description="Left out because they share a side with a dev pair.")
-    dev: int = Field(description="Held out for dev scores.")
+    withheld: int = Field(description="Left out: a side is also in a dev pair.")
+    dev: int = Field(description="Held out for evaluations during training.")
     kept: dict[str, int] = Field(description="Training pairs by language.")
 
 
 class CorpusFacts(Frozen):
     """What a record says of its training data."""
 
-    languages: tuple[str, ...] = Field(description="Sorted codes; `languages.npy` counts along them.")
+    languages: tuple[str, ...] = Field(description="Sorted codes; numbers of languages are positions here.")
     train: dict[str, int] = Field(description="Training pairs by language.")
     dev: dict[str, int] = Field(description="Dev pairs by language.")
     sentences: int = Field(description="Distinct sentences of all pairs, English and other.")
     corpora: tuple[CorpusCount, ...]
-    notes: tuple[str, ...] = Field(description="What a reader of scores must be told of the corpora.")
+    notes: tuple[str, ...] = Field(description="What readers of scores must know of the corpora.")
     near_duplicates: dict[str, float] = Field(
         default_factory=dict,
         exclude_if=lambda shares: not shares,
-        description="By task of the suite: the share of its sentences that nearly occur in the training data.",
+        description="By task of the suite: the share of its sentences with a near-duplicate in the training data.",
     )
 
     def overlap(self) -> int:
@@ -60,14 +60,14 @@ def count_statuses(
     read: Sequence[int],
     languages: Sequence[str],
 ) -> tuple[CorpusCount, ...]:
-    """Return per corpus what became of its pairs.
+    """Count the pairs of each corpus by status.
 
     Args:
-        rows: All usable pairs, [n].
-        status: The :class:`~xlbench.corpora.choose.PairStatus` of each, [n].
-        references: The corpora.
-        read: Pairs read from each, usable or not.
-        languages: Their codes.
+        rows: All usable pairs, :data:`~xlbench.corpora.choose.ROW` [n].
+        status: The :class:`~xlbench.corpora.choose.PairStatus` of each, uint8 [n].
+        references: The corpora, in the order of their numbers in ``rows``.
+        read: Number of pairs read from each, usable or not.
+        languages: Codes, in the order of their numbers in ``rows``.
     """
     table = np.zeros((len(references), len(languages), len(PairStatus)), np.int64)
     np.add.at(table, (rows["corpus"], rows["language"], status), 1)

@@ -1,4 +1,4 @@
-"""Parallel pairs from files: streamed, and strict about what a row is."""
+"""Corpora in local files, tab-separated or Parquet: found, streamed, and every row checked."""
 
 from __future__ import annotations
 
@@ -20,17 +20,115 @@ if TYPE_CHECKING:
 
     from xlbench.settings import Settings
 
-
+_TSV = re.compile(rf"en-({LANGUAGE.pattern})\.tsv(\.gz)?")
+_PARQUET = re.compile(rf"en-({LANGUAGE.pattern})\.parquet")
+_PARQUET_DIRECTORY = re.compile(rf"en-({LANGUAGE.pattern})")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BATCH = 8192  # rows of a Parquet file in memory at a time
 
 
-def read_tsv(path: Path, _language: str = "") -> Iterator[Pair]:
-    """Yield the rows of a tab-separated file, ``.gz`` or plain; quotes are letters like any other.
+@dataclass(frozen=True)
+class FileCorpus:
+    """A corpus whose languages lie in files of their own.
+
+    Attributes:
+        files: The files of each language.
+        read: Yields the pairs of one file, given its path and language.
+        note: What readers of scores must know.
+    """
+
+    files: Mapping[str, Sequence[Path]]
+    read: Callable[[Path, str], Iterator[Pair]]
+    note: str = field(default="")
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the languages and the bytes of their files.
+
+        Raises:
+            XlbenchError: A file cannot be read.
+        """
+        total = hashlib.sha256()
+        for language in self.languages():
+            for path in self.files[language]:
+                try:
+                    total.update(f"{language} {file_digest(path)}\n".encode())
+                except OSError as error:
+                    raise XlbenchError(
+                        f"'{path}' cannot be read: {error.strerror}.",
+                        "Check that it is a file and that you may read it.",
+                    ) from error
+        return total.hexdigest()
+
+    def languages(self) -> tuple[str, ...]:
+        """Return the codes of the non-English sides, sorted."""
+        return tuple(sorted(self.files))
+
+    def pairs(self, language: str) -> Iterator[Pair]:
+        """Yield the pairs of one of :meth:`languages`, file by file.
+
+        Raises:
+            XlbenchError: A row or a file is malformed; the message names file and line.
+        """
+        for path in self.files[language]:
+            yield from self.read(path, language)
+
+
+def open_tsv(argument: str, settings: Settings) -> FileCorpus:
+    """Open a file en-xx.tsv or en-xx.tsv.gz (English, tab, translation; no header), or a directory of them.
 
     Raises:
-        XlbenchError: A row has not exactly two columns or an empty one, or is not UTF-8, or the file is cut
-            off or no gzip file.
+        XlbenchError: There is no such file, or its name does not contain its language.
+    """
+    path = find_path(_require_argument(argument, "tsv"), settings)
+    candidates = sorted(path.iterdir()) if path.is_dir() else [path]
+    files: dict[str, list[Path]] = {}
+    for candidate in candidates:
+        if match := _TSV.fullmatch(candidate.name):
+            files.setdefault(match[1], []).append(candidate)
+    for language, found in files.items():
+        if len(found) > 1:
+            raise XlbenchError(
+                f"Both '{found[0].name}' and '{found[1].name}' in '{path}' hold '{language}'.",
+                "Keep one of them.",
+            )
+    return FileCorpus(_require_files(files, path, "en-xx.tsv or en-xx.tsv.gz"), read_tsv)
+
+
+def open_parquet(argument: str, settings: Settings) -> FileCorpus:
+    """Open a file en-xx.parquet, or a directory laid out as :func:`parquet_files` reads it.
+
+    Raises:
+        XlbenchError: There is no such file, or its name does not contain its language.
+    """
+    path = find_path(_require_argument(argument, "parquet"), settings)
+    return FileCorpus(_require_files(parquet_files(path), path, "en-xx.parquet or en-xx/train*.parquet"), read_parquet)
+
+
+def parquet_files(path: Path) -> dict[str, list[Path]]:
+    """Return the Parquet files under ``path`` by language.
+
+    Two layouts are known: ``en-xx.parquet``, and that of hub datasets with a configuration per language,
+    ``en-xx/train*.parquet`` or ``en-xx/train/*.parquet``. Other splits are ignored.
+    """
+    files: dict[str, list[Path]] = {}
+    for candidate in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if candidate.is_dir():
+            if match := _PARQUET_DIRECTORY.fullmatch(candidate.name):
+                found = sorted([*candidate.glob("train*.parquet"), *candidate.glob("train/*.parquet")])
+                if found:
+                    files.setdefault(match[1], []).extend(found)
+        elif match := _PARQUET.fullmatch(candidate.name):
+            files.setdefault(match[1], []).append(candidate)
+    return files
+
+
+def read_tsv(path: Path, _language: str = "") -> Iterator[Pair]:
+    """Yield the rows of a tab-separated file, plain or ``.gz``. Quotation marks have no special meaning.
+
+    Raises:
+        XlbenchError: A row does not have exactly two columns that are not empty, or is not UTF-8; or a ``.gz`` file is
+            damaged.
     """
     with _open(path) as stream:
         for number, line in enumerate(_lines(stream, path), start=1):
@@ -53,28 +151,11 @@ def read_tsv(path: Path, _language: str = "") -> Iterator[Pair]:
             yield Pair(*columns)
 
 
-def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")
-    return path.open("rb")
-
-
-def _lines(stream: Iterable[bytes], path: Path) -> Iterator[bytes]:
-    number = 0
-    try:
-        for number, line in enumerate(stream, start=1):  # noqa: B007 - told in the error
-            yield line
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise XlbenchError(
-            f"{path}: damaged or cut off after line {number} ({error}).", "Fetch the file again."
-        ) from error
-
-
 def read_parquet(path: Path, language: str) -> Iterator[Pair]:
     """Yield the rows of a Parquet file with columns english and non_english, or en and the language's code.
 
     Raises:
-        XlbenchError: It is no Parquet file, lacks these columns, or a side is null, empty or no text.
+        XlbenchError: It is not a valid Parquet file, lacks these columns, or a side is null, empty or not text.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -88,11 +169,64 @@ def read_parquet(path: Path, language: str) -> Iterator[Pair]:
                     number += 1
                     if not all(isinstance(side, str) and side.strip() for side in (english, other)):
                         raise XlbenchError(
-                            f"{path}, row {number}: a side is empty or no text.", "Fill it or remove the row."
+                            f"{path}, row {number}: a side is empty or not text.", "Fill it or remove the row."
                         )
                     yield Pair(english, other)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise XlbenchError(f"{path} is no sound Parquet file: {error}", "Fetch or write it again.") from error
+        raise XlbenchError(f"{path} is not a valid Parquet file: {error}", "Fetch or write it again.") from error
+
+
+def find_path(argument: str, settings: Settings) -> Path:
+    """Find a file or directory in the working directory, the data root or the data root's ``parallel/``.
+
+    Raises:
+        XlbenchError: It is in none of them.
+    """
+    path = Path(argument).expanduser()
+    roots = [Path(), *([settings.data_root, settings.data_root / "parallel"] if settings.data_root else [])]
+    candidates = [root / path for root in roots]
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    tried = ", ".join(f"'{candidate}'" for candidate in dict.fromkeys(candidates))
+    raise XlbenchError(
+        f"There is no corpus at {tried}.",
+        "Check the path; relative ones start in the working directory, the data root or its parallel/.",
+    )
+
+
+def _require_argument(argument: str, scheme: str) -> str:
+    if not argument:
+        raise XlbenchError(f"Corpus '{scheme}' needs a path.", f"Write {scheme}:PATH.")
+    return argument
+
+
+def _require_files(files: dict[str, list[Path]], path: Path, expected: str) -> dict[str, list[Path]]:
+    if not files:
+        if path.is_dir():
+            raise XlbenchError(f"'{path}' holds no corpus files.", f"It needs files named {expected}.")
+        raise XlbenchError(
+            f"The name of '{path}' does not tell its language.", f"Call it {expected}, xx being the language."
+        )
+    return files
+
+
+def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")
+    return path.open("rb")
+
+
+def _lines(stream: Iterable[bytes], path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file; a damaged archive is reported with the last line that could be read."""
+    number = 0
+    try:
+        for number, line in enumerate(stream, start=1):  # noqa: B007 - part of the error
+            yield line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise XlbenchError(
+            f"{path}: damaged or cut off after line {number} ({error}).", "Fetch the file again."
+        ) from error
 
 
 def _columns(names: Sequence[str], path: Path, language: str) -> list[str]:
@@ -103,138 +237,3 @@ def _columns(names: Sequence[str], path: Path, language: str) -> list[str]:
         f"{path} has the columns {', '.join(names)}.",
         f"It needs english and non_english, or en and {language}.",
     )
-
-
-_TSV = re.compile(rf"en-({LANGUAGE.pattern})\.tsv(\.gz)?")
-_PARQUET = re.compile(rf"en-({LANGUAGE.pattern})\.parquet")
-_PARQUET_DIRECTORY = re.compile(rf"en-({LANGUAGE.pattern})")
-
-
-@dataclass(frozen=True)
-class FileCorpus:
-    """Pairs in files, by language.
-
-    Attributes:
-        files: The files of each language.
-        read: Yields the pairs of one file of a language.
-        note: What a reader of scores must be told.
-    """
-
-    files: Mapping[str, Sequence[Path]]
-    read: Callable[[Path, str], Iterator[Pair]]
-    note: str = field(default="")
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over the languages and the bytes of their files.
-
-        Raises:
-            XlbenchError: One of them cannot be read.
-        """
-        total = hashlib.sha256()
-        for language in self.languages():
-            for path in self.files[language]:
-                try:
-                    total.update(f"{language} {file_digest(path)}\n".encode())
-                except OSError as error:
-                    raise XlbenchError(
-                        f"'{path}' cannot be read: {error.strerror}.", "Check what it is and who may read it."
-                    ) from error
-        return total.hexdigest()
-
-    def languages(self) -> tuple[str, ...]:
-        """Return the codes of the non-English sides, sorted."""
-        return tuple(sorted(self.files))
-
-    def pairs(self, language: str) -> Iterator[Pair]:
-        """Yield the pairs of one of :meth:`languages`, file by file.
-
-        Raises:
-            XlbenchError: A row or a file is malformed; says where.
-        """
-        for path in self.files[language]:
-            yield from self.read(path, language)
-
-
-def find(argument: str, settings: Settings) -> Path:
-    """Return the file or directory, looked up in the working directory, the data root and its parallel/.
-
-    Raises:
-        XlbenchError: It is in none of them.
-    """
-    given = Path(argument).expanduser()
-    roots = [Path(), *([settings.data_root, settings.data_root / "parallel"] if settings.data_root else [])]
-    places = [root / given for root in roots]
-    for place in places:
-        if place.exists():
-            return place
-    looked = ", ".join(f"'{place}'" for place in dict.fromkeys(places))
-    raise XlbenchError(
-        f"There is no corpus at {looked}.",
-        "Check the path; relative ones start in the working directory, the data root or its parallel/.",
-    )
-
-
-def open_tsv(argument: str, settings: Settings) -> FileCorpus:
-    """Open a file en-xx.tsv or en-xx.tsv.gz (English, tab, translation; no header), or a directory of them.
-
-    Raises:
-        XlbenchError: There is no such file, or its name does not tell its language.
-    """
-    path = find(_given(argument, "tsv"), settings)
-    candidates = sorted(path.iterdir()) if path.is_dir() else [path]
-    files: dict[str, list[Path]] = {}
-    for candidate in candidates:
-        if match := _TSV.fullmatch(candidate.name):
-            files.setdefault(match[1], []).append(candidate)
-    for language, found in files.items():
-        if len(found) > 1:
-            raise XlbenchError(
-                f"Both '{found[0].name}' and '{found[1].name}' in '{path}' hold '{language}'.",
-                "Keep one of them.",
-            )
-    return FileCorpus(_some(files, path, "en-xx.tsv or en-xx.tsv.gz"), read_tsv)
-
-
-def open_parquet(argument: str, settings: Settings) -> FileCorpus:
-    """Open a file en-xx.parquet, or a directory laid out as :func:`parquet_files` reads it.
-
-    Raises:
-        XlbenchError: There is no such file, or its name does not tell its language.
-    """
-    path = find(_given(argument, "parquet"), settings)
-    return FileCorpus(_some(parquet_files(path), path, "en-xx.parquet or en-xx/train*.parquet"), read_parquet)
-
-
-def parquet_files(path: Path) -> dict[str, list[Path]]:
-    """Return the Parquet files under ``path`` by language.
-
-    They may be called ``en-xx.parquet`` or, as hub datasets with a configuration per language have them,
-    ``en-xx/train*.parquet`` (or any ``*.parquet`` in ``en-xx/train/``); other splits are left alone.
-    """
-    files: dict[str, list[Path]] = {}
-    for candidate in sorted(path.iterdir()) if path.is_dir() else [path]:
-        if candidate.is_dir():
-            if match := _PARQUET_DIRECTORY.fullmatch(candidate.name):
-                found = sorted([*candidate.glob("train*.parquet"), *candidate.glob("train/*.parquet")])
-                if found:
-                    files.setdefault(match[1], []).extend(found)
-        elif match := _PARQUET.fullmatch(candidate.name):
-            files.setdefault(match[1], []).append(candidate)
-    return files
-
-
-def _given(argument: str, scheme: str) -> str:
-    if not argument:
-        raise XlbenchError(f"Corpus '{scheme}' needs a path.", f"Write {scheme}:PATH.")
-    return argument
-
-
-def _some(files: dict[str, list[Path]], path: Path, wanted: str) -> dict[str, list[Path]]:
-    if not files:
-        if path.is_dir():
-            raise XlbenchError(f"'{path}' holds no corpus files.", f"It needs files named {wanted}.")
-        raise XlbenchError(
-            f"The name of '{path}' does not tell its language.", f"Call it {wanted}, xx being the language."
-        )
-    return files

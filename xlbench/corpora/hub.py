@@ -1,4 +1,4 @@
-"""Parallel pairs from datasets of the Hugging Face hub, at one pinned commit."""
+"""Corpora in datasets of the Hugging Face hub, at one pinned commit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from xlbench.corpora.corpus import LANGUAGE
 from xlbench.corpora.files import FileCorpus, parquet_files, read_parquet
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, first_line
 from xlbench.fingerprint import Frozen, fingerprint
 from xlbench.store import write_atomically
 
@@ -26,7 +26,13 @@ _TRAIN = re.compile(rf"en-(?P<language>{LANGUAGE.pattern})/train(/[^/]+|[^/]*)\.
 
 
 class Listing(Frozen):
-    """What the hub said of a dataset, remembered in the store for when it cannot be asked."""
+    """What the hub says of a dataset; a copy in the store answers when the hub cannot be asked.
+
+    Attributes:
+        name: 'org/name'.
+        commit: The full hash.
+        files: Paths in the dataset, by language.
+    """
 
     name: str
     commit: str
@@ -37,8 +43,12 @@ class Listing(Frozen):
 class HubCorpus:
     """The train split of a dataset laid out like sentence-transformers/parallel-sentences-*.
 
-    That is one configuration ``en-xx`` per language in a directory of that name, with columns ``english`` and
-    ``non_english``. Files are fetched when their language is read, and kept in the hub client's cache.
+    Each language is a configuration ``en-xx`` in a directory of that name, with columns ``english`` and
+    ``non_english``. A file is fetched when its language is read, and kept in the hub client's cache.
+
+    Attributes:
+        listing: The dataset's commit and files.
+        offline: Use only what the client's cache holds.
     """
 
     listing: Listing
@@ -46,12 +56,12 @@ class HubCorpus:
 
     @property
     def digest(self) -> str:
-        """Identifies name and commit."""
+        """What identifies the content: a hash of name and commit."""
         return fingerprint({"dataset": self.listing.name, "commit": self.listing.commit})
 
     @property
     def note(self) -> str:
-        """What a reader of scores must be told."""
+        """What readers of scores must know."""
         return f"hub dataset at commit {self.listing.commit[:12]}"
 
     def languages(self) -> tuple[str, ...]:
@@ -77,63 +87,68 @@ class HubCorpus:
             )
         except Exception as error:
             raise XlbenchError(
-                f"'{file}' of hub dataset '{name}' cannot be fetched: {_first_line(error)}",
-                f"Try again with a network. {_lay_down(name)}",
+                f"'{file}' of hub dataset '{name}' cannot be fetched: {first_line(error)}",
+                f"Try again with a network. {_remedy(name)}",
             ) from error
 
 
 def open_hub(argument: str, settings: Settings) -> HubCorpus | FileCorpus:
-    """Open 'org/name' or 'org/name@revision': the copy under the data root if there is one, else the hub's.
+    """Open 'org/name' or 'org/name@revision', from the data root if there is a copy, else from the hub.
+
+    The commit of a copy is unknown, so that a reference with a revision always means the hub.
 
     Raises:
-        XlbenchError: There is no such dataset, it has no English-to-other pairs in Parquet files, or it
-            cannot be asked for and never was before.
+        XlbenchError: There is no such dataset, it has no pairs in the expected layout, or the hub cannot be asked and
+            never was asked before.
     """
     match = _NAME.fullmatch(argument)
     if match is None:
-        raise XlbenchError(f"'{argument}' is no hub dataset.", "Write hub:ORG/NAME, or hub:ORG/NAME@REVISION.")
+        raise XlbenchError(
+            f"'{argument}' is not the name of a hub dataset.", "Write hub:ORG/NAME, or hub:ORG/NAME@REVISION."
+        )
     name, revision = match["name"], match["revision"]
     if revision is None and (copy := settings.local("datasets", name)):
         files = parquet_files(copy)
         if not files:
             raise XlbenchError(f"'{copy}' holds no parallel pairs.", "It needs files en-xx/train*.parquet.")
         return FileCorpus(files, read_parquet)
-    return HubCorpus(_list(name, revision, settings), settings.offline)
+    return HubCorpus(_read_listing(name, revision, settings), settings.offline)
 
 
-def _list(name: str, revision: str | None, settings: Settings) -> Listing:
-    memory = settings.home / "hub" / f"{name.replace('/', '--')}@{revision or 'main'}.json"
+def _read_listing(name: str, revision: str | None, settings: Settings) -> Listing:
+    """Ask the hub for a listing; offline, take the one that was stored when it was last asked."""
+    stored = settings.home / "hub" / f"{name.replace('/', '--')}@{revision or 'main'}.json"
     problem = f"Hub dataset '{name}' is not on this machine, and xlbench is offline."
     if not settings.offline:
         try:
-            listing = _ask(name, revision)
+            listing = _ask_hub(name, revision)
         except XlbenchError:
             raise
         except Exception as error:  # noqa: BLE001 - the client's network errors share no base class
-            problem = f"The hub cannot be reached for dataset '{name}': {_first_line(error)}"
+            problem = f"The hub cannot be reached for dataset '{name}': {first_line(error)}"
         else:
-            write_atomically(memory, listing.model_dump_json())
+            write_atomically(stored, listing.model_dump_json())
             return listing
     try:
-        return Listing.model_validate_json(memory.read_text("utf-8"))
+        return Listing.model_validate_json(stored.read_text("utf-8"))
     except (OSError, ValidationError):
-        raise XlbenchError(problem, _lay_down(name)) from None
+        raise XlbenchError(problem, _remedy(name)) from None
 
 
-def _ask(name: str, revision: str | None) -> Listing:
+def _ask_hub(name: str, revision: str | None) -> Listing:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        facts = HfApi().dataset_info(name, revision=revision)
+        info = HfApi().dataset_info(name, revision=revision)
     except GatedRepoError as error:
         raise XlbenchError(
-            f"The hub gives dataset '{name}' only to those who accepted its terms.",
+            f"Dataset '{name}' on the hub is gated: its terms must be accepted first.",
             "Accept them on its page and log in (hf auth login).",
         ) from error
     except RepositoryNotFoundError as error:
         raise XlbenchError(
-            f"The hub has no dataset '{name}', or keeps it private.",
+            f"The hub has no dataset '{name}', or it is private.",
             f"Check the name; for files write tsv:{name} or parquet:{name}.",
         ) from error
     except RevisionNotFoundError as error:
@@ -141,7 +156,7 @@ def _ask(name: str, revision: str | None) -> Listing:
             f"Hub dataset '{name}' has no revision '{revision}'.", "Give a branch, tag or commit of it."
         ) from error
     files: dict[str, tuple[str, ...]] = {}
-    for path in sorted(file.rfilename for file in facts.siblings or ()):
+    for path in sorted(file.rfilename for file in info.siblings or ()):
         if match := _TRAIN.fullmatch(path):
             files[match["language"]] = (*files.get(match["language"], ()), path)
     if not files:
@@ -149,15 +164,11 @@ def _ask(name: str, revision: str | None) -> Listing:
             f"Hub dataset '{name}' has no files en-xx/train*.parquet.",
             "Choose one laid out like sentence-transformers/parallel-sentences-talks, or give files.",
         )
-    assert facts.sha is not None
-    return Listing(name=name, commit=facts.sha, files=files)
+    assert info.sha is not None
+    return Listing(name=name, commit=info.sha, files=files)
 
 
-def _lay_down(name: str) -> str:
+def _remedy(name: str) -> str:
     return (
-        f"To lay it under the data root: hf download {name} --repo-type dataset --local-dir DATA_ROOT/datasets/{name}"
+        f"To put it under the data root: hf download {name} --repo-type dataset --local-dir DATA_ROOT/datasets/{name}"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,28 +1,26 @@
-"""From corpora to training data: read, clean, choose, hold out, and store under what decided it all."""
+"""From corpora to training data: read, filtered, limited, with dev pairs held out, and kept in the store."""
 
 from __future__ import annotations
 
-import logging
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlbench.corpora.choose import PairStatus, choose, gather
+from xlbench.corpora.choose import PairStatus, choose_pairs, gather_pairs
 from xlbench.corpora.facts import CorpusFacts, count_statuses
 from xlbench.corpora.prepared import FACTS, PreparedCorpus, load_prepared, write_pairs
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
+from xlbench.progress import waits_for
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
-    from xlbench.corpora.choose import Gathered, Rows
+    from xlbench.corpora.choose import GatheredPairs, Rows, Statuses
     from xlbench.corpora.corpus import OpenCorpus
     from xlbench.experiment import Data
     from xlbench.fingerprint import Json
@@ -31,36 +29,35 @@ if TYPE_CHECKING:
 __all__ = ["PreparedCorpus", "prepare"]
 
 KIND = "corpora"
-VERSION = 1  # of what this room makes of the same data; changes with its meaning
-FEWEST_DEV = 8  # a checkpoint chosen on fewer pairs is chosen by chance
-
-_logger = logging.getLogger(__name__)
+VERSION = 1  # to be raised whenever the same corpora would give other training data
+FEWEST_DEV = 8  # on fewer pairs the choice of a checkpoint would be chance
 
 
 def prepare(
     data: Data, corpora: Sequence[OpenCorpus], excluded: Callable[[], set[int]], settings: Settings
 ) -> PreparedCorpus:
-    """Return the training data of an experiment, from the store or made now.
+    """Return the training data of an experiment, from the store or prepared now.
 
-    All corpora are streamed; a pair goes when a side is empty, too long or an evaluation sentence, or when an
-    equal pair came before. Caps keep the pairs with the lowest hash; the cap per language is spread over the
-    corpora so that small ones are used whole. Dev pairs are held out by English sentence, and with them
-    every pair that shares a (folded) text with them.
+    All corpora are streamed. A pair is dropped if a side is empty, too long or an evaluation sentence, or if an equal
+    pair came earlier. Caps keep the pairs with the lowest hash. The cap per language is spread over the corpora so that
+    small ones are used whole. Dev pairs are held out by English sentence; every pair that shares a (folded) text with a
+    dev pair is left out.
 
     Args:
-        data: What the experiment says of its data; names the result.
+        data: What the experiment says of its data; its digest is part of the key in the store.
         corpora: The corpora of ``data``, opened, in any order.
-        excluded: Gives the :func:`~xlbench.corpora.folding.text_key` of every evaluation sentence; called
-            only when there is something to build.
+        excluded: Returns the :func:`~xlbench.corpora.overlap.text_key` of every evaluation sentence; called only if the
+            data is not in the store.
         settings: Where the store is.
 
     Raises:
-        XlbenchError: A row is malformed, a corpus empty, a wanted language without pairs, or there are too
-            few pairs to hold some out.
+        XlbenchError: A row is malformed, a corpus is empty, a language of ``data`` has no pairs, or there are too few
+            pairs to hold some out.
+        ValueError: ``corpora`` are not those of ``data``.
     """
     if {corpus.ref for corpus in corpora} != set(data.corpora):
         raise ValueError("the opened corpora are not those of the experiment's data")
-    # By content, not by place or name: the same data spelt otherwise gives the same result.
+    # Ordered by content and options, so that neither the order nor the spelling of the corpora changes the result.
     corpora = sorted(corpora, key=lambda corpus: (corpus.ref.digest, corpus.ref.reference.partition("?")[2]))
     languages = tuple(sorted(data.languages))
     _check_languages(languages, corpora)
@@ -69,8 +66,8 @@ def prepare(
     def build(directory: Path) -> dict[str, Json]:
         scratch = directory / "scratch"
         try:
-            gathered = gather(corpora, languages, scratch, quiet=settings.quiet)
-            status = choose(
+            gathered = gather_pairs(corpora, languages, scratch, quiet=settings.quiet)
+            status = choose_pairs(
                 gathered.rows,
                 caps=[corpus.parsed.cap for corpus in corpora],
                 languages=len(languages),
@@ -78,15 +75,13 @@ def prepare(
                 pairs_per_language=data.pairs_per_language,
                 dev_pairs=data.dev_pairs,
             )
-            return _write(directory, gathered, status, corpora, languages, quiet=settings.quiet)
+            return _write_entry(directory, gathered, status, corpora, languages, quiet=settings.quiet)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)  # as large as the corpora, and of no use to a second try
+            shutil.rmtree(scratch, ignore_errors=True)  # as large as the corpora, and not reused by a second try
 
-    def waiting() -> None:
-        _logger.warning("Waiting for another process that prepares the same training data.")
-
+    waiting = waits_for("preparing the same training data", quiet=settings.quiet)
     entry = get_or_build(settings.home, KIND, key, build, waiting=waiting)
-    return _named(load_prepared(entry.path, key), corpora)
+    return _with_names(load_prepared(entry.path, key), corpora)
 
 
 def corpus_key(data: Data) -> str:
@@ -95,19 +90,19 @@ def corpus_key(data: Data) -> str:
 
 
 def _check_languages(languages: Sequence[str], corpora: Sequence[OpenCorpus]) -> None:
-    there = {corpus.ref.reference: corpus.languages() for corpus in corpora}
-    missing = sorted(set(languages) - {code for codes in there.values() for code in codes})
+    available = {corpus.ref.reference: corpus.languages() for corpus in corpora}
+    missing = sorted(set(languages) - {code for codes in available.values() for code in codes})
     if missing:
-        have = "; ".join(f"{reference} has {' '.join(codes)}" for reference, codes in sorted(there.items()))
+        have = "; ".join(f"{reference} has {' '.join(codes)}" for reference, codes in sorted(available.items()))
         raise XlbenchError(
             f"No corpus has pairs in '{missing[0]}': {have}.", "Add a corpus or leave that language out."
         )
 
 
-def _write(
+def _write_entry(
     directory: Path,
-    gathered: Gathered,
-    status: npt.NDArray[np.uint8],
+    gathered: GatheredPairs,
+    status: Statuses,
     corpora: Sequence[OpenCorpus],
     languages: tuple[str, ...],
     *,
@@ -121,8 +116,8 @@ def _write(
     dev = dev[np.lexsort((dev["english"], dev["language"]))]
     facts = CorpusFacts(
         languages=languages,
-        train=_tally(train, languages),
-        dev=_tally(dev, languages),
+        train=_count_by_language(train, languages),
+        dev=_count_by_language(dev, languages),
         sentences=0,
         corpora=counts,
         notes=(),
@@ -134,7 +129,7 @@ def _write(
     return {"pairs": len(train), "dev": len(dev), "sentences": sentences, "languages": languages}
 
 
-def _tally(rows: Rows, languages: Sequence[str]) -> dict[str, int]:
+def _count_by_language(rows: Rows, languages: Sequence[str]) -> dict[str, int]:
     counts = np.bincount(rows["language"], minlength=len(languages)).tolist()
     return dict(zip(languages, counts, strict=True))
 
@@ -148,15 +143,15 @@ def _check_counts(facts: CorpusFacts) -> None:
                 f"(of all pairs {overlap} occur in the evaluation data, {duplicates} are duplicates).",
                 "A language needs at least 10 different pairs: add a corpus or leave it out.",
             )
-    if (held := sum(facts.dev.values())) < FEWEST_DEV:
+    if (held_out := sum(facts.dev.values())) < FEWEST_DEV:
         raise XlbenchError(
-            f"Only {held} pairs can be held out for dev scores, a tenth of all; {FEWEST_DEV} are needed.",
+            f"Only {held_out} pairs can be held out for dev scores, a tenth of all; {FEWEST_DEV} are needed.",
             "Add a corpus, or raise its cap or the budget's pairs per language.",
         )
 
 
-def _named(prepared: PreparedCorpus, corpora: Sequence[OpenCorpus]) -> PreparedCorpus:
-    """Name the corpora as this experiment does: the entry may come from one that spelt them otherwise."""
+def _with_names(prepared: PreparedCorpus, corpora: Sequence[OpenCorpus]) -> PreparedCorpus:
+    """Name the corpora as this experiment does; the stored entry may come from one that spelt them differently."""
     counts = tuple(
         count.model_copy(update={"reference": corpus.ref.reference})
         for count, corpus in zip(prepared.facts.corpora, corpora, strict=True)

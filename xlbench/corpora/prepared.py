@@ -1,4 +1,8 @@
-"""Second pass over the chosen pairs: their distinct texts numbered and written, and the tables of pairs."""
+"""Training data in the store: the type that stages read it through, and how it is written.
+
+A directory holds the distinct sentences as an Arrow file, and arrays that refer to them by id. Writing it is the second
+pass over the corpora, after :mod:`xlbench.corpora.choose` has chosen the pairs.
+"""
 
 from __future__ import annotations
 
@@ -22,57 +26,18 @@ if TYPE_CHECKING:
 
     from xlbench.corpora.choose import Rows
 
-
+FACTS, TEXTS = "facts.json", "text.arrow"
 _BATCH = 65536  # sentences in one batch of the Arrow file
 
 
-def write_pairs(directory: Path, texts: Path, train: Rows, dev: Rows, *, quiet: bool) -> int:
-    """Number the distinct texts and write them and both tables of pairs; return how many texts there are."""
-    both = np.concatenate([train, dev])
-    keys = np.concatenate([both["english_text"], both["other_text"]])
-    start = np.concatenate([both["start"], both["start"] + both["english_size"]])
-    size = np.concatenate([both["english_size"], both["other_size"]])
-    _, first, number = np.unique(keys, return_index=True, return_inverse=True)
-    _write_texts(directory / TEXTS, texts, start[first], size[first], quiet=quiet)
-    pairs = number.astype(np.int32).reshape(2, len(both)).T
-    np.save(directory / "pairs.npy", np.ascontiguousarray(pairs[: len(train)]))
-    np.save(directory / "dev_pairs.npy", np.ascontiguousarray(pairs[len(train) :]))
-    np.save(directory / "languages.npy", np.ascontiguousarray(train["language"]))
-    np.save(directory / "dev_languages.npy", np.ascontiguousarray(dev["language"]))
-    return len(first)
-
-
-def _write_texts(
-    path: Path, source: Path, start: npt.NDArray[np.int64], size: npt.NDArray[np.uint32], *, quiet: bool
-) -> None:
-    import pyarrow as pa
-
-    schema = pa.schema([("text", pa.string())])
-    with (
-        source.open("rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as memory,
-        pa.OSFile(str(path), "wb") as sink,
-        pa.ipc.new_file(sink, schema) as writer,
-        progress("Writing sentences", len(start), quiet=quiet) as advance,
-    ):
-        for low in range(0, len(start), _BATCH):
-            spans = zip(start[low : low + _BATCH].tolist(), size[low : low + _BATCH].tolist(), strict=True)
-            batch = [memory[begin : begin + length].decode() for begin, length in spans]
-            writer.write_batch(pa.record_batch([pa.array(batch, pa.string())], schema=schema))
-            advance(len(batch))
-
-
-FACTS, TEXTS = "facts.json", "text.arrow"
-
-
 class Sentences(Sequence[str]):
-    """Distinct sentences by id, read from a memory-mapped Arrow file only when asked for."""
+    """Distinct sentences by id, read from a memory-mapped Arrow file on access."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def __reduce__(self) -> tuple[type[Sentences], tuple[Path]]:
-        """Travel to worker processes as a path: each maps the file for itself."""
+        """Pickle the path only, so that each worker process maps the file itself."""
         return Sentences, (self._path,)
 
     @cached_property
@@ -115,7 +80,7 @@ class PreparedCorpus:
         pairs: Training pairs, int32 [n, 2]: ids of the English and the other side, in an order that mixes
             languages and corpora.
         languages: Language of each training pair, uint8 [n]: a position in ``facts.languages``.
-        dev_pairs: Dev pairs, int32 [m, 2], by language; no text of theirs, however folded, is in ``pairs``.
+        dev_pairs: Dev pairs, int32 [m, 2], by language. None of their texts, folded, is in ``pairs``.
         dev_languages: Language of each dev pair, uint8 [m].
     """
 
@@ -138,9 +103,57 @@ class PreparedCorpus:
 
 
 def load_prepared(path: Path, digest: str) -> PreparedCorpus:
-    """Open what :func:`xlbench.corpora.prepare.prepare` wrote; reads the facts only."""
+    """Open a directory that :func:`xlbench.corpora.prepare.prepare` wrote; sentences and arrays are memory-mapped."""
     pairs, languages, dev_pairs, dev_languages = (
         np.load(path / f"{name}.npy", mmap_mode="r") for name in ("pairs", "languages", "dev_pairs", "dev_languages")
     )
     facts = CorpusFacts.model_validate_json((path / FACTS).read_text("utf-8"))
     return PreparedCorpus(path, digest, facts, Sentences(path / TEXTS), pairs, languages, dev_pairs, dev_languages)
+
+
+def write_pairs(directory: Path, texts: Path, train: Rows, dev: Rows, *, quiet: bool) -> int:
+    """Give each distinct text an id, and write the texts and both tables of pairs.
+
+    Args:
+        directory: Where to write.
+        texts: The scratch file that the rows point into.
+        train: Training pairs, :data:`~xlbench.corpora.choose.ROW` [n].
+        dev: Dev pairs, of the same type, [m].
+        quiet: Show no progress.
+
+    Returns:
+        The number of distinct texts.
+    """
+    both = np.concatenate([train, dev])
+    keys = np.concatenate([both["english_text"], both["other_text"]])
+    start = np.concatenate([both["start"], both["start"] + both["english_size"]])
+    size = np.concatenate([both["english_size"], both["other_size"]])
+    _, first, number = np.unique(keys, return_index=True, return_inverse=True)
+    _write_texts(directory / TEXTS, texts, start[first], size[first], quiet=quiet)
+    pairs = number.astype(np.int32).reshape(2, len(both)).T
+    np.save(directory / "pairs.npy", np.ascontiguousarray(pairs[: len(train)]))
+    np.save(directory / "dev_pairs.npy", np.ascontiguousarray(pairs[len(train) :]))
+    np.save(directory / "languages.npy", np.ascontiguousarray(train["language"]))
+    np.save(directory / "dev_languages.npy", np.ascontiguousarray(dev["language"]))
+    return len(first)
+
+
+def _write_texts(
+    path: Path, texts: Path, start: npt.NDArray[np.int64], size: npt.NDArray[np.uint32], *, quiet: bool
+) -> None:
+    """Copy the texts at the given positions of a scratch file into an Arrow file."""
+    import pyarrow as pa
+
+    schema = pa.schema([("text", pa.string())])
+    with (
+        texts.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as memory,
+        pa.OSFile(str(path), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+        progress("writing the corpus", len(start), quiet=quiet, unit="sentences") as advance,
+    ):
+        for low in range(0, len(start), _BATCH):
+            spans = zip(start[low : low + _BATCH].tolist(), size[low : low + _BATCH].tolist(), strict=True)
+            batch = [memory[begin : begin + length].decode() for begin, length in spans]
+            writer.write_batch(pa.record_batch([pa.array(batch, pa.string())], schema=schema))
+            advance(len(batch))

@@ -1,4 +1,4 @@
-"""The starter corpus and the items of the starter tasks: written for this project, shipped in the package."""
+"""The starter corpus and the items of the starter tasks: written for xlbench and shipped in the package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from xlbench.settings import Settings
 
-LANGUAGES = ("ar", "de", "es", "fr", "it", "nl", "tr")  # beside English, in every row
+LANGUAGES = ("ar", "de", "es", "fr", "it", "nl", "tr")  # in every row, beside English
 NOTE = "written for xlbench as a working example: too small and too plain to be a benchmark"
 
 
@@ -26,7 +26,7 @@ class ParallelRow:
     """One sentence in eight languages.
 
     Attributes:
-        domain: What it is about.
+        domain: Its subject, e.g. 'travel'.
         texts: The sentence by ISO 639-1 code, English among them.
     """
 
@@ -39,10 +39,10 @@ class StsRow:
     """Two sentences in eight languages and how alike they are.
 
     Attributes:
-        domain: What they are about.
-        score: Similarity of meaning, 0 (unrelated) to 5 (the same).
+        domain: Their subject.
+        score: Similarity of meaning, from 0 (unrelated) to 5 (the same).
         sentence1: The first sentence by ISO 639-1 code.
-        sentence2: The second one.
+        sentence2: The second sentence.
     """
 
     domain: str
@@ -79,7 +79,7 @@ class StarterCorpus:
 
     @property
     def note(self) -> str:
-        """What a reader of scores must be told."""
+        """What readers of scores must know."""
         return NOTE
 
     def languages(self) -> tuple[str, ...]:
@@ -93,15 +93,15 @@ class StarterCorpus:
 
 
 def starter_corpus() -> StarterCorpus:
-    """Return the corpus that is shipped with xlbench."""
+    """Return the corpus that ships with xlbench."""
     return StarterCorpus()
 
 
 def open_starter(argument: str, settings: Settings) -> StarterCorpus:
-    """Open the scheme ``starter``.
+    """Open the starter corpus, for references with the scheme ``starter``.
 
     Raises:
-        XlbenchError: An argument was given; it takes none.
+        XlbenchError: An argument is given.
     """
     if argument:
         raise XlbenchError(f"Corpus 'starter' takes no argument, not '{argument}'.", "Write starter.")

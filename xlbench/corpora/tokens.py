@@ -1,4 +1,4 @@
-"""The sentences of a prepared corpus as token ids, computed once per tokenizer."""
+"""The sentences of a prepared corpus as token ids, computed once for each tokenizer and maximum length."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
-from xlbench.progress import progress
+from xlbench.progress import progress, waits_for
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 KIND = "tokens"
 VERSION = 1
-_CHUNK = 8192  # sentences tokenised at once: lists of Python numbers are twenty times their array
-_SCAN = 1 << 22  # ids looked at together
+_CHUNK = 8192  # sentences tokenised at once; as Python lists, ids take twenty times the memory of an array
+_SCAN = 1 << 22  # ids read at once
 _IDS, _OFFSETS = "ids.u32", "offsets.npy"
 
 
@@ -38,8 +38,8 @@ class TokenTable:
         path: Directory in the store.
         digest: Identifies the content.
         corpus: The corpus whose sentences these are.
-        ids: All ids in one row, uint32 [tokens], memory-mapped.
-        offsets: Sentence i is ``ids[offsets[i]:offsets[i + 1]]``, int64 [sentences + 1].
+        ids: The ids of all sentences, one after the other, uint32 [tokens], memory-mapped.
+        offsets: int64 [sentences + 1]; sentence i is ``ids[offsets[i]:offsets[i + 1]]``.
     """
 
     path: Path
@@ -60,19 +60,19 @@ class TokenTable:
         return self.ids[self.offsets[sentence] : self.offsets[sentence + 1]]
 
     def used(self) -> npt.NDArray[np.int64]:
-        """Return the distinct ids of all sentences, dev ones too, ascending, int64."""
-        found: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        """Return the distinct ids of all sentences, those of dev pairs included, ascending, int64."""
+        used: npt.NDArray[np.int64] = np.empty(0, np.int64)
         for low in range(0, len(self.ids), _SCAN):
-            found = np.union1d(found, self.ids[low : low + _SCAN])
-        return found.astype(np.int64)
+            used = np.union1d(used, self.ids[low : low + _SCAN])
+        return used.astype(np.int64)
 
     def counts(self, vocab_size: int) -> npt.NDArray[np.int64]:
-        """Return how often each token occurs in the training sentences, each taken once, int64 [vocab_size].
+        """Return how often each token occurs in the distinct training sentences, int64 [vocab_size].
 
-        Special tokens count like any other; sentences that only dev pairs have do not count.
+        Special tokens count like any other. Sentences that occur in dev pairs only do not count.
 
         Raises:
-            XlbenchError: An id lies beyond ``vocab_size``.
+            XlbenchError: An id is not below ``vocab_size``.
         """
         training = np.zeros(len(self), np.bool_)
         training[self.corpus.training_ids()] = True
@@ -97,13 +97,13 @@ def tokenise(
     max_tokens: int,
     settings: Settings,
 ) -> TokenTable:
-    """Return the token ids of all sentences of ``corpus``, from the store or made now.
+    """Return the token ids of all sentences of ``corpus``, from the store or computed now.
 
     Args:
         corpus: The sentences.
-        tokenizer: Cuts them; its own special tokens are added.
+        tokenizer: Splits them and adds its special tokens.
         tokenizer_key: Identifies the tokenizer: equal keys must mean equal ids.
-        max_tokens: Longest row, special tokens included; the rest of a sentence is cut off.
+        max_tokens: The most tokens of a sentence, special tokens included; the rest is cut off.
         settings: Where the store is.
 
     Raises:
@@ -116,7 +116,7 @@ def tokenise(
         lengths = np.empty(total, np.int64)
         with (
             (directory / _IDS).open("wb") as stream,
-            progress("Tokenising", total, quiet=settings.quiet) as advance,
+            progress("tokenising the corpus", total, quiet=settings.quiet, unit="sentences") as advance,
         ):
             for low in range(0, total, _CHUNK):
                 texts = corpus.sentences[low : low + _CHUNK]
@@ -133,7 +133,8 @@ def tokenise(
         np.save(directory / _OFFSETS, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
         return {"sentences": total, "tokens": int(lengths.sum())}
 
-    path = get_or_build(settings.home, KIND, key, build).path
+    waiting = waits_for("tokenising the corpus", quiet=settings.quiet)
+    path = get_or_build(settings.home, KIND, key, build, waiting=waiting).path
     return TokenTable(
         path=path,
         digest=key,

@@ -1,7 +1,7 @@
-"""Batches of pairs of similar length, the same for a seed on every machine, and their tensors.
+"""Batches of pairs of similar length, and their tensors; the same for a seed on every machine.
 
-Padding is avoided twice: pairs of similar length come together, and the sentences of a batch, whose two languages
-need not be equally long, run through the encoder in parts of like length.
+Padding is reduced twice: a batch holds pairs of similar length, and since the two sides of a pair may differ in length,
+its sentences run through the encoder in parts of similar length.
 """
 
 from __future__ import annotations
@@ -22,43 +22,48 @@ if TYPE_CHECKING:
     from xlbench.distill.objectives import Target
     from xlbench.distill.targets import TargetTable
 
-POOL = 50  # batches that are sorted by length together: enough to waste little padding, few enough to mix
+POOL = 50  # batches whose pairs are sorted by length together: more of them waste less padding, but mix less
 
 
 class Part(TypedDict):
-    """Sentences that run through the encoder together: both int64 [sentences, tokens]."""
+    """Sentences that run through the encoder together; both tensors are int64 [sentences, tokens]."""
 
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
 
 
 class Batch(TypedDict):
-    """n pairs, of m of which the English side is read too: the m English sentences come first, then the n others.
+    """A batch of n pairs; the English sides of the first m of them are read, and all n other sides.
 
-    ``parts`` holds the sentences by length; ``places``, int64 [m + n], is where each of them comes among the rows
-    of all parts, one after the other. Each target is float32 [m + n + k, dimension], the last k rows those of its
-    bank. ``english`` is m.
+    Its sentences are the m English ones, then the n others.
+
+    Attributes:
+        parts: The sentences, grouped by length.
+        places: Position of each sentence among the rows of all parts in order, int64 [m + n].
+        targets: The vectors of each target, float32 [m + n + k, dimension]: one for each sentence, then k of the
+            target's bank.
+        english_count: The number m.
     """
 
     parts: list[Part]
     places: torch.Tensor
     targets: list[torch.Tensor]
-    english: int
+    english_count: int
 
 
 @dataclass(frozen=True)
 class LengthBuckets:
-    """A fixed number of batches of pair numbers, in an order that the seed decides.
+    """A fixed number of batches of pair indices, in an order that the seed decides.
 
-    Every pass over the pairs is shuffled, cut into pools of :data:`POOL` batches, sorted by length within a pool
-    and dealt out in a shuffled order. No pair is left out of a pass; the last batch of a pass takes its missing
-    pairs from the next one.
+    Each pass over the pairs is shuffled, cut into pools of :data:`POOL` batches, sorted by length within each pool, cut
+    into batches, and the batches are shuffled. A pass uses every pair once; pairs that do not fill a batch at its end
+    go into the next pass.
 
     Attributes:
         lengths: Tokens of the longer side of each pair, int [n].
         batch_size: Pairs in a batch.
-        batches: How many batches in all.
-        seed: Decides the order.
+        batches: Number of batches in all.
+        seed: Seed of the order.
     """
 
     lengths: np.ndarray
@@ -71,7 +76,7 @@ class LengthBuckets:
         return self.batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield the batches."""
+        """Yield each batch as a list of pair indices."""
         left = self.batches
         carried = np.empty(0, dtype=np.int64)
         passes = 0
@@ -82,28 +87,28 @@ class LengthBuckets:
             order = np.concatenate([carried, generator.permutation(len(self.lengths))])
             whole = len(order) // self.batch_size * self.batch_size
             carried = order[whole:]
-            cut = []
+            pass_batches = []
             for start in range(0, whole, pool):
                 chunk = order[start : min(start + pool, whole)]
                 chunk = chunk[np.argsort(self.lengths[chunk], kind="stable")]
-                cut += np.split(chunk, len(chunk) // self.batch_size)
-            for number in generator.permutation(len(cut))[:left]:
-                yield [int(pair) for pair in cut[number]]
-            left -= min(left, len(cut))
+                pass_batches += np.split(chunk, len(chunk) // self.batch_size)
+            for index in generator.permutation(len(pass_batches))[:left]:
+                yield [int(pair) for pair in pass_batches[index]]
+            left -= min(left, len(pass_batches))
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Turns pair numbers into tensors.
+    """Turns pair indices into the tensors of a batch.
 
     Attributes:
-        pairs: Sentence ids, int [n, 2]: English, other.
+        pairs: Sentence ids of each pair, English and other side, int [n, 2].
         tokens: Token ids of every sentence.
-        position_of: Maps a token id to its row in the shrunken word table, int [V].
-        padding: Row of the padding token.
-        targets: The stage's targets, in a fixed order, with their vectors.
-        part_tokens: Padded tokens that a part may hold; None leaves a batch whole.
-        english_share: Of a batch's pairs, those whose English side is read, at least one.
+        position_of: Row of each token id in the shrunken embedding table, int [V].
+        padding: Row of the padding token in that table.
+        targets: Vectors of each of the stage's targets, in a fixed order.
+        part_tokens: Largest number of tokens in a part, padding included; None for one part per batch.
+        english_share: Share of a batch's pairs whose English side is read, of at least one pair.
     """
 
     pairs: np.ndarray
@@ -114,9 +119,9 @@ class Collator:
     part_tokens: int | None = None
     english_share: float = 1.0
 
-    def __call__(self, numbers: Sequence[int]) -> Batch:
-        """Return the batch of these pairs."""
-        chosen, read = _read_first(self.pairs, numbers, self.english_share)
+    def __call__(self, indices: Sequence[int]) -> Batch:
+        """Return the batch of the pairs with these indices."""
+        chosen, read = _english_read_first(self.pairs, indices, self.english_share)
         sentences = np.concatenate([chosen[:read, 0], chosen[:, 1]])
         rows = [self.position_of[self.tokens.row(int(sentence))] for sentence in sentences]
         lengths = np.array([len(row) for row in rows])
@@ -126,26 +131,29 @@ class Collator:
         places[np.concatenate(order)] = np.arange(len(rows))
         english = np.concatenate([chosen[:read, 0], chosen[:, 0]])
         wanted = [
-            np.concatenate([english if target.side == "english" else sentences, self._bank(target.bank, numbers)])
+            np.concatenate([english if target.side == "english" else sentences, self._bank(target.bank, indices)])
             for target in self.targets
         ]
         return Batch(
             parts=[self._part([rows[place] for place in part]) for part in order],
             places=torch.from_numpy(places),
             targets=[table.take(ids) for ids, table in zip(wanted, self.targets.values(), strict=True)],
-            english=read,
+            english_count=read,
         )
 
     @cached_property
     def _english_ids(self) -> np.ndarray:
         return np.unique(self.pairs[:, 0])
 
-    def _bank(self, size: int, numbers: Sequence[int]) -> np.ndarray:
-        """Return ids of English sentences, the same whenever these pairs are a batch; of a small corpus no more."""
-        if size == 0:  # most targets: no generator, and nothing sorted
+    def _bank(self, size: int, indices: Sequence[int]) -> np.ndarray:
+        """Return ids of English sentences drawn for a batch, int64 [size or less], always the same for these pairs.
+
+        At most as many are drawn as the corpus has English sentences.
+        """
+        if size == 0:  # as for most targets: saves sorting the ids
             return np.empty(0, np.int64)
         drawn = min(size, len(self._english_ids))
-        return self._english_ids[np.random.default_rng(list(numbers)).integers(len(self._english_ids), size=drawn)]
+        return self._english_ids[np.random.default_rng(list(indices)).integers(len(self._english_ids), size=drawn)]
 
     def _part(self, rows: list[np.ndarray]) -> Part:
         ids, mask = pad(rows, self.padding)
@@ -153,27 +161,34 @@ class Collator:
 
 
 def sentences_read(pairs: np.ndarray, batches: LengthBuckets, english_share: float) -> np.ndarray:
-    """Return the distinct ids of the sentences that a student reads in these batches, ascending, int64 [sentences]."""
+    """Return the distinct ids of the sentences that a student reads in these batches, ascending, int64 [sentences].
+
+    Args:
+        pairs: Sentence ids of each pair, English and other side, int [n, 2].
+        batches: The batches of pair indices.
+        english_share: As in :class:`Collator`.
+    """
     read = [np.empty(0, np.int64)]
-    for numbers in batches:
-        chosen, first = _read_first(pairs, numbers, english_share)
-        read += [chosen[:first, 0], chosen[:, 1]]
+    for indices in batches:
+        chosen, count = _english_read_first(pairs, indices, english_share)
+        read += [chosen[:count, 0], chosen[:, 1]]
     return np.unique(np.concatenate(read))
 
 
-def _read_first(pairs: np.ndarray, numbers: Sequence[int], english_share: float) -> tuple[np.ndarray, int]:
-    """Return a batch's pairs, int64 [n, 2], those whose English side is read first, and how many these are.
+def _english_read_first(pairs: np.ndarray, indices: Sequence[int], english_share: float) -> tuple[np.ndarray, int]:
+    """Return a batch's pairs, int64 [n, 2], with those first whose English side is read, and the number of these.
 
-    A batch comes sorted by length: those chosen are evenly spread over it, and so as long as the rest.
+    A batch is sorted by length; the pairs whose English side is read are evenly spaced in it, so that their lengths are
+    those of the whole batch.
     """
-    chosen = np.asarray(pairs[np.asarray(numbers)], dtype=np.int64)
+    chosen = np.asarray(pairs[np.asarray(indices)], dtype=np.int64)
     count = len(chosen)
-    spread = np.linspace(0, count - 1, max(1, round(english_share * count))).round().astype(np.int64)
-    return chosen[np.concatenate([spread, np.setdiff1d(np.arange(count), spread)])], len(spread)
+    spaced = np.linspace(0, count - 1, max(1, round(english_share * count))).round().astype(np.int64)
+    return chosen[np.concatenate([spaced, np.setdiff1d(np.arange(count), spaced)])], len(spaced)
 
 
 def pair_lengths(pairs: np.ndarray, tokens: TokenTable) -> np.ndarray:
-    """Return the tokens of the longer side of each pair, int [n]."""
+    """Return the number of tokens of the longer side of each pair, int [n]."""
     lengths = tokens.lengths()
     longer: np.ndarray = np.maximum(lengths[pairs[:, 0]], lengths[pairs[:, 1]])
     return longer

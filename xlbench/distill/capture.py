@@ -1,4 +1,7 @@
-"""Running live encoders beside a student, and reading the layers of both by forward hooks."""
+"""Reading the layers of encoders by forward hooks, and running live encoders beside a student.
+
+The terms that compare the layers are in :mod:`xlbench.distill.live`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 import torch
 
 from xlbench.distill.live import Layer, LayerStates
-from xlbench.encoders.encode import ready
+from xlbench.encoders.encode import encoding_mode
 from xlbench.encoders.runtime import computing_in
 from xlbench.errors import XlbenchError
 from xlbench.students.surgery import stock_encoder
@@ -31,13 +34,17 @@ if TYPE_CHECKING:
     from xlbench.distill.plan import Stage
     from xlbench.experiment import Precision
 
-CHUNK = 1 << 22  # token ids compared at once
+CHUNK = 1 << 22  # token ids compared at once, which bounds the memory of copies
 
 
 class Capture:
-    """Keeps what chosen layers compute whenever an encoder runs, until it is taken.
+    """Stores what chosen layers compute whenever an encoder runs, until :meth:`take` is called.
 
-    Layers that are looped are the same modules several times over; which run of one it is shows in the count.
+    A looped layer is one module that runs several times, so layers are told apart by counting the layers that have run.
+
+    Args:
+        encoder: The encoder, to which hooks are added.
+        numbers: The layers to store, from 1 at the bottom or from -1 at the top, of those that run.
     """
 
     def __init__(self, encoder: BertModel | XLMRobertaModel, numbers: Iterable[int]) -> None:
@@ -47,34 +54,34 @@ class Capture:
         self._runs: list[dict[int, LayerStates]] = []
         self._count = 0
         self._parts: dict[str, Tensor] = {}
-        self._handles: list[RemovableHandle] = [encoder.encoder.register_forward_pre_hook(self._begin)]
+        self._handles: list[RemovableHandle] = [encoder.encoder.register_forward_pre_hook(self._start_run)]
         for layer in dict.fromkeys(executed):
             for name in ("query", "key", "value"):
                 linear = layer.get_submodule(f"attention.self.{name}")
-                self._handles.append(linear.register_forward_hook(partial(self._keep, name)))
-            self._handles.append(layer.register_forward_hook(self._end))
+                self._handles.append(linear.register_forward_hook(partial(self._store_part, name)))
+            self._handles.append(layer.register_forward_hook(self._store_layer))
 
     def take(self) -> list[dict[int, LayerStates]]:
-        """Return the layers of every run since the last call, by the numbers that were asked for, and forget them."""
+        """Return the stored layers of every run since the last call, by their numbers, and clear them."""
         runs, self._runs = self._runs, []
         return runs
 
     def remove(self) -> None:
-        """Leave the encoder as it was."""
+        """Remove the hooks from the encoder."""
         for handle in self._handles:
             handle.remove()
 
-    def _begin(self, module: nn.Module, given: object) -> None:
+    def _start_run(self, module: nn.Module, inputs: object) -> None:
         self._count = 0
         self._runs.append({})
 
-    def _keep(self, name: str, module: nn.Module, given: object, made: Tensor) -> None:
-        self._parts[name] = made
+    def _store_part(self, name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
+        self._parts[name] = output
 
-    def _end(self, module: nn.Module, given: object, made: Tensor) -> None:
+    def _store_layer(self, module: nn.Module, inputs: object, output: Tensor) -> None:
         self._count += 1
-        states = LayerStates(**self._parts, hidden=made, heads=self._heads)
-        self._runs[-1] |= {number: states for number, place in self._wanted.items() if place == self._count}
+        states = LayerStates(**self._parts, hidden=output, heads=self._heads)
+        self._runs[-1] |= {number: states for number, position in self._wanted.items() if position == self._count}
 
 
 @dataclass(frozen=True)
@@ -82,10 +89,10 @@ class LiveEncoder:
     """An encoder that runs beside the student.
 
     Attributes:
-        model: In the state in which it encodes fastest.
-        capture: Of its layers.
-        ids: Its token id for each row of the student's shrunken word table, int64 [U].
-        precision: What it computes in.
+        model: The encoder, prepared for fast encoding.
+        capture: Stores its layers.
+        ids: The encoder's token id for each row of the student's shrunken embedding table, int64 [U].
+        precision: Number type that it computes in.
     """
 
     model: SentenceTransformer
@@ -94,7 +101,7 @@ class LiveEncoder:
     precision: Precision
 
     def run(self, part: Part) -> dict[int, LayerStates]:
-        """Return its layers for a part of a batch of the student's, without gradients."""
+        """Return its layers for a part of a batch, whose token ids are the student's, without gradients."""
         with torch.no_grad(), computing_in(self.precision, self.model.device):
             stock_encoder(self.model)(input_ids=self.ids[part["input_ids"]], attention_mask=part["attention_mask"])
         (states,) = self.capture.take()
@@ -103,12 +110,12 @@ class LiveEncoder:
 
 @dataclass(frozen=True)
 class LiveTerms:
-    """A stage's terms on the states of every token; without any, nothing runs and nothing is captured.
+    """A stage's terms on the states of every token, with the encoders that they need.
 
     Attributes:
-        terms: The terms.
-        student: Captures the student's layers; None without terms.
-        encoders: By name.
+        terms: The terms; empty for most stages.
+        student: Stores the student's layers; None without terms.
+        encoders: The live encoders by name.
     """
 
     terms: tuple[LiveObjective, ...] = ()
@@ -116,19 +123,20 @@ class LiveTerms:
     encoders: Mapping[str, LiveEncoder] = field(default_factory=dict)
 
     def losses(self, parts: list[Part]) -> list[Tensor]:
-        """Return the value of each term over a batch, through whose parts the student has just run."""
+        """Return the value of each term over a batch, a scalar; the student must have run on its parts just before."""
         if self.student is None:
             return []
         tokens = torch.stack([part["attention_mask"].sum() for part in parts])
-        values = [self._of_part(*both) for both in zip(parts, self.student.take(), strict=True)]
+        values = [self._part_losses(*both) for both in zip(parts, self.student.take(), strict=True)]
         return list((torch.stack(values) * (tokens / tokens.sum()).unsqueeze(1)).sum(0))
 
-    def _of_part(self, part: Part, own: dict[int, LayerStates]) -> Tensor:
-        states = {Layer(number=number): layer for number, layer in own.items()}
+    def _part_losses(self, part: Part, student: dict[int, LayerStates]) -> Tensor:
+        """Return the terms over one part, float [terms]."""
+        states = {Layer(number=number): layer for number, layer in student.items()}
         for name, encoder in self.encoders.items():
             states |= {Layer(encoder=name, number=number): layer for number, layer in encoder.run(part).items()}
         mask = part["attention_mask"]
-        with torch.autocast(mask.device.type, enabled=False):  # products of a few columns, then exponentials
+        with torch.autocast(mask.device.type, enabled=False):  # half precision is too coarse for exponentials
             return torch.stack([term.loss(states, mask) for term in self.terms])
 
 
@@ -136,18 +144,18 @@ class LiveTerms:
 def live_terms(
     stage: Stage, model: SentenceTransformer, context: StageContext, tokens: TokenTable, used: np.ndarray, device: str
 ) -> Iterator[LiveTerms]:
-    """Load a stage's live encoders and hold them, and the student's hooks, until the stage has been trained.
+    """Load a stage's live encoders; on leaving, remove the hooks that were added to the student.
 
     Args:
-        stage: The stage.
-        model: The student, its word table shrunken.
-        context: Loads encoders.
+        stage: The stage, which has training.
+        model: The student, with a shrunken embedding table.
+        context: Loads the encoders.
         tokens: The corpus in the student's token ids.
-        used: The student's token id for each row of its word table, int [U].
-        device: Where the student is trained.
+        used: The student's token id for each row of its shrunken table, int [U].
+        device: Device that the student is trained on.
 
     Raises:
-        XlbenchError: A encoder cuts the corpus's sentences into other tokens than the student.
+        XlbenchError: An encoder splits the corpus's sentences into other tokens than the student.
     """
     training = stage.training
     assert training is not None
@@ -165,40 +173,38 @@ def live_terms(
             ids = matching_ids(tokens, context.tokens(encoder, training.max_tokens), used)
             if ids is None:
                 raise XlbenchError(
-                    f"Stage '{stage.name}': '{name}' cuts sentences into other tokens than the student.",
-                    "Token by token a student is compared with encoders of its own tokenizer only.",
+                    f"Stage '{stage.name}': '{name}' splits sentences into other tokens than the student.",
+                    "Choose an encoder with the student's tokenizer: the objective compares token by token.",
                 )
             ids[_padding(model)] = _padding(encoder)
-            held.enter_context(ready(encoder, context.precision))
+            held.enter_context(encoding_mode(encoder, context.precision))
             capture = Capture(stock_encoder(encoder), [layer.number for layer in layers if layer.encoder == name])
             encoders[name] = LiveEncoder(encoder, capture, torch.from_numpy(ids).to(device), context.precision)
         yield LiveTerms(terms, student, encoders)
 
 
 def _padding(model: SentenceTransformer) -> int:
-    return int(stock_encoder(model).config.pad_token_id or 0)  # also its row in a shrunken table
+    return int(stock_encoder(model).config.pad_token_id or 0)  # the same in a shrunken table, see shrink_table
 
 
-def matching_ids(own: TokenTable, theirs: TokenTable, used: np.ndarray) -> np.ndarray | None:
-    """Return which of another tokenizer's ids stands for each of our ``used`` ids, int64 [U].
+def matching_ids(own: TokenTable, other: TokenTable, used: np.ndarray) -> np.ndarray | None:
+    """Return the id in another tokenizer of each token id in ``used``, int64 [U].
 
-    Ids differ where a vocabulary was trimmed. One that no sentence has gets 0.
+    The ids of a token differ where the vocabulary of one of the tokenizers was trimmed.
 
     Args:
-        own: A corpus in our token ids.
-        theirs: The same corpus in another tokenizer's.
-        used: Our ids, distinct; all that the corpus has, and perhaps more.
+        own: A corpus as token ids of one tokenizer.
+        other: The same corpus as token ids of the other tokenizer.
+        used: Distinct ids of the first tokenizer: all that the corpus has, and perhaps more, which get the id 0.
 
     Returns:
-        None if a sentence is cut otherwise, or one of our ids stands for two of theirs.
+        The ids; None if the tokenizers split a sentence differently, or one id matches two ids of the other tokenizer.
     """
-    if not np.array_equal(own.offsets, theirs.offsets):
+    if not np.array_equal(own.offsets, other.offsets):
         return None
     ids = np.zeros(int(used.max()) + 1, dtype=np.int64)
-    starts = range(0, len(own.ids), CHUNK)
-    for start in starts:
-        ids[own.ids[start : start + CHUNK]] = theirs.ids[start : start + CHUNK]
-    alike = all(
-        np.array_equal(ids[own.ids[start : start + CHUNK]], theirs.ids[start : start + CHUNK]) for start in starts
-    )
-    return ids[used] if alike else None
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(own.ids), CHUNK)]
+    for chunk in chunks:
+        ids[own.ids[chunk]] = other.ids[chunk]
+    consistent = all(np.array_equal(ids[own.ids[chunk]], other.ids[chunk]) for chunk in chunks)
+    return ids[used] if consistent else None

@@ -1,4 +1,4 @@
-"""What edits and training work with: the corpus, the encoders that came before, and their targets."""
+"""The stage context: the corpus, the other encoders of the plan and their targets, for edits and training."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StageContext:
-    """Everything a stage may use beside its own settings.
+    """Everything that a stage may use besides its own settings.
 
     Attributes:
-        corpus: Prepared pairs, dev pairs apart.
+        corpus: Prepared pairs, with the dev pairs apart.
         settings: Paths and switches.
-        precision: What encoders compute in.
-        keys: Fingerprint of every encoder.
-        load: Loads an encoder by name.
-        metadata: What is to be known of the artifact that is being made; at first that of its start.
-        targets_used: Keys of the targets that were asked for.
+        precision: Number type that encoders compute in.
+        keys: Fingerprint of every encoder of the plan, by name.
+        load: Loads an encoder of the plan by name, a new object at each call.
+        metadata: What readers of boards must know about the encoder that the stage leaves; at first the metadata of the
+            encoder that it starts from. Changed by :meth:`annotate`.
+        targets_used: Store keys of the targets that the stage has read.
     """
 
     corpus: PreparedCorpus
@@ -49,27 +50,36 @@ class StageContext:
     targets_used: list[str] = field(default_factory=list)
 
     def annotate(self, name: str, value: Json) -> None:
-        """Note what a reader of boards must know of the artifact, e.g. the languages that it kept.
+        """Add metadata that readers of boards must know about the encoder, e.g. the languages that it kept.
 
-        It is kept with the artifact, with all that later stages make of it, and in records.
+        It is saved with the encoder, taken over by later stages that start from it, and written to records.
+
+        Args:
+            name: Name of the entry; an earlier value is replaced.
+            value: Any value that can be written as JSON.
         """
         self.metadata[name] = value
 
     def tokens(self, model: SentenceTransformer, max_tokens: int = 128) -> TokenTable:
-        """Return the corpus in ``model``'s token ids, encoded once for all that share its tokenizer."""
-        # What a call last cut or padded to is a state of the tokenizer, and no part of what it is.
+        """Return the corpus as token ids of ``model``'s tokenizer, computed once per tokenizer and kept in the store.
+
+        Args:
+            model: The encoder whose tokenizer is used.
+            max_tokens: Longer sentences are cut to this many tokens, special ones included.
+        """
+        # The lengths of the tokenizer's last call are part of its description, but must not change the key.
         backend = {**json.loads(model.tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
         return tokenise(self.corpus, model.tokenizer, fingerprint(backend), max_tokens, self.settings)
 
     def targets(
         self, target: Target, max_tokens: int = 128, sentences: NDArray[np.integer] | None = None
     ) -> TargetTable:
-        """Return the vectors of a target, computed once per encoder and corpus.
+        """Return the vectors of a target, computed once per encoder and corpus and kept in the store.
 
         Args:
-            target: Which vectors.
-            max_tokens: Where sentences are cut.
-            sentences: Ids of the sentences that will be looked up, ascending; None: all of the corpus.
+            target: The encoder, side and level of the vectors.
+            max_tokens: Longer sentences are cut to this many tokens.
+            sentences: Ids of the sentences that will be looked up, int [n], ascending; None for all of the corpus.
         """
         table = target_table(
             target,
@@ -85,14 +95,14 @@ class StageContext:
         return table
 
     def english_sample(self, size: int) -> list[str]:
-        """Return up to ``size`` English training sentences, spread evenly over the corpus."""
-        return [self.corpus.sentences[index] for index in _spread(self.corpus.english_ids(), size)]
+        """Return up to ``size`` English training sentences, evenly spaced over the corpus."""
+        return [self.corpus.sentences[index] for index in _evenly_spaced(self.corpus.english_ids(), size)]
 
     def sample(self, size: int) -> list[int]:
-        """Return up to ``size`` ids of training sentences of both sides, spread evenly over the corpus."""
-        return _spread(self.corpus.training_ids(), size)
+        """Return the ids of up to ``size`` training sentences of both sides, evenly spaced over the corpus."""
+        return _evenly_spaced(self.corpus.training_ids(), size)
 
 
-def _spread(ids: NDArray[np.integer], size: int) -> list[int]:
+def _evenly_spaced(ids: NDArray[np.integer], size: int) -> list[int]:
     chosen = np.linspace(0, len(ids) - 1, min(size, len(ids))).astype(int)
     return [int(index) for index in ids[chosen]]

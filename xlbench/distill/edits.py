@@ -92,12 +92,12 @@ def _with_narrow_embeddings(
     """Cut the word table to the shape that ``edit`` declares: drawn with ``generator``, or else by weighted PCA."""
     import numpy as np
 
-    from xlbench.students.surgery import build_student, cut_bottleneck, shape_of
+    from xlbench.students.surgery import build_student, cut_bottleneck, transformer_shape
 
     student = build_student(model)
     size = student.config.vocab_size
     counts = context.tokens(model).counts(size)
-    shape = edit.reshape(shape_of(student))
+    shape = edit.reshape(transformer_shape(student))
     assert shape.bottleneck is not None
     # Of tokens that are used alike the first ones: SentencePiece numbers them by their frequency elsewhere.
     frequent = np.argsort(-counts, kind="stable")[: shape.frequent]

@@ -1,16 +1,17 @@
-"""The engine: makes a plan's result, taking every stage from the store that is there already."""
+"""The engine: runs the stages of a plan, and takes those from the store that were run before."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xlbench.distill.context import StageContext
 from xlbench.distill.outcome import StageOutcome
 from xlbench.distill.plan import check_plan, stage_keys
 from xlbench.errors import XlbenchError
+from xlbench.progress import waits_for
 from xlbench.store import get_or_build, read_entry
 
 if TYPE_CHECKING:
@@ -27,18 +28,18 @@ if TYPE_CHECKING:
     from xlbench.store import Entry
     from xlbench.students.shape import Shape
 
-MODEL = "model"  # where in a stage's entry the SentenceTransformer directory is
-FACTS = "xlbench.json"  # beside the weights: the artifact's shape and metadata, which it keeps wherever it goes
+MODEL = "model"  # name of the SentenceTransformer directory in a stage's entry
+FACTS = "xlbench.json"  # in that directory: the encoder's shape and metadata, so that they go where the weights go
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """What a plan made.
+    """The result of a plan.
 
     Attributes:
-        paths: The SentenceTransformer directory that each stage left.
-        keys: Fingerprint of every encoder.
-        stages: What each stage took, in the plan's order.
+        paths: SentenceTransformer directory of each stage, by the stage's name.
+        keys: Fingerprint of each encoder, inputs and stages, by its name in the plan.
+        stages: Outcome and cost of each stage, in the plan's order.
     """
 
     paths: Mapping[str, Path]
@@ -46,21 +47,21 @@ class Distilled:
     stages: tuple[StageOutcome, ...]
 
 
-def given_encoders(experiment: Experiment) -> dict[str, str]:
-    """Return the names that a plan may start from and their fingerprints."""
-    given = {"assistant": experiment.assistant.fingerprint}
+def input_encoders(experiment: Experiment) -> dict[str, str]:
+    """Return the fingerprints of a plan's input encoders by their names: assistant, teacher, teacher:1 ..."""
+    inputs = {"assistant": experiment.assistant.fingerprint}
     for number, teacher in enumerate(experiment.teachers):
-        given["teacher" if number == 0 else f"teacher:{number}"] = teacher.fingerprint
-    return given
+        inputs["teacher" if number == 0 else f"teacher:{number}"] = teacher.fingerprint
+    return inputs
 
 
 def encoder_keys(plan: Plan, experiment: Experiment) -> dict[str, str]:
-    """Return the fingerprint of every encoder of an experiment's plan.
+    """Return the fingerprint of every encoder of an experiment's plan: its inputs and what its stages leave.
 
     Raises:
-        XlbenchError: A stage reads what neither is given nor comes before it.
+        XlbenchError: A stage reads an encoder that is no input and that no earlier stage leaves.
     """
-    return stage_keys(plan, given_encoders(experiment), experiment.data.digest(), experiment.precision)
+    return stage_keys(plan, input_encoders(experiment), experiment.data.digest(), experiment.precision)
 
 
 def run_plan(
@@ -68,76 +69,77 @@ def run_plan(
     keys: Mapping[str, str],
     experiment: Experiment,
     corpus: Callable[[], PreparedCorpus],
-    load_given: Callable[[str], SentenceTransformer],
+    load_input: Callable[[str], SentenceTransformer],
     settings: Settings,
     say: Callable[[str], None],
 ) -> Distilled:
-    """Make every stage of a plan that is not in the store.
+    """Run every stage of a plan that is not in the store yet.
+
+    The whole plan is validated before its first stage runs.
 
     Args:
-        plan: What to do.
+        plan: The plan.
         keys: Fingerprint of every encoder of the plan, as :func:`encoder_keys` gives them.
-        experiment: The experiment that it belongs to.
-        corpus: Prepares the pairs; called only when a stage has to be made.
-        load_given: Loads an encoder that was given, by its name in plans.
+        experiment: The experiment that the plan belongs to.
+        corpus: Prepares the pairs; called only if a stage has to run.
+        load_input: Loads an input encoder by its name in the plan, a new object at each call.
         settings: Paths and switches.
-        say: Told which stages are made and which come from the store.
+        say: Called with a line for each stage: whether it runs or comes from the store, and the time that it took.
 
     Raises:
         XlbenchError: The plan is not valid, or a stage cannot be trained.
     """
-    run = _Run(plan, keys, experiment, corpus, load_given, settings, say, {}, [])
+    run = _PlanRun(plan, keys, experiment, corpus, load_input, settings, say)
     if any(read_entry(settings.home, "stages", keys[stage.name], verify=False) is None for stage in plan.stages):
         run.check()
     for stage in plan.stages:
         run.ensure(stage)
-    outcomes = tuple(_outcome(stage.name, run.made[stage.name]) for stage in plan.stages)
-    return Distilled({name: entry.path / MODEL for name, entry in run.made.items()}, keys, outcomes)
+    outcomes = tuple(_outcome(stage.name, run.entries[stage.name]) for stage in plan.stages)
+    return Distilled({name: entry.path / MODEL for name, entry in run.entries.items()}, keys, outcomes)
 
 
 @dataclass(frozen=True)
-class _Run:
+class _PlanRun:
+    """The state of a plan while it runs.
+
+    Attributes:
+        entries: Store entries of the stages that are done, by the stage's name.
+        prepared: The prepared corpus, once a stage has asked for it.
+    """
+
     plan: Plan
     keys: Mapping[str, str]
     experiment: Experiment
     corpus: Callable[[], PreparedCorpus]
-    load_given: Callable[[str], SentenceTransformer]
+    load_input: Callable[[str], SentenceTransformer]
     settings: Settings
     say: Callable[[str], None]
-    made: dict[str, Entry]
-    prepared: list[PreparedCorpus]
+    entries: dict[str, Entry] = field(default_factory=dict)
+    prepared: list[PreparedCorpus] = field(default_factory=list)
 
     def check(self) -> None:
-        """Validate the whole plan on the shapes of the encoders that it starts from."""
-        from xlbench.encoders.encode import dimension
+        """Validate the whole plan, on the shapes of its input encoders, and the corpus."""
         from xlbench.students.shape import TRANSFORMERS
-        from xlbench.students.surgery import shape_in
+        from xlbench.students.surgery import encoder_shape
 
         shapes: dict[str, Shape] = {}
-        widths: dict[str, int] = {}
-        seen: dict[str, str] = {}
-        for name, key in given_encoders(self.experiment).items():
-            twin = seen.setdefault(key, name)
-            if twin == name:
-                model = self.load_given(name)
-                widths[name] = dimension(model)
-                shapes[name] = shape_in(model, widths[name])
-            else:
-                widths[name] = widths[twin]
-                shapes[name] = shapes[twin]
+        first_with_key: dict[str, str] = {}
+        for name, key in input_encoders(self.experiment).items():
+            same = first_with_key.setdefault(key, name)  # one encoder may be teacher and assistant: load it once
+            shapes[name] = encoder_shape(self.load_input(name)) if same == name else shapes[same]
         if shapes["assistant"].architecture in TRANSFORMERS and self.plan.stages:
             shapes["assistant"].cut(self.experiment.student)
-        check_plan(self.plan, shapes, widths)
-        self.context()  # the data must suffice too, before anything trains
+        check_plan(self.plan, shapes, {name: shape.width for name, shape in shapes.items()})
+        self.context()  # prepares the corpus, so that missing or insufficient data is an error before any training
 
     def context(self) -> StageContext:
-        """Return what stages work with, the corpus prepared once."""
+        """Return what stages work with; the corpus is prepared at the first call."""
         if not self.prepared:
             self.prepared.append(self.corpus())
         return StageContext(self.prepared[0], self.settings, self.experiment.precision, self.keys, self.load)
 
     def context_of(self, stage: Stage) -> StageContext:
-        """Return what one stage works with: its artifact has the metadata of what it starts from."""
+        """Return what one stage works with, beginning with the metadata of the encoder that it starts from."""
         context = self.context()
         start = self.plan.stage(stage.start)
         if start is not None:
@@ -145,62 +147,62 @@ class _Run:
         return context
 
     def load(self, encoder: str) -> SentenceTransformer:
-        """Load an encoder of the plan."""
+        """Load an encoder of the plan, running the stage that leaves it if it has not run yet."""
         stage = self.plan.stage(encoder)
         if stage is None:
-            return self.load_given(encoder)
+            return self.load_input(encoder)
         from xlbench.students.load import load_student
 
         return load_student(self.ensure(stage).path / MODEL)
 
     def ensure(self, stage: Stage) -> Entry:
-        """Return a stage's entry, made now if it is not there."""
-        if stage.name not in self.made:
-            self.made[stage.name] = self._get(stage)
-        return self.made[stage.name]
+        """Return a stage's store entry; the stage runs now if it has none."""
+        if stage.name not in self.entries:
+            self.entries[stage.name] = self._read_or_run(stage)
+        return self.entries[stage.name]
 
-    def _get(self, stage: Stage) -> Entry:
+    def _read_or_run(self, stage: Stage) -> Entry:
         key = self.keys[stage.name]
         entry = get_or_build(
             self.settings.home,
             "stages",
             key,
-            lambda directory: _make(stage, self.context_of(stage), directory, self.say),
-            waiting=lambda: self.say(f"stage {stage.name}: another process is making it; waiting"),
+            lambda directory: _run_stage(stage, self.context_of(stage), directory, self.say),
+            waiting=waits_for(f"running stage {stage.name}", quiet=self.settings.quiet),
         )
         seconds = entry.manifest.seconds
-        note = f"from the store (took {seconds:.0f} s when made)" if entry.reused else f"made in {seconds:.0f} s"
+        note = f"from the store (took {seconds:.0f} s)" if entry.reused else f"made in {seconds:.0f} s"
         self.say(f"stage {stage.name}: {note}")
         return entry
 
 
-def _make(stage: Stage, context: StageContext, directory: Path, say: Callable[[str], None]) -> dict[str, Json]:
+def _run_stage(stage: Stage, context: StageContext, directory: Path, say: Callable[[str], None]) -> dict[str, Json]:
+    """Edit and train a stage's encoder, save it in ``directory``, and return the facts that the store keeps of it."""
     from xlbench.distill.outcome import peak_memory
-    from xlbench.distill.trainer import train
-    from xlbench.encoders.encode import dimension
+    from xlbench.distill.training import train_stage
     from xlbench.encoders.modules import saved_directory
     from xlbench.students.load import save_student
-    from xlbench.students.surgery import shape_in
+    from xlbench.students.surgery import encoder_shape
 
-    say(f"stage {stage.name}: making it")
-    # Cut on the CPU, where it is exact and the same everywhere; the Trainer moves it to the device.
+    say(f"stage {stage.name}: running")
+    # Edits run on the CPU, where they give the same on every machine; the trainer moves the model to the device.
     model = context.load(stage.start).to("cpu")
-    given = saved_directory(model)
-    if not context.metadata and given is not None:  # an artifact of xlbench may be an assistant
-        context.metadata.update(_metadata(given))
-    shape = shape_in(model, dimension(model))
+    loaded_from = saved_directory(model)
+    if not context.metadata and loaded_from is not None:  # an input encoder may be an earlier result of xlbench
+        context.metadata.update(_metadata(loaded_from))
+    shape = encoder_shape(model)
     for edit in stage.edits:
         declared = edit.reshape(shape)
-        model = _edited(stage, edit, model, context)
-        shape = _checked(stage, edit, declared, model)
+        model = _apply_edit(stage, edit, model, context)
+        shape = _check_shape(stage, edit, declared, model)
     evaluations: list[dict[str, float]] = []
     pairs = 0
     if stage.training is not None:
         scratch = directory / "scratch" / "training"
         scratch.mkdir(parents=True, exist_ok=True)
-        evaluations = train(model, stage, context, scratch)
+        evaluations = train_stage(model, stage, context, scratch)
         pairs = stage.training.steps * stage.training.batch_size
-    shutil.rmtree(directory / MODEL, ignore_errors=True)  # what a killed process left
+    shutil.rmtree(directory / MODEL, ignore_errors=True)  # half a model, if an earlier attempt was killed here
     save_student(model, directory / MODEL)
     facts = {"shape": shape.model_dump(mode="json"), "metadata": context.metadata}
     (directory / MODEL / FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False), "utf-8")
@@ -216,7 +218,7 @@ def _make(stage: Stage, context: StageContext, directory: Path, say: Callable[[s
 
 
 def _metadata(directory: Path) -> dict[str, Json]:
-    """Return the metadata of an artifact by its directory; none of an encoder that xlbench did not make."""
+    """Return the metadata saved in an encoder's directory; empty if xlbench did not write the directory."""
     try:
         metadata = json.loads((directory / FACTS).read_text("utf-8"))["metadata"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -224,7 +226,8 @@ def _metadata(directory: Path) -> dict[str, Json]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _edited(stage: Stage, edit: Edit, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
+def _apply_edit(stage: Stage, edit: Edit, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
+    """Return the edited encoder, on the CPU."""
     from sentence_transformers import SentenceTransformer
 
     edited = edit.apply(model, context)
@@ -236,30 +239,31 @@ def _edited(stage: Stage, edit: Edit, model: SentenceTransformer, context: Stage
     return edited.to("cpu")
 
 
-def _checked(stage: Stage, edit: Edit, declared: Shape, model: SentenceTransformer) -> Shape:
-    """Return the shape of an edited encoder, which must be the one that its edit declared.
+def _check_shape(stage: Stage, edit: Edit, declared: Shape, model: SentenceTransformer) -> Shape:
+    """Return the shape of an edited encoder.
 
     Raises:
-        XlbenchError: It is another one, or its parameters are not those that the shape stands for.
+        XlbenchError: It differs from the shape that the edit declared, or from the parameters counted in the encoder.
     """
-    from xlbench.encoders.encode import dimension
-    from xlbench.students.int8 import count
-    from xlbench.students.surgery import shape_in
+    from xlbench.students.quantised import count_parameters
+    from xlbench.students.surgery import encoder_shape
 
-    made = shape_in(model, dimension(model))
-    counted = count(model)
-    if not declared.admits(made):
-        names = [name for name in type(made).model_fields if getattr(made, name) != getattr(declared, name)]
-        differing = ", ".join(f"{name} {getattr(made, name)} and not {getattr(declared, name)}" for name in names)
-        problem = f"{type(edit).__name__} left another encoder than its reshape declares: {differing}."
-    elif made.parameters != counted:
-        problem = f"{type(edit).__name__} left {counted:,} parameters, its shape has {made.parameters:,}."
+    actual = encoder_shape(model)
+    counted = count_parameters(model)
+    name = type(edit).__name__
+    if not declared.admits(actual):
+        fields = [it for it in type(actual).model_fields if getattr(actual, it) != getattr(declared, it)]
+        differing = ", ".join(f"{it} {getattr(actual, it)} instead of {getattr(declared, it)}" for it in fields)
+        problem = f"{name} left an encoder of another shape than its reshape declares: {differing}."
+    elif actual.parameters != counted:
+        problem = f"{name} left {counted:,} parameters, but its shape has {actual.parameters:,}."
     else:
-        return made
-    raise XlbenchError(f"Stage '{stage.name}': {problem}", "Mend reshape or apply of that edit.")
+        return actual
+    raise XlbenchError(f"Stage '{stage.name}': {problem}", "Correct reshape or apply of that edit.")
 
 
 def _outcome(name: str, entry: Entry) -> StageOutcome:
+    """Return a stage's outcome from the facts that the store keeps of it."""
     facts = entry.manifest.facts
     return StageOutcome.model_validate(
         {
@@ -268,7 +272,7 @@ def _outcome(name: str, entry: Entry) -> StageOutcome:
             "reused": entry.reused,
             "seconds": entry.manifest.seconds,
             **{field: facts[field] for field in ("peak_memory", "pairs", "evaluations")},
-            # Stages of earlier versions have none.
+            # Entries that were written before these facts were kept lack them.
             **{field: facts[field] for field in ("shape", "metadata") if field in facts},
         }
     )

@@ -1,4 +1,4 @@
-"""How training goes: dev loss, dev bitext accuracy, and whether the student has collapsed or diverged."""
+"""Evaluation on the dev pairs during training, and the checks that stop a diverged or collapsed student."""
 
 from __future__ import annotations
 
@@ -14,26 +14,35 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 COLLAPSED = 0.98
-"""Mean cosine of unrelated sentences above which a student tells nothing apart ..."""
+"""A student has collapsed if the mean cosine between different sentences exceeds this value, and also exceeds that of
+its targets by :data:`COLLAPSE_MARGIN`."""
 COLLAPSE_MARGIN = 0.15
-"""... if its targets' is lower by this much (an uncentred e5 sits near 0.8 by nature)."""
+"""See :data:`COLLAPSED`. Some encoders give different sentences high cosines by nature (an uncentred e5 has a mean near
+0.8), and a student that resembles such targets has not collapsed."""
 DIVERGED = 3.0
-"""Dev loss, as a multiple of the one before training, at which a run is given up ..."""
+"""A student has diverged if its dev loss exceeds this multiple of the loss before training, and its accuracy is at most
+:data:`FORGOTTEN` times the accuracy before training."""
 FORGOTTEN = 0.9
-"""... if its dev accuracy is at most this share of what it was: a stage that begins at its targets can only leave them,
-and what its first steps lose in loss it has not lost in sense."""
-
-EARLY = 10
-"""Steps before which only a loss that is no number counts: Adam's first steps are of full size whatever the gradient,
-and throw a student that recovers within a few more."""
+"""See :data:`DIVERGED`. If a student equals its targets at the start, its loss is near zero and can only rise; it has
+not diverged as long as it still finds translations."""
+EARLY_STEPS = 10
+"""Before this step only a loss that is not finite is an error. Adam's first steps have full size whatever the gradient,
+and may disturb a student that recovers within a few more steps."""
 
 
 class FailedTrainingError(XlbenchError):
-    """Training that diverged or collapsed with this seed; other seeds may succeed."""
+    """Training diverged or collapsed with this seed; other seeds may succeed."""
 
 
 class Evaluation(Frozen):
-    """One evaluation on the dev pairs during training."""
+    """One evaluation on the dev pairs.
+
+    Attributes:
+        step: Optimiser steps so far; 0 before training.
+        loss: Mean loss per pair, the sum of the stage's terms.
+        accuracy: Share of translations found, see :func:`bitext_accuracy`, 0 to 1.
+        mean_cosine: Mean cosine between the student's vectors of different English sentences, -1 to 1.
+    """
 
     step: int
     loss: float
@@ -42,19 +51,22 @@ class Evaluation(Frozen):
 
     @property
     def selection_score(self) -> float:
-        """What the kept checkpoint minimises, loss x (2 - accuracy): a point of accuracy is worth a per cent."""
+        """The score by which checkpoints are chosen, loss x (2 - accuracy); lower is better.
+
+        One point of accuracy (0.01) is worth about one per cent of the loss.
+        """
         return self.loss * (2.0 - self.accuracy)
 
 
 def bitext_accuracy(english: Tensor, other: Tensor, languages: np.ndarray) -> float:
-    """Return how often a sentence's nearest English sentence, by cosine, is its translation.
+    """Return the share of sentences whose nearest English sentence, by cosine, is their translation.
 
-    Averaged over languages; each searches its own dev pairs.
+    The search is among the pairs of the same language; the result is the mean over languages, 0 to 1.
 
     Args:
-        english: float [n, dimension].
-        other: float [n, dimension].
-        languages: int [n].
+        english: Vectors of the English sentences, float [n, dimension].
+        other: Vectors of their translations, float [n, dimension].
+        languages: Language of each pair as a number, int [n].
     """
     import torch
     from torch.nn.functional import normalize
@@ -68,43 +80,44 @@ def bitext_accuracy(english: Tensor, other: Tensor, languages: np.ndarray) -> fl
 
 
 def mean_cosine(vectors: Tensor) -> float:
-    """Return the mean cosine of two different rows, float [n, dimension]: near 1 when all are alike."""
+    """Return the mean cosine between different rows of float [n, dimension]; near 1 if all vectors are alike."""
     from torch.nn.functional import normalize
 
     unit = normalize(vectors, dim=-1)
     count = len(unit)
-    # The sum over all pairs is the squared length of the sum; the diagonal holds `count` ones.
+    # All cosines sum to the squared length of the sum of the unit vectors; `count` of them are of a row with itself.
     return float((unit.sum(0).square().sum() - count) / (count * (count - 1)))
 
 
 def check_health(stage: str, evaluation: Evaluation, before: Evaluation, target_mean_cosine: float) -> None:
-    """Stop a stage that has diverged or collapsed.
+    """Stop a stage whose student has diverged or collapsed.
 
     Args:
-        stage: Its name.
-        evaluation: The latest one.
-        before: The one before training.
-        target_mean_cosine: Mean cosine of unrelated target vectors.
+        stage: Name of the stage.
+        evaluation: The latest evaluation.
+        before: The evaluation before training.
+        target_mean_cosine: Mean cosine between the target vectors of different sentences.
 
     Raises:
-        FailedTrainingError: The loss is not finite; or, after the first steps, the stage diverged or collapsed.
+        FailedTrainingError: The loss is not finite; or, from step :data:`EARLY_STEPS` on, the student has diverged or
+            collapsed.
     """
-    lower = "Lower the learning rate (-o learning_rate=...) or raise the batch size."
+    remedy = "Lower the learning rate (-o learning_rate=...) or raise the batch size."
     if not math.isfinite(evaluation.loss):
-        raise FailedTrainingError(f"Stage '{stage}' has a loss of {evaluation.loss} at step {evaluation.step}.", lower)
-    if evaluation.step < EARLY:
+        raise FailedTrainingError(f"Stage '{stage}' has a loss of {evaluation.loss} at step {evaluation.step}.", remedy)
+    if evaluation.step < EARLY_STEPS:
         return
     if evaluation.loss > DIVERGED * before.loss and evaluation.accuracy <= FORGOTTEN * before.accuracy:
         raise FailedTrainingError(
             f"Stage '{stage}' diverged: dev loss {evaluation.loss:.4f} at step {evaluation.step},"
             f" {before.loss:.4f} before training.",
-            lower,
+            remedy,
         )
-    # A student fresh from surgery may start out collapsed; one that ends so is marked by its scores.
-    fell = before.mean_cosine <= COLLAPSED < evaluation.mean_cosine
-    if fell and evaluation.mean_cosine > target_mean_cosine + COLLAPSE_MARGIN:
+    # A student may be collapsed before training, by its edits, and recover. If it does not, its scores show it.
+    collapsed = before.mean_cosine <= COLLAPSED < evaluation.mean_cosine
+    if collapsed and evaluation.mean_cosine > target_mean_cosine + COLLAPSE_MARGIN:
         raise FailedTrainingError(
-            f"Stage '{stage}' collapsed: unrelated sentences have a mean cosine of {evaluation.mean_cosine:.3f}"
-            f" at step {evaluation.step} (their targets: {target_mean_cosine:.3f}).",
-            lower,
+            f"Stage '{stage}' collapsed: different sentences have a mean cosine of {evaluation.mean_cosine:.3f}"
+            f" at step {evaluation.step} (the targets: {target_mean_cosine:.3f}).",
+            remedy,
         )

@@ -1,7 +1,7 @@
-"""Terms on the states of every token, which are too large to store: their encoders run beside the student.
+"""Objectives on the states of every token, which are too large to store, so their encoders run beside the student.
 
-A live encoder sees the very sentences that the student sees, in the same parts, and without gradients. The rest of
-a stage's terms compare one vector per sentence, computed beforehand (:mod:`xlbench.distill.objectives`).
+Such a live encoder reads the same sentences as the student, in the same parts, without gradients. All other objectives
+compare one vector per sentence, computed beforehand (:mod:`xlbench.distill.objectives`).
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
     from xlbench.students.shape import Shape
 
-HEADS_PER_HEAD = 4  # relation heads: 48 for a base model's 12 attention heads, 64 for a large one's 16
+HEADS_PER_HEAD = 4  # relation heads per attention head in MiniLMv2: 48 for 12 heads (base), 64 for 16 (large)
 
 
 class Layer(Frozen):
-    """A layer of an encoder, as it runs: of 6 layers that are looped twice the last one is the twelfth."""
+    """A layer of an encoder, counted as they run: with 6 layers that run twice, the last one is the twelfth."""
 
-    encoder: str | None = Field(default=None, description="As in a target; None is the student itself.")
+    encoder: str | None = Field(default=None, description="Name as in a target; None for the student.")
     number: int = Field(default=-1, description="From 1 at the bottom, or from -1 at the top.")
 
 
 class LayerStates(NamedTuple):
-    """What a layer computed for the sentences of one part: each float [sentences, tokens, hidden size].
+    """What a layer computed for one part of a batch; all tensors are float [sentences, tokens, hidden size].
 
     Attributes:
-        query: Queries, those of all attention heads side by side.
-        key: Keys.
-        value: Values.
+        query: Queries of all attention heads side by side.
+        key: Keys, likewise.
+        value: Values, likewise.
         hidden: The layer's output.
-        heads: Attention heads.
+        heads: Number of attention heads.
     """
 
     query: Tensor
@@ -51,46 +51,51 @@ class LayerStates(NamedTuple):
 
 @runtime_checkable
 class LiveObjective(Protocol):
-    """A term of a loss on the states of every token; frozen, typed data like any objective."""
+    """An objective on the states of every token; frozen, typed data like any objective."""
 
     def layers(self) -> tuple[Layer, ...]:
-        """Return the layers, the student's and its encoders', that :meth:`loss` is given."""
+        """Return the layers, of the student and of other encoders, whose states :meth:`loss` takes."""
         ...
 
     def check(self, shapes: Mapping[Layer, Shape]) -> None:
-        """Refuse encoders that cannot be compared, before anything runs.
+        """Refuse encoders whose shapes cannot be compared; called before anything runs.
 
-        That encoders exist, have these layers and the student's vocabulary is checked without it.
+        It need not check that the encoders exist, have the layers and share the student's vocabulary: the plan's own
+        check does.
+
+        Args:
+            shapes: Shape of the encoder that each layer belongs to.
 
         Raises:
-            XlbenchError: The shapes of the encoders that the layers belong to do not fit.
+            XlbenchError: The shapes do not fit.
         """
         ...
 
     def loss(self, states: Mapping[Layer, LayerStates], mask: Tensor) -> Tensor:
-        """Return the term's value, a scalar: the mean over the real tokens of one part of a batch.
+        """Return the term's value over one part of a batch, a scalar: a mean over its real tokens.
 
-        A batch's value is the mean over its parts, each counting by its real tokens.
+        The value over a batch is the mean over its parts, weighted by their numbers of real tokens.
 
         Args:
-            states: By layer; only the student's need gradients.
-            mask: int64 [sentences, tokens], 1 for real tokens and 0 for padding.
+            states: States of each layer; only those of the student carry gradients.
+            mask: 1 for real tokens and 0 for padding, int64 [sentences, tokens].
         """
         ...
 
 
 class MatchRelations(Frozen):
-    """Multi-head self-attention relations: KL(R(encoder) | R(student)), R = softmax(A A' / sqrt(d)) for A in Q, K, V.
+    """Self-attention relations: KL(R(encoder) || R(student)), where R(A) = softmax(A A' / sqrt(d)) for A = Q, K and V.
 
-    The queries of all attention heads, side by side, are cut into relation heads of d columns each; so are keys and
-    values. The mean is over relation heads and real tokens, and the three kinds count the same. Padding is neither
-    a row nor a column. The two encoders may differ in width. Source: Wang et al., Findings of ACL 2021 (MiniLMv2).
+    The queries of all attention heads, side by side, are split into relation heads of d columns each, and so are keys
+    and values. The loss is the mean over relation heads, real tokens and the three kinds. Padding is neither a row nor
+    a column of R. The two encoders may differ in width. Reference: MiniLMv2 (Wang et al., Findings of ACL 2021), where
+    the three kinds are summed with weights.
     """
 
     version: ClassVar[int] = 1
     encoder: str = Field(description="'teacher', 'teacher:1', 'assistant' or an earlier stage.")
-    layer: int = Field(default=-1, description="The encoder's, from 1, or from -1 at the top.")
-    student_layer: int = Field(default=-1, description="The student's, likewise.")
+    layer: int = Field(default=-1, description="Layer of the encoder, from 1, or from -1 at the top.")
+    student_layer: int = Field(default=-1, description="Layer of the student, likewise.")
     heads: int | None = Field(
         default=None, ge=1, description="Relation heads; None: 4 for each of the encoder's attention heads."
     )
@@ -101,48 +106,57 @@ class MatchRelations(Frozen):
         return Layer(number=self.student_layer), Layer(encoder=self.encoder, number=self.layer)
 
     def check(self, shapes: Mapping[Layer, Shape]) -> None:
-        """Refuse relation heads that do not divide a hidden size."""
+        """Refuse a number of relation heads that does not divide each hidden size."""
         for shape in shapes.values() if self.heads else ():
-            _columns(shape.hidden, self.heads or 1)
+            _columns_per_head(shape.hidden, self.heads or 1)
 
     def loss(self, states: Mapping[Layer, LayerStates], mask: Tensor) -> Tensor:
-        """Return the weighted mean divergence."""
+        """Return the weighted mean divergence, a scalar."""
         import torch
         from torch.nn.functional import kl_div
 
-        own, theirs = (states[layer] for layer in self.layers())
-        heads = self.heads or HEADS_PER_HEAD * theirs.heads
+        student, encoder = (states[layer] for layer in self.layers())
+        heads = self.heads or HEADS_PER_HEAD * encoder.heads
         total = mask.new_zeros((), dtype=torch.float32)
-        for got, wanted in ((own.query, theirs.query), (own.key, theirs.key), (own.value, theirs.value)):
-            pair = (_log_relations(got, heads, mask), _log_relations(wanted, heads, mask))
-            # Summed over a row's distribution, and over heads: float [sentences, tokens].
-            divergence = kl_div(*pair, reduction="none", log_target=True).sum((1, 3))
+        kinds = ((student.query, encoder.query), (student.key, encoder.key), (student.value, encoder.value))
+        for predicted, target in kinds:
+            relations = (_log_relations(predicted, heads, mask), _log_relations(target, heads, mask))
+            # Summed over heads and over each row's distribution: float [sentences, tokens].
+            divergence = kl_div(*relations, reduction="none", log_target=True).sum((1, 3))
             total = total + (divergence * mask).sum()
         return self.weight * total / (3 * heads * mask.sum())
 
 
 def _log_relations(vectors: Tensor, heads: int, mask: Tensor) -> Tensor:
-    """Return float32 [sentences, heads, tokens, tokens]: logarithms of each row's distribution over real tokens."""
+    """Return log softmax(A A' / sqrt(d)) over real tokens, float32 [sentences, heads, tokens, tokens].
+
+    Args:
+        vectors: A, float [sentences, tokens, hidden size].
+        heads: Relation heads.
+        mask: 1 for real tokens and 0 for padding, int64 [sentences, tokens].
+    """
     sentences, tokens, hidden = vectors.shape
-    columns = _columns(hidden, heads)
-    cut = vectors.float().reshape(sentences, tokens, heads, columns).transpose(1, 2)
-    scores = cut @ cut.mT / math.sqrt(columns)
-    # The lowest number and not -inf, which would make padding's share of the divergence 0 x (inf - inf).
+    columns = _columns_per_head(hidden, heads)
+    split = vectors.float().reshape(sentences, tokens, heads, columns).transpose(1, 2)
+    scores = split @ split.mT / math.sqrt(columns)
+    # A very low number instead of -inf, for which the divergence would be 0 x (inf - inf) = nan at padding.
     return scores.masked_fill(mask[:, None, None, :] == 0, -1e30).log_softmax(-1)
 
 
-def _columns(hidden: int, heads: int) -> int:
+def _columns_per_head(hidden: int, heads: int) -> int:
     if hidden % heads:
         raise XlbenchError(
-            f"{heads} relation heads do not divide a hidden size of {hidden}.", "Choose a number that does."
+            f"{heads} relation heads do not divide a hidden size of {hidden}.",
+            "Choose a number of heads that divides it.",
         )
     return hidden // heads
 
 
 class MatchHidden(Frozen):
-    """Mean squared difference of hidden states, token by token, over real tokens, columns and pairs of layers.
+    """Mean squared difference of hidden states over real tokens, columns and pairs of layers.
 
-    Source: Jiao et al., Findings of EMNLP 2020 (TinyBERT), its hidden-state loss without the map between widths.
+    Reference: the hidden-state loss of TinyBERT (Jiao et al., Findings of EMNLP 2020), equation 8, without its linear
+    map between widths: the encoder must be as wide as the student.
     """
 
     version: ClassVar[int] = 1
@@ -150,7 +164,7 @@ class MatchHidden(Frozen):
     pairs: tuple[tuple[int, int], ...] = Field(
         default=((-1, -1),),
         min_length=1,
-        description="(student's layer, encoder's layer), from 1 or from -1 at the top.",
+        description="(layer of the student, layer of the encoder), from 1, or from -1 at the top.",
     )
     weight: float = Field(default=1.0, gt=0)
 
@@ -159,10 +173,10 @@ class MatchHidden(Frozen):
         return tuple(layer for pair in self._paired() for layer in pair)
 
     def _paired(self) -> list[tuple[Layer, Layer]]:
-        return [(Layer(number=own), Layer(encoder=self.encoder, number=theirs)) for own, theirs in self.pairs]
+        return [(Layer(number=own), Layer(encoder=self.encoder, number=other)) for own, other in self.pairs]
 
     def check(self, shapes: Mapping[Layer, Shape]) -> None:
-        """Refuse hidden states of another width."""
+        """Refuse encoders of different widths."""
         widths = sorted({shape.hidden for shape in shapes.values()})
         if len(widths) > 1:
             raise XlbenchError(
@@ -171,9 +185,9 @@ class MatchHidden(Frozen):
             )
 
     def loss(self, states: Mapping[Layer, LayerStates], mask: Tensor) -> Tensor:
-        """Return the weighted mean squared difference."""
+        """Return the weighted mean squared difference, a scalar."""
         import torch
 
-        differences = [states[own].hidden.float() - states[theirs].hidden.float() for own, theirs in self._paired()]
-        of_tokens = torch.stack([difference.square().mean(-1) for difference in differences]).mean(0)
-        return self.weight * (of_tokens * mask).sum() / mask.sum()
+        differences = [states[own].hidden.float() - states[other].hidden.float() for own, other in self._paired()]
+        per_token = torch.stack([difference.square().mean(-1) for difference in differences]).mean(0)
+        return self.weight * (per_token * mask).sum() / mask.sum()

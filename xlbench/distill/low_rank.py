@@ -40,12 +40,12 @@ class LowRank(Frozen):
 
     def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Factorise, with the moments of what each map reads on sentences of both sides."""
-        from xlbench.students.low_rank import factorise_maps
+        from xlbench.students.low_rank import factorise_linear_maps
         from xlbench.students.surgery import build_student
 
         student = build_student(model)
         moments = input_moments(student, context.tokens(model), context.sample(SAMPLE))
-        factorise_maps(student.encoder.layer, self.share, moments)
+        factorise_linear_maps(student.encoder.layer, self.share, moments)
         student.config.rank_share = self.share
         return model
 

@@ -1,4 +1,4 @@
-"""What a stage took and left, as records keep it."""
+"""The outcome of a stage: its cost, its evaluations and the shape of its encoder, as records keep them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from xlbench.students.shape import Shape
 
 
 class StageOutcome(Frozen):
-    """What a stage took and left.
+    """Cost and outcome of a stage.
 
     Attributes:
-        name: Its name in the plan.
-        key: Its fingerprint: where in the store its artifact is.
+        name: Name of the stage in the plan.
+        key: Fingerprint of the stage, and the name of its entry in the store.
         reused: Whether it came from the store.
-        seconds: What it took when it was made, its targets included.
-        peak_memory: Largest resident size of the process that made it, in bytes.
-        pairs: Pairs seen.
-        evaluations: Dev loss and accuracy along the way.
-        shape: What it left, as its edits declared it and the engine checked it; None of stages made before
-            shapes were kept.
-        metadata: What a reader of boards must know of it, e.g. the ``languages`` that a trimmed vocabulary kept;
-            handed on from the stage that it starts from.
+        seconds: Time that it took when it ran, the time for its targets included.
+        peak_memory: Largest resident size of the process that ran it, in bytes.
+        pairs: Pairs seen in training, repetitions counted.
+        evaluations: Step, loss, accuracy and mean cosine of each evaluation on the dev pairs.
+        shape: Shape of the encoder that it left; None for stages that ran before shapes were kept.
+        metadata: What readers of boards must know about the encoder, e.g. the ``languages`` that a trimmed vocabulary
+            kept. A stage takes over the metadata of the encoder that it starts from.
     """
 
     name: str
@@ -39,7 +38,7 @@ class StageOutcome(Frozen):
 
 
 def peak_memory() -> int:
-    """Return the largest resident size that this process has had, in bytes; 0 where the system does not tell."""
+    """Return the largest resident size of this process so far, in bytes; 0 on Windows, where it is not known."""
     if sys.platform == "win32":
         return 0
     import resource

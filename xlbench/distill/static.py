@@ -54,7 +54,7 @@ class TokenVectors(Frozen):
         import numpy as np
         from tokenizers import Tokenizer
 
-        from xlbench.students.static import reduce, sif_weights, static_encoder, zipf_probabilities
+        from xlbench.students.static import reduce_dimensions, sif_weights, static_encoder, zipf_probabilities
 
         tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
         tokenizer.no_truncation()
@@ -68,7 +68,8 @@ class TokenVectors(Frozen):
         ones = np.ones(size)
         ones[special] = 0
         # One more for every token: those that the corpus never uses still count a little in the PCA.
-        table = reduce(vectors, self.width or vectors.shape[1], counts + ones if self.fit == "frequency" else ones)
+        weights = counts + ones if self.fit == "frequency" else ones
+        table = reduce_dimensions(vectors, self.width or vectors.shape[1], weights)
         if self.weighting != "none":
             probabilities = zipf_probabilities(size) if self.weighting == "zipf" else counts / max(1, counts.sum())
             table *= sif_weights(probabilities, self.smoothing)[:, None].astype(np.float32)
@@ -89,7 +90,8 @@ class TokenVectors(Frozen):
         own = [place for place, special in enumerate(probe.special_tokens_mask) if not special]
         before, after = probe.ids[: own[0]], probe.ids[own[-1] + 1 :]
         vectors = np.empty((size, dimension(model, "embeddings" if self.depth == "embeddings" else "sentence")), "f4")
-        with progress("Passing tokens", size, quiet=context.settings.quiet) as advance, torch.inference_mode():
+        bar = progress("encoding single tokens", size, quiet=context.settings.quiet, unit="tokens")
+        with bar as advance, torch.inference_mode():
             for low in range(0, size, BATCH):
                 high = min(low + BATCH, size)
                 ids = torch.tensor([[*before, token, *after] for token in range(low, high)], device=model.device)

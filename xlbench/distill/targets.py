@@ -1,8 +1,8 @@
-"""Target vectors: computed once per encoder, sentences and settings, memory-mapped, shared by all that ask.
+"""Target vectors: computed once per encoder, set of sentences and settings, then memory-mapped from the store.
 
-All English sentences of a corpus have vectors once a teacher is asked for any, since the students of a board share
-them. A encoder's own vectors of both sides are of the sentences that a stage reads: every encoder has others, and a
-stage may read a small part of a large corpus.
+An English target is computed for all English sentences of the corpus, because all students of a board share a
+teacher's vectors. An "own" target is computed only for the sentences that a stage reads, because each assistant has its
+own, and a stage may read a small part of a large corpus.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Json, fingerprint
-from xlbench.progress import progress
+from xlbench.progress import progress, waits_for
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from xlbench.settings import Settings
 
 FORMAT = 1
-KIND = "targets"  # in the store
-CHUNK = 8192  # sentences between two looks at the progress file: what a kill can cost
+KIND = "targets"  # kind of the entries in the store
+CHUNK = 8192  # sentences encoded before progress is written down; a killed run loses at most these
 
 
 @dataclass(frozen=True)
 class TargetTable:
-    """Vectors by sentence id.
+    """The vectors of a target, looked up by sentence id.
 
     Attributes:
-        key: Its entry in the store.
-        vectors: float16 [rows, dimension], memory-mapped.
-        row_of: int64 [sentences of the corpus], -1 where a sentence has no vector.
+        key: Key of the entry in the store.
+        vectors: The vectors, float16 [rows, dimension], memory-mapped.
+        row_of: Row of each sentence of the corpus, int64 [sentences]; -1 for sentences without a vector.
     """
 
     key: str
@@ -50,14 +50,14 @@ class TargetTable:
 
     @property
     def dimension(self) -> int:
-        """Width of a vector."""
+        """Width of the vectors."""
         return int(self.vectors.shape[1])
 
     def take(self, ids: np.ndarray) -> Tensor:
-        """Return the vectors of sentence ids, float32 [len(ids), dimension].
+        """Return the vectors of sentences by their ids, int [n], as float32 [n, dimension].
 
         Raises:
-            XlbenchError: A sentence has no vector.
+            XlbenchError: One of the sentences has no vector.
         """
         import torch
 
@@ -65,7 +65,7 @@ class TargetTable:
         if (rows < 0).any():
             raise XlbenchError(
                 f"Targets {self.key} hold no vector of sentence {ids[rows < 0][0]}.",
-                "Ask for the targets of all sentences that will be looked up.",
+                "Pass the ids of all sentences that will be looked up to StageContext.targets.",
             )
         return torch.from_numpy(np.asarray(self.vectors[rows], dtype=np.float32))
 
@@ -81,20 +81,20 @@ def target_table(
     max_tokens: int,
     settings: Settings,
 ) -> TargetTable:
-    """Return a target's vectors, encoding whatever is not in the store.
+    """Return a target's vectors, from the store if they are in it.
 
     Args:
-        target: Which vectors.
-        key: Fingerprint of the encoder they come from.
-        load: Loads that encoder; called only when vectors are missing.
-        corpus: Whose sentences.
-        sentences: Ids of those that are needed, int [n], ascending; None: all. A target of English sentences holds
-            all English ones.
-        precision: What the encoder computes in; the vectors are stored as float16.
-        max_tokens: Where sentences are cut.
-        settings: Where the store is.
+        target: The encoder, side and level of the vectors.
+        key: Fingerprint of the encoder.
+        load: Loads the encoder; called only if the vectors have to be computed.
+        corpus: The corpus whose sentences are encoded.
+        sentences: Ids of the sentences that are needed, int [n], ascending; None for all. A target on English sentences
+            always has the vectors of all of them.
+        precision: Number type that the encoder computes in; the vectors are stored as float16.
+        max_tokens: Longer sentences are cut to this many tokens.
+        settings: Paths, of which the store is one, and switches.
     """
-    wanted, scope = _wanted(target, corpus, sentences)
+    wanted, scope = _wanted_sentences(target, corpus, sentences)
     facts: Json = {
         "format": FORMAT,
         "encoder": key,
@@ -107,16 +107,17 @@ def target_table(
     entry_key = fingerprint(facts)
 
     def build(directory: Path) -> dict[str, Json]:
-        return _encode_all(directory, load(), corpus, wanted, target, precision, max_tokens, settings)
+        return _encode_sentences(directory, load(), corpus, wanted, target, precision, max_tokens, settings)
 
-    entry = get_or_build(settings.home, KIND, entry_key, build)
+    waiting = waits_for(f"computing the targets of {target.encoder}", quiet=settings.quiet)
+    entry = get_or_build(settings.home, KIND, entry_key, build, waiting=waiting)
     row_of = np.full(len(corpus.sentences), -1, dtype=np.int64)
     row_of[wanted] = np.arange(len(wanted))
     return TargetTable(entry_key, np.load(entry.path / "vectors.npy", mmap_mode="r"), row_of)
 
 
-def _wanted(target: Target, corpus: PreparedCorpus, sentences: np.ndarray | None) -> tuple[np.ndarray, str]:
-    """Return the ids of the sentences that get vectors and what they are called in the entry's key."""
+def _wanted_sentences(target: Target, corpus: PreparedCorpus, sentences: np.ndarray | None) -> tuple[np.ndarray, str]:
+    """Return the ids of the sentences to encode, ascending, and what stands for them in the entry's fingerprint."""
     if target.side == "english":
         return np.union1d(corpus.english_ids(), np.asarray(corpus.dev_pairs[:, 0])), "english"
     if sentences is None or len(sentences) == len(corpus.sentences):
@@ -124,7 +125,7 @@ def _wanted(target: Target, corpus: PreparedCorpus, sentences: np.ndarray | None
     return sentences, fingerprint(sentences.tolist())
 
 
-def _encode_all(
+def _encode_sentences(
     directory: Path,
     model: SentenceTransformer,
     corpus: PreparedCorpus,
@@ -134,6 +135,7 @@ def _encode_all(
     max_tokens: int,
     settings: Settings,
 ) -> dict[str, Json]:
+    """Encode sentences into ``vectors.npy`` in a directory, going on where an interrupted run stopped; return facts."""
     from xlbench.encoders.encode import dimension, encode
     from xlbench.encoders.runtime import choose_device
 
@@ -149,7 +151,8 @@ def _encode_all(
         dtype=np.float16,
         shape=None if done else (len(wanted), width),
     )
-    with progress(f"targets of {target.encoder}", len(wanted), quiet=settings.quiet, done=done) as advance:
+    title = f"computing the targets of {target.encoder}"
+    with progress(title, len(wanted), quiet=settings.quiet, done=done, unit="sentences") as advance:
         for start in range(done, len(wanted), CHUNK):
             ids = wanted[start : start + CHUNK]
             texts = [corpus.sentences[int(index)] for index in ids]

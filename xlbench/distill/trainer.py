@@ -1,56 +1,44 @@
-"""Gradient training of one stage, on transformers' Trainer: its optimiser, precision, checkpoints and resume.
+"""The student under training, and transformers' Trainer with this project's batches, loss and evaluation.
 
-Ours is what it has no notion of: pairs in length buckets, targets computed beforehand, objectives as data, and
-the choice of the checkpoint on dev pairs. ``transformers.Trainer`` and not sentence-transformers' subclass of it,
-whose additions (columns of text, tokenising collators, losses that own the model) are just what is replaced here.
+The optimiser, mixed precision, checkpoints and resuming are transformers'. Added here is what it does not know: batches
+of pairs of similar length, targets computed beforehand, losses described as data, and evaluation on dev pairs.
+The base class is ``transformers.Trainer`` and not sentence-transformers' subclass of it, because what that one adds
+(text columns, collators that tokenise, losses that own the model) is what is replaced here.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part, pair_lengths, sentences_read
-from xlbench.distill.capture import LiveTerms, live_terms
 from xlbench.distill.health import Evaluation, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors
-from xlbench.encoders.directories import quiet_transformers
-from xlbench.encoders.linear import training_kernels
-from xlbench.encoders.modules import embedding_output, mean_pool, quick_attention
-from xlbench.encoders.runtime import COMPILER, choose_device, explain_compile, half_dtype
-from xlbench.progress import Advance, progress
-from xlbench.store import write_atomically
+from xlbench.encoders.modules import embedding_output, mean_pool
 from xlbench.students.surgery import stock_encoder
-from xlbench.students.vocabulary import embedding_table, restore_table, shrink_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    import numpy as np
     from sentence_transformers import SentenceTransformer
-    from transformers import PreTrainedModel, TrainerControl, TrainerState
 
-    from xlbench.distill.context import StageContext
-    from xlbench.distill.objectives import Target
+    from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part
+    from xlbench.distill.capture import LiveTerms
     from xlbench.distill.plan import Stage, Training
-    from xlbench.distill.targets import TargetTable
 
-COMPLETE = "complete"  # a checkpoint without this file was being written when the process died
-BEFORE = "before.json"  # the look before training, which a resumed run can no longer take
-DEV_BATCH = 64
-PART_TOKENS = 2048  # on a CPU: of 512 to 4096 the fastest, by a few per cent
+DEV_BATCH = 64  # dev pairs encoded together
 
 
 class Student(nn.Module):
-    """The encoder under training, giving the vectors that the stage is about."""
+    """The encoder under training, whose output is the vectors that the stage's objectives compare.
+
+    Args:
+        model: The encoder; its parameters are frozen or made trainable as ``training`` says.
+        training: Settings of the stage's training.
+    """
 
     def __init__(self, model: SentenceTransformer, training: Training) -> None:
         super().__init__()
@@ -59,11 +47,23 @@ class Student(nn.Module):
         _freeze(model, training)
 
     def forward(self, parts: list[Part], places: torch.Tensor) -> torch.Tensor:
-        """Return float [m + n, dimension] for the sentences of a batch of n pairs, m of them with both sides."""
+        """Return the vectors of a batch's sentences, float [m + n, dimension], in the order that ``places`` gives.
+
+        Args:
+            parts: The sentences of n pairs, m of them with both sides, see :class:`~xlbench.distill.batches.Batch`.
+            places: Position of each sentence among the rows of all parts, int64 [m + n].
+        """
         return torch.cat([self.encode(**part) for part in parts])[places]
 
     def encode(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return float [sentences, dimension] for token ids and mask, int [sentences, tokens]."""
+        """Return one vector per sentence, float [sentences, dimension].
+
+        At the level ``embeddings`` it is the mean of the embedding layer's output, and no encoder layer runs.
+
+        Args:
+            input_ids: Token ids, int64 [sentences, tokens].
+            attention_mask: 1 for real tokens and 0 for padding, int64 [sentences, tokens].
+        """
         if self.level == "embeddings":
             hidden = embedding_output(stock_encoder(self.model), input_ids, attention_mask)
             return mean_pool(hidden, attention_mask)
@@ -73,6 +73,7 @@ class Student(nn.Module):
 
 
 def _freeze(model: SentenceTransformer, training: Training) -> None:
+    """Make only those parameters trainable that ``training`` names, and switch dropout off unless it is wanted."""
     transformer = stock_encoder(model)
     for parameter in model.parameters():
         parameter.requires_grad_(training.trainable != "embeddings")
@@ -88,19 +89,35 @@ def _freeze(model: SentenceTransformer, training: Training) -> None:
                 part.p = 0.0
 
 
-class _PairNumbers(Dataset[int]):
+class _PairIndices(Dataset[int]):
+    """The indices of the pairs, which the collator turns into tensors."""
+
     def __init__(self, count: int) -> None:
         self.count = count
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, number: int) -> int:
-        return number
+    def __getitem__(self, index: int) -> int:
+        return index
 
 
 class StageTrainer(Trainer):
-    """transformers' Trainer with our batches, loss and look at the dev pairs."""
+    """transformers' Trainer with batches of pairs, a stage's objectives as the loss, and evaluation on dev pairs.
+
+    Args:
+        student: The encoder under training.
+        arguments: Settings of transformers' Trainer.
+        stage: The stage, for its objectives and its name in errors.
+        batches: The batches of training pairs.
+        collator: Turns training pairs into tensors.
+        dev: Turns dev pairs into tensors.
+        dev_languages: Language of each dev pair as a number, int [dev pairs].
+        live: The stage's terms on the states of every token.
+
+    Attributes:
+        initial: The evaluation before training; must be set before :meth:`train` is called.
+    """
 
     def __init__(
         self,
@@ -117,8 +134,8 @@ class StageTrainer(Trainer):
         super().__init__(
             model=student,
             args=arguments,
-            train_dataset=_PairNumbers(len(collator.pairs)),
-            eval_dataset=_PairNumbers(len(dev.pairs)),
+            train_dataset=_PairIndices(len(collator.pairs)),
+            eval_dataset=_PairIndices(len(dev.pairs)),
         )
         self.stage = stage
         self.batches = batches
@@ -126,13 +143,13 @@ class StageTrainer(Trainer):
         self.dev = dev
         self.dev_languages = dev_languages
         self.live = live
-        self.before: Evaluation | None = None
+        self.initial: Evaluation | None = None
         self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader[int]:
-        """Return batches of similar length; accelerate moves them to the device and skips them on resume."""
+        """Return the batches; accelerate moves them to the device, and skips those already seen on resuming."""
         loader = DataLoader(
-            _PairNumbers(len(self.collator.pairs)), batch_sampler=self.batches, collate_fn=self.collator
+            _PairIndices(len(self.collator.pairs)), batch_sampler=self.batches, collate_fn=self.collator
         )
         prepared: DataLoader[int] = self.accelerator.prepare(loader)
         return prepared
@@ -144,63 +161,83 @@ class StageTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Return the sum of the stage's objectives over a batch."""
-        batch = cast("Batch", inputs)  # the Trainer knows of dictionaries only
+        """Return the sum of the stage's objectives over a batch, a scalar.
+
+        Raises:
+            FailedTrainingError: The loss is not finite.
+        """
+        batch = cast("Batch", inputs)  # the Trainer's signature says dict
         vectors = model(batch["parts"], batch["places"]).float()
         live = self.live.losses(batch["parts"])
-        loss = self.total_loss(_student(vectors, batch), _targets(batch), live)
+        loss = self.total_loss(_pair_vectors(vectors, batch), _target_vectors(batch), live)
         if not torch.isfinite(loss):
-            evaluation = Evaluation(step=self.state.global_step, loss=math.nan, accuracy=0, mean_cosine=0)
-            check_health(self.stage.name, evaluation, evaluation, 0)
+            failed = Evaluation(step=self.state.global_step, loss=math.nan, accuracy=0, mean_cosine=0)
+            check_health(self.stage.name, failed, failed, 0)  # always raises, as the loss is no number
         return loss
 
-    def total_loss(self, student: PairVectors, wanted: list[PairVectors], live: list[torch.Tensor]) -> torch.Tensor:
-        """Return the sum of the stage's terms: those on vectors, and the values of those on the states of tokens."""
+    def total_loss(self, student: PairVectors, targets: list[PairVectors], live: list[torch.Tensor]) -> torch.Tensor:
+        """Return the sum of the stage's terms, a scalar.
+
+        Args:
+            student: The student's vectors of a batch.
+            targets: The vectors of each target for the same batch, in the collator's order.
+            live: Values of the terms on the states of every token.
+        """
         training = self.stage.training
         assert training is not None
-        targets = dict(zip(self.collator.targets, wanted, strict=True))
-        return torch.stack([*(term.loss(student, targets) for term in training.terms), *live]).sum()
+        vectors_of = dict(zip(self.collator.targets, targets, strict=True))
+        return torch.stack([*(term.loss(student, vectors_of) for term in training.terms), *live]).sum()
 
     @torch.inference_mode()
     def evaluate_dev(self) -> tuple[Evaluation, float | None]:
-        """Encode the dev pairs and return how it goes, and the spread of the first target's vectors, if any."""
+        """Evaluate the student on the dev pairs.
+
+        Returns:
+            The evaluation, and the mean cosine between the vectors of different sentences in the first target; None
+            for a stage without targets.
+        """
         model = self.model
         assert model is not None
         model.eval()
-        got, wanted, live = [], [], []
+        student, targets, live = [], [], []
         count = len(self.dev.pairs)
         for start in range(0, count, DEV_BATCH):
-            batch = cast("Batch", self._prepare_inputs(dict(self.dev(range(start, min(start + DEV_BATCH, count))))))
+            indices = range(start, min(start + DEV_BATCH, count))
+            batch = cast("Batch", self._prepare_inputs(dict(self.dev(indices))))
             with self.compute_loss_context_manager():
                 vectors = model(batch["parts"], batch["places"])
             live.append([value.cpu() for value in self.live.losses(batch["parts"])])
-            got.append(_student(vectors.float().cpu(), batch))
+            student.append(_pair_vectors(vectors.float().cpu(), batch))
             batch["targets"] = [target.cpu() for target in batch["targets"]]
-            wanted.append(_targets(batch))
+            targets.append(_target_vectors(batch))
         model.train()
-        batches = zip(got, wanted, live, strict=True)
+        batches = zip(student, targets, live, strict=True)
         losses = [float(self.total_loss(*batch)) * len(batch[0].english) for batch in batches]
-        english = torch.cat([half.english for half in got])
-        other = torch.cat([half.other for half in got])
+        english = torch.cat([half.english for half in student])
+        other = torch.cat([half.other for half in student])
         evaluation = Evaluation(
             step=self.state.global_step,
             loss=sum(losses) / count,
             accuracy=bitext_accuracy(english, other, self.dev_languages),
             mean_cosine=mean_cosine(english),
         )
-        first = [targets[0].english for targets in wanted if targets]
+        first = [vectors[0].english for vectors in targets if vectors]
         return evaluation, mean_cosine(torch.cat(first)) if first else None
 
     def evaluate(self, *_args: object, **_kwargs: object) -> dict[str, float]:
-        """Evaluate on the dev pairs; called by the Trainer at every evaluation step."""
+        """Evaluate on the dev pairs and log the result; the Trainer calls this at every evaluation step.
+
+        Raises:
+            FailedTrainingError: The student diverged or collapsed.
+        """
         evaluation, target_mean_cosine = self.evaluate_dev()
-        assert self.before is not None
-        # With relations alone there are no vectors to compare with but those that it began with.
+        assert self.initial is not None
+        # A stage without targets has no target vectors to compare with: the student's own before training stand in.
         check_health(
             self.stage.name,
             evaluation,
-            self.before,
-            self.before.mean_cosine if target_mean_cosine is None else target_mean_cosine,
+            self.initial,
+            self.initial.mean_cosine if target_mean_cosine is None else target_mean_cosine,
         )
         metrics = {f"eval_{name}": value for name, value in evaluation.model_dump(exclude={"step"}).items()}
         metrics["eval_selection_score"] = evaluation.selection_score
@@ -208,182 +245,30 @@ class StageTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-
-def _student(vectors: torch.Tensor, batch: Batch) -> PairVectors:
-    return PairVectors(vectors[: batch["english"]], vectors[batch["english"] :])
-
-
-def _targets(batch: Batch) -> list[PairVectors]:
-    read, own = batch["english"], len(batch["places"])
-    return [PairVectors(it[:read], it[read:own], it[own:] if len(it) > own else None) for it in batch["targets"]]
-
-
-class _Watch(TrainerCallback):
-    """Moves the bar, and marks a checkpoint once it is whole."""
-
-    def __init__(self, advance: Advance) -> None:
-        self.advance = advance
-        self.note = ""
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        self.advance(1, self.note)
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
-        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
-
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        last = state.log_history[-1]
-        self.note = f"dev loss {last['eval_loss']:.4f}, bitext {100 * last['eval_accuracy']:.1f} %"
-        self.advance(0, self.note)
+    def evaluations(self) -> list[Evaluation]:
+        """Return all evaluations so far, the one before training first, those before a resumed checkpoint included."""
+        assert self.initial is not None
+        logged = [row for row in self.state.log_history if "eval_selection_score" in row]
+        return [
+            self.initial,
+            *(
+                Evaluation(
+                    step=row["step"],
+                    loss=row["eval_loss"],
+                    accuracy=row["eval_accuracy"],
+                    mean_cosine=row["eval_mean_cosine"],
+                )
+                for row in logged
+            ),
+        ]
 
 
-def train(model: SentenceTransformer, stage: Stage, context: StageContext, scratch: Path) -> list[dict[str, float]]:
-    """Train ``model`` in place as the stage says; resume from what an earlier run left in ``scratch``.
-
-    The checkpoint with the best selection score on the dev pairs is kept, which may be the start.
-
-    Returns:
-        What each look at the dev pairs found, the first before training.
-
-    Raises:
-        XlbenchError: Training diverged or collapsed, or a live encoder cuts sentences into other tokens.
-    """
-    training = stage.training
-    assert training is not None
-    corpus = context.corpus
-    tokens = context.tokens(model, training.max_tokens)
-    lengths = pair_lengths(corpus.pairs, tokens)
-    batches = LengthBuckets(lengths, training.batch_size, training.steps, training.seed)
-    wanted = [target for term in training.terms for target in term.targets()]
-    read = None
-    if any(target.side == "own" for target in wanted):
-        read = np.union1d(sentences_read(corpus.pairs, batches, training.english_share), corpus.dev_pairs)
-    targets: Mapping[Target, TargetTable] = {
-        target: context.targets(target, training.max_tokens, read) for target in wanted
-    }
-    transformer = stock_encoder(model)
-    padding = int(transformer.config.pad_token_id or 0)
-    rows = embedding_table(transformer).num_embeddings
-    # Up to the padding token all rows stay, since XLM-R tells positions by comparing ids with it.
-    used = np.union1d(tokens.used(), np.arange(padding + 1))
-    position_of = np.zeros(rows, dtype=np.int64)
-    position_of[used] = np.arange(len(used))
-    full = shrink_table(transformer, used)
-
-    device = choose_device(context.settings)
-    arguments = _arguments(training, context, scratch)
-    # An accelerator wants large products, and a compiled graph is of a fixed number of parts.
-    part_tokens = PART_TOKENS if device == "cpu" and not arguments.torch_compile else None
-
-    def collator(pairs: np.ndarray, english_share: float) -> Collator:
-        return Collator(pairs, tokens, position_of, padding, targets, part_tokens, english_share)
-
-    dev_order = np.argsort(pair_lengths(corpus.dev_pairs, tokens), kind="stable")  # little padding in a look
-    student = Student(model, training)
-    start = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    with live_terms(stage, model, context, tokens, used, device) as live:
-        trainer = StageTrainer(
-            student=student,
-            arguments=arguments,
-            stage=stage,
-            batches=batches,
-            collator=collator(corpus.pairs, training.english_share),
-            dev=collator(corpus.dev_pairs[dev_order], 1.0),
-            dev_languages=corpus.dev_languages[dev_order],
-            live=live,
-        )
-        _carry_out(trainer, transformer, context, scratch)
-    assert trainer.before is not None
-    best = trainer.state.best_metric
-    if best is not None and trainer.before.selection_score <= best:
-        model.load_state_dict(start)
-    restore_table(transformer, full, used)
-    model.to("cpu").eval()
-    history = [
-        {
-            "step": row["step"],
-            "loss": row["eval_loss"],
-            "accuracy": row["eval_accuracy"],
-            "mean_cosine": row["eval_mean_cosine"],
-        }
-        for row in trainer.state.log_history
-        if "eval_selection_score" in row
-    ]
-    return [trainer.before.model_dump(), *history]
+def _pair_vectors(vectors: torch.Tensor, batch: Batch) -> PairVectors:
+    """Split the vectors of a batch, float [m + n (+ k), dimension], into English sides, other sides and bank."""
+    english, sentences = batch["english_count"], len(batch["places"])
+    bank = vectors[sentences:] if len(vectors) > sentences else None
+    return PairVectors(vectors[:english], vectors[english:sentences], bank)
 
 
-def _carry_out(trainer: StageTrainer, transformer: PreTrainedModel, context: StageContext, scratch: Path) -> None:
-    """Train, from the last checkpoint if there is one."""
-    resume = _last_complete(scratch)
-    if resume is None:
-        trainer.before, _ = trainer.evaluate_dev()
-        write_atomically(scratch / BEFORE, trainer.before.model_dump_json())
-    else:
-        trainer.before = Evaluation.model_validate_json((scratch / BEFORE).read_text("utf-8"))
-    done = int(resume.name.rpartition("-")[2]) if resume else 0
-    name, steps = trainer.stage.name, trainer.args.max_steps
-    with progress(f"stage {name}", steps, quiet=context.settings.quiet, done=done) as advance:
-        trainer.add_callback(_Watch(advance))
-        dtype = half_dtype(context.precision) or torch.float32
-        products = nullcontext() if trainer.args.torch_compile else training_kernels(transformer, dtype)
-        with quiet_transformers(), quick_attention(transformer, trainer.args.device), products:
-            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-
-
-def _last_complete(scratch: Path) -> Path | None:
-    """Return the newest checkpoint that was written whole; a half-written one is passed over."""
-    if not (scratch / BEFORE).is_file():
-        return None
-    whole = [path.parent for path in scratch.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
-def _compiled(training: Training, context: StageContext) -> bool:
-    if training.live_terms:  # their hooks keep what layers compute, which is no part of a graph
-        return False
-    return explain_compile(choose_device(context.settings), context.precision, context.settings).value
-
-
-def _arguments(training: Training, context: StageContext, scratch: Path) -> TrainingArguments:
-    device = choose_device(context.settings)
-    every = max(1, math.ceil(training.steps / training.evaluations))
-    compiled = _compiled(training, context)
-    if compiled:  # Accelerate's only door: lengths differ from batch to batch, and one graph should serve them all
-        os.environ.setdefault("ACCELERATE_DYNAMO_USE_DYNAMIC", "true")
-    with quiet_transformers():  # it remarks on older hardware
-        arguments = TrainingArguments(
-            output_dir=str(scratch),
-            max_steps=training.steps,
-            per_device_train_batch_size=training.batch_size,
-            learning_rate=training.learning_rate,
-            weight_decay=training.weight_decay,
-            warmup_steps=round(training.warmup * training.steps),
-            lr_scheduler_type="linear",
-            max_grad_norm=training.clip,
-            optim="adamw_torch_fused",
-            bf16=context.precision == "bfloat16",
-            fp16=context.precision == "float16",  # with scaled gradients
-            torch_compile=compiled,
-            torch_compile_backend=COMPILER if compiled else None,  # a name alone would turn it on
-            use_cpu=device == "cpu",
-            seed=training.seed,
-            eval_strategy="steps",
-            eval_steps=every,
-            save_strategy="steps",
-            save_steps=every,
-            save_total_limit=2,
-            load_best_model_at_end=True,
-            metric_for_best_model="eval_selection_score",
-            greater_is_better=False,
-            logging_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            dataloader_pin_memory=device != "cpu",
-        )
-    # Of several GPUs one: DataParallel, which the Trainer would take, cuts through a batch's parts.
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
+def _target_vectors(batch: Batch) -> list[PairVectors]:
+    return [_pair_vectors(target, batch) for target in batch["targets"]]

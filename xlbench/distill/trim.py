@@ -48,12 +48,17 @@ class TrimVocabulary(Frozen):
         from transformers import XLMRobertaModel
 
         from xlbench.students.surgery import stock_encoder
-        from xlbench.students.trimming import keep_rows, trim_tokenizer
-        from xlbench.students.vocabulary import Vocabulary, kept_tokens, pieces_before_unknown
+        from xlbench.students.trimming import (
+            Vocabulary,
+            choose_tokens,
+            pieces_before_unknown,
+            trim_embeddings,
+            trim_tokenizer,
+        )
 
         encoder, tokenizer = stock_encoder(model), model.tokenizer
         table = context.tokens(model, min(model.max_seq_length or LONGEST, LONGEST))
-        kept = kept_tokens(
+        kept = choose_tokens(
             tokenizer,
             _counts(table, Vocabulary(tokenizer).size()),
             least=self.least,
@@ -66,7 +71,7 @@ class TrimVocabulary(Frozen):
         first = model[0]
         assert isinstance(first, Transformer)
         first.processor, old = trim_tokenizer(tokenizer, kept)
-        keep_rows(encoder, old)
+        trim_embeddings(encoder, old)
         context.annotate(LANGUAGES, ["en", *context.corpus.facts.languages])
         return model
 

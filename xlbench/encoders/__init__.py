@@ -1,1 +1,1 @@
-"""Encoders: found by name, loaded as SentenceTransformers, run over many sentences."""
+"""Encoders: how they are found by name, loaded as SentenceTransformers, and run over many sentences."""

@@ -1,4 +1,4 @@
-"""From a name to an encoder: registered, a local directory, under the data root, or on the hub."""
+"""Encoders by name: registered by a plugin, in a local directory, under the data root, or on the hub."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")  # org/name, exactly one slash
 
 @dataclass(frozen=True)
 class RegisteredEncoder:
-    """A registered encoder.
+    """An encoder that a plugin brings under a name.
 
     Attributes:
         name: What ``--teacher`` and ``--assistant`` take.
         summary: One line for listings.
-        fingerprint: Identifies its weights; cheap, loads nothing, imports no torch.
-        load: Returns it as a SentenceTransformer.
-        notes: What a reader of scores must be told (licence, training data).
+        fingerprint: Returns what identifies the weights. It must be quick: load no weights, import no torch.
+        load: Returns the encoder as a SentenceTransformer.
+        notes: What readers of scores must know (licence, training data).
     """
 
     name: str
@@ -42,30 +42,30 @@ class RegisteredEncoder:
 
 
 def find_encoder(name: str, registered: Mapping[str, RegisteredEncoder], settings: Settings) -> EncoderRef:
-    """Find an encoder and pin its weights; reads digests and metadata, imports no torch.
+    """Find an encoder and pin its weights by their fingerprint, without loading them or importing torch.
 
-    In this order: a registered name; a directory; ``<data root>/models/<org>/<name>``; the hub.
+    A name is looked up in this order: registered encoders; directories; ``<data root>/models/<org>/<name>``; the hub.
 
     Args:
         name: A registered name, a path, or 'org/name'.
-        registered: The encoders that plugins brought.
+        registered: The encoders of plugins, by name.
         settings: The data root, the store (which remembers digests), and whether to stay offline.
 
     Raises:
-        XlbenchError: There is no such encoder, or it is refused; the remedy says what to do.
+        XlbenchError: There is no such encoder, or it is unsafe to load.
     """
     if name in registered:
         return EncoderRef(name=name, origin="registered", fingerprint=registered[name].fingerprint(settings))
-    path = _path(name)
+    path = _expand(name)
     if name and path.is_dir():
         return EncoderRef(name=name, origin="local", fingerprint=directory_fingerprint(path, settings))
-    hint = _hint(name, registered, settings)
+    hint = _suggest(name, registered, settings)
     if path.is_file():
         raise XlbenchError(f"Encoder '{name}' is a file, not a model directory.", hint)
     if not HUB_NAME.fullmatch(name) or name.startswith("."):
         raise XlbenchError(f"Unknown encoder '{name}'.", hint)
-    if laid := settings.local("models", name):
-        return EncoderRef(name=name, origin="data-root", fingerprint=directory_fingerprint(laid, settings))
+    if copy := settings.local("models", name):
+        return EncoderRef(name=name, origin="data-root", fingerprint=directory_fingerprint(copy, settings))
     from xlbench.encoders.hub import resolve_commit
 
     commit = resolve_commit(name, settings, hint)
@@ -78,12 +78,12 @@ def load_encoder(
     """Load exactly the weights that :func:`find_encoder` found, in float32, in evaluation mode.
 
     Raises:
-        XlbenchError: It is gone, is no longer the same, or cannot be loaded without code of its own.
+        XlbenchError: The encoder is gone, has changed, or needs code from its directory.
     """
     if ref.origin == "registered":
-        source = look_up("encoder", ref.name, registered)
-        _expect(ref, source.fingerprint(settings))
-        return source.load(settings).eval()
+        encoder = look_up("encoder", ref.name, registered)
+        _check_unchanged(ref, encoder.fingerprint(settings))
+        return encoder.load(settings).eval()
     from xlbench.encoders.directories import load_directory
 
     if ref.origin == "hub":
@@ -91,28 +91,28 @@ def load_encoder(
 
         assert ref.revision is not None
         return load_directory(fetch_snapshot(ref.name, ref.revision, settings), settings)
-    path = _path(ref.name) if ref.origin == "local" else settings.local("models", ref.name)
+    path = _expand(ref.name) if ref.origin == "local" else settings.local("models", ref.name)
     if path is None or not path.is_dir():
         raise XlbenchError(
             f"Encoder '{ref.name}' is no longer there ({ref.origin}).",
             "Run from the same directory with the same data root, or give its full path.",
         )
-    _expect(ref, directory_fingerprint(path, settings))
+    _check_unchanged(ref, directory_fingerprint(path, settings))
     return load_directory(path, settings)
 
 
-def _path(name: str) -> Path:
+def _expand(name: str) -> Path:
     try:
         return Path(name).expanduser()
-    except RuntimeError:  # '~' and no such user
+    except RuntimeError:  # '~name' without such a user
         return Path(name)
 
 
-def _expect(ref: EncoderRef, found: str) -> None:
+def _check_unchanged(ref: EncoderRef, found: str) -> None:
     if found != ref.fingerprint:
         raise XlbenchError(
             f"Encoder '{ref.name}' has changed: its fingerprint was {ref.fingerprint} and is {found}.",
-            "Start the experiment anew with the encoder as it is.",
+            "Start the experiment again with the encoder as it is now.",
         )
 
 
@@ -120,7 +120,7 @@ def _hub_fingerprint(name: str, commit: str) -> str:
     return fingerprint({"hub": f"{name}@{commit}"})
 
 
-def _hint(name: str, registered: Mapping[str, RegisteredEncoder], settings: Settings) -> str:
-    laid = settings.data_root.glob("models/*/*") if settings.data_root else ()
-    names = [*registered, *(f"{path.parent.name}/{path.name}" for path in laid if path.is_dir())]
+def _suggest(name: str, registered: Mapping[str, RegisteredEncoder], settings: Settings) -> str:
+    copies = settings.data_root.glob("models/*/*") if settings.data_root else ()
+    names = [*registered, *(f"{path.parent.name}/{path.name}" for path in copies if path.is_dir())]
     return f"{nearest(name, names)} Or give a directory, or a hub model as org/name."

@@ -1,4 +1,4 @@
-"""Matrix products with gradients for training on a CPU: less copying and casting than ``nn.Linear`` under autocast."""
+"""Linear kernels for training on a CPU, with less copying and casting than ``nn.Linear`` under autocast."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 
 @contextmanager
 def training_kernels(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """Run the linear maps of a model on a CPU through oneDNN with the bias fused in; undone on leaving.
+    """Run the linear layers of a model on a CPU through oneDNN with the bias fused in; undone on leaving.
 
-    ``nn.Linear`` copies its bias into the result before it multiplies, and autocast casts every weight anew in each
-    step and layer run. Here a weight is cast once after it has changed. The arithmetic is that of autocast: values
-    and weights in ``dtype``, gradients of weights in the weights' own. Measured on two cores in bfloat16, with
-    longer parts of a batch, training rose from 48 to 51 % of the rate of bare matrix products. Where torch lacks the
-    operator, or off the CPU, nothing is changed.
+    ``nn.Linear`` copies its bias into the result before it multiplies, and autocast casts a weight again each time its
+    layer runs. Here a weight is cast once after it has changed. The arithmetic is that of autocast: values and weights
+    in ``dtype``, gradients of weights in the dtype of the weights. Measured on two cores in bfloat16, together with
+    larger parts of a batch, training rose from 48 to 51 % of the rate of bare matrix multiplication. If torch lacks the
+    operators, or the model is not on the CPU, nothing is changed.
 
     Args:
-        model: What is trained.
-        dtype: What the products are computed in.
+        model: The model to train.
+        dtype: What the linear layers compute in.
     """
     steps = _Steps()
-    # A fused optimiser changes weights without raising the version that tensors carry.
+    # Fused optimisers change weights without raising the version number of the tensors, so steps are counted too.
     hook = register_optimizer_step_post_hook(steps.count)
     try:
-        with exchanged_kernels(model, lambda linear: _Forward(linear, dtype, steps)):
+        with exchanged_kernels(model, lambda linear: _CachedLinear(linear, dtype, steps)):
             yield
     finally:
         hook.remove()
 
 
 class _Steps:
-    """How often any optimiser has stepped."""
+    """Counts the steps of all optimisers."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -49,8 +49,8 @@ class _Steps:
         self.number += 1
 
 
-class _Forward:
-    """The forward pass of a linear map; keeps its weight and bias in the dtype of the products until they change."""
+class _CachedLinear:
+    """The forward pass of a linear layer; keeps its weight and bias in the dtype it computes in until they change."""
 
     def __init__(self, module: nn.Linear, dtype: torch.dtype, steps: _Steps) -> None:
         self.module = module
@@ -62,18 +62,18 @@ class _Forward:
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         weight, bias = self.module.weight, self.module.bias
         tensors = [weight] if bias is None else [weight, bias]
-        # What was cast in inference mode cannot be saved for a backward pass.
+        # A tensor that was cast in inference mode cannot be saved for a backward pass.
         state = (self.steps.number, int(torch.is_inference_mode_enabled()))
         versions = (*state, *(number for tensor in tensors for number in (tensor._version, tensor.data_ptr())))
         if versions != self.versions:
             self.versions = versions
             self.cast = (weight.detach().to(self.dtype), None if bias is None else bias.detach().to(self.dtype))
-        product: torch.Tensor = _Product.apply(values, weight, bias, *self.cast)  # type: ignore[no-untyped-call]
-        return product
+        result: torch.Tensor = _Linear.apply(values, weight, bias, *self.cast)  # type: ignore[no-untyped-call]
+        return result
 
 
-class _Product(torch.autograd.Function):
-    """y = x W^T + b; dx = dy W, dW = dy^T x, db = the sum of dy over the tokens."""
+class _Linear(torch.autograd.Function):
+    """y = x W^T + b. Backward: dx = dy W, dW = dy^T x, and db is the sum of dy over the tokens."""
 
     @staticmethod
     def forward(
@@ -84,20 +84,20 @@ class _Product(torch.autograd.Function):
         cast_weight: torch.Tensor,
         cast_bias: torch.Tensor | None,
     ) -> torch.Tensor:
-        del weight, bias  # named only so that gradients reach them
+        del weight, bias  # arguments only so that gradients reach them; the cast ones are used
         values = values.to(cast_weight.dtype)
         ctx.save_for_backward(values, cast_weight)
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(values, cast_weight, cast_bias, "none", [], "")
-        return product
+        result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(values, cast_weight, cast_bias, "none", [], "")
+        return result
 
     @staticmethod
     def backward(
         ctx: torch.autograd.function.BackwardCFunction, gradient: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
         values, weight = cast("tuple[torch.Tensor, torch.Tensor]", ctx.saved_tensors)
-        wants_values, wants_weight, wants_bias, *_ = cast("tuple[bool, ...]", ctx.needs_input_grad)
-        rows = gradient.reshape(-1, gradient.shape[-1])
-        by_values = (rows @ weight).view(values.shape) if wants_values else None
-        by_weight = (rows.T @ values.reshape(-1, values.shape[-1])).float() if wants_weight else None
-        by_bias = rows.sum(0, dtype=torch.float32) if wants_bias else None
-        return by_values, by_weight, by_bias, None, None
+        needs_values, needs_weight, needs_bias, *_ = cast("tuple[bool, ...]", ctx.needs_input_grad)
+        d_rows = gradient.reshape(-1, gradient.shape[-1])
+        d_values = (d_rows @ weight).view(values.shape) if needs_values else None
+        d_weight = (d_rows.T @ values.reshape(-1, values.shape[-1])).float() if needs_weight else None
+        d_bias = d_rows.sum(0, dtype=torch.float32) if needs_bias else None
+        return d_values, d_weight, d_bias, None, None

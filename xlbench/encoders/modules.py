@@ -1,4 +1,4 @@
-"""The parts of a SentenceTransformer that training and encoding reach into."""
+"""The parts of a SentenceTransformer that training and encoding work on: its transformer, embeddings and pooling."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from transformers import PreTrainedModel
 
-# With `embeddings` and `encoder.layer`, laid out alike; a student is one of the first two, parts exchanged.
+# All have `embeddings` and `encoder.layer` in the same layout. The last two are students, made of the first two.
 ARCHITECTURES = ("bert", "xlm-roberta", "roberta", "xlbench-bert", "xlbench-xlm-roberta")
 
 
 def inner_model(model: SentenceTransformer) -> object:
-    """Return the transformers model of the first module; None where that has none, as a static one."""
+    """Return the transformers model in the first module; None if it holds none, as a static embedding."""
     return getattr(next(iter(model.children()), None), "auto_model", None)
 
 
 def transformer_of(model: SentenceTransformer) -> PreTrainedModel:
-    """Return the stock transformers encoder inside: BERT, RoBERTa or XLM-R.
+    """Return the transformers encoder inside: BERT, RoBERTa, XLM-R, or a student made of one.
 
     Raises:
-        XlbenchError: The model has none, or another architecture.
+        XlbenchError: The model holds none, or one of another architecture.
     """
     from transformers import PreTrainedModel
 
@@ -39,8 +39,7 @@ def transformer_of(model: SentenceTransformer) -> PreTrainedModel:
         found = f"has the architecture '{kind}'" if kind else "holds no transformers model"
         raise XlbenchError(
             f"This encoder {found}; students are cut from BERT or XLM-R encoders.",
-            "As an assistant choose one with such an encoder, e.g. multilingual-e5-small; "
-            "any SentenceTransformer can be a teacher.",
+            "Choose such an assistant, e.g. multilingual-e5-small; any SentenceTransformer can be a teacher.",
         )
     return inner
 
@@ -53,17 +52,17 @@ def embedding_output(
     Args:
         transformer: What :func:`transformer_of` returned.
         input_ids: [batch, tokens], int64.
-        attention_mask: [batch, tokens]; padded places come out as something that :func:`mean_pool` ignores.
+        attention_mask: [batch, tokens]. The output at padding is arbitrary; :func:`mean_pool` ignores it.
     """
-    del attention_mask  # positions follow from the ids; part of the signature for embedding layers that differ
+    del attention_mask  # these layers get positions from the ids; others may need the mask
     embedded: torch.Tensor = transformer.get_submodule("embeddings")(input_ids=input_ids)
     return embedded
 
 
 def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean over the tokens that the mask keeps: [batch, hidden], in float32.
+    """Return the mean over the tokens of each row: float32 [batch, hidden].
 
-    As sentence-transformers' Pooling does (a row without any token gives zeros).
+    The same as sentence-transformers' Pooling with mean: a row without tokens gives zeros.
 
     Args:
         hidden: [batch, tokens, hidden].
@@ -74,17 +73,17 @@ def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def saved_directory(model: SentenceTransformer) -> Path | None:
-    """Return the local directory that a model was loaded from; None when it was made in memory."""
+    """Return the local directory that a model was loaded from; None when it was built in memory."""
     path = Path(str(getattr(inner_model(model), "name_or_path", "") or ""))
     return path if path.name and path.is_dir() else None
 
 
 @contextmanager
 def quick_attention(transformer: PreTrainedModel, device: torch.device) -> Iterator[None]:
-    """Attend with plain matrix products on a CPU, and with torch's fused attention on anything else.
+    """Use plain attention on a CPU and torch's fused attention on other devices; undone on leaving.
 
-    The fused attention is slower on a CPU on sentences: measured on two cores with 128 sentences in bfloat16,
-    forward 1.4 times (24 tokens) and forward and backward together 1.4 (24 tokens) to 1.7 times (40 tokens).
+    On a CPU the fused attention is slower for sentences. Measured on two cores with 128 sentences in bfloat16, it takes
+    1.4 times as long forward (24 tokens), and 1.4 (24 tokens) to 1.7 times (40 tokens) forward and backward.
     """
     before = transformer.config._attn_implementation
     transformer.set_attn_implementation(explain_attention(device.type).value)

@@ -1,7 +1,7 @@
-"""Where and how encoders run on this machine: device, threads, precision, attention, compiling, memory.
+"""How encoders run on this machine: device, threads, precision, attention, kernels, compiling and memory.
 
-Everything is chosen by what is there, can be overridden, and is told with its reason by ``xlbench doctor``. Only the
-precision changes what an experiment means, so only the precision is part of it.
+Each is chosen to suit the machine, can be overridden, and is shown with the reason by ``xlbench doctor``. Only the
+precision changes what an experiment means, so that only the precision is part of an experiment.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -26,21 +26,24 @@ T = TypeVar("T")
 
 DEVICES = ("cpu", "cuda", "mps")
 COMPILER = "inductor"  # torch.compile's backend
-TENSOR_CORES = (7, 0)  # compute capability of the first GPUs with fast float16 (Volta), and of what Triton compiles for
+TENSOR_CORES = (
+    7,
+    0,
+)  # compute capability of Volta: the first GPUs with fast float16, and the oldest that Triton compiles for
 
 
 class Choice(NamedTuple, Generic[T]):
-    """What was chosen and, for ``xlbench doctor``, why."""
+    """A choice and the reason for it, which ``xlbench doctor`` shows."""
 
     value: T
     reason: str
 
 
 def choose_device(settings: Settings) -> str:
-    """Return the torch device to run on: 'cpu', 'cuda' or 'mps'; what the settings say, else the fastest there is.
+    """Return the torch device to run on, 'cpu', 'cuda' or 'mps': that of the settings, else the fastest available.
 
     Raises:
-        XlbenchError: The settings name a device that is not there.
+        XlbenchError: The settings name a device that is not available.
     """
     return explain_device(settings).value
 
@@ -49,7 +52,7 @@ def explain_device(settings: Settings) -> Choice[str]:
     """Return the device, with the reason.
 
     Raises:
-        XlbenchError: The settings name a device that is not there.
+        XlbenchError: The settings name a device that is not available.
     """
     import torch
 
@@ -61,9 +64,9 @@ def explain_device(settings: Settings) -> Choice[str]:
             return Choice("mps", "Apple GPU")
         return Choice("cpu", "torch finds no GPU that it can use")
     kind, _, number = device.partition(":")
-    if kind == "cuda" and number:  # transformers' Trainer takes the first one that it sees, whatever it is told
+    if kind == "cuda" and number:  # transformers' Trainer always uses the first GPU that it sees
         raise XlbenchError(
-            f"The device '{device}' cannot be used: a GPU is not chosen by its number here.",
+            f"The device '{device}' cannot be used: xlbench always uses the first visible GPU.",
             f"Set CUDA_VISIBLE_DEVICES={number} and give --device cuda.",
         )
     try:
@@ -71,19 +74,18 @@ def explain_device(settings: Settings) -> Choice[str]:
             raise RuntimeError("no such device")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        cause = str(error).strip().splitlines()[0]
         raise XlbenchError(
-            f"The device '{device}' cannot be used: {cause}",
+            f"The device '{device}' cannot be used: {first_line(error)}",
             "Give --device cpu, cuda or mps, or leave it out.",
         ) from error
     return Choice(device, "as given")
 
 
 def choose_precision(device: str, wanted: Precision | Literal["auto"] = "auto") -> Precision:
-    """Return what to compute in: what is wanted, or with 'auto' what the device is good at.
+    """Return the precision to compute in: ``wanted``, or with 'auto' the one that suits the device.
 
     Raises:
-        XlbenchError: float16 is wanted, and not on CUDA.
+        XlbenchError: float16 is wanted on another device than CUDA.
     """
     return explain_precision(device, wanted).value
 
@@ -92,7 +94,7 @@ def explain_precision(device: str, wanted: Precision | Literal["auto"] = "auto")
     """Return the precision for a device, with the reason.
 
     Raises:
-        XlbenchError: float16 is wanted, and not on CUDA.
+        XlbenchError: float16 is wanted on another device than CUDA.
     """
     if wanted == "float16" and device != "cuda":
         raise XlbenchError(
@@ -121,26 +123,26 @@ def _precision_of_gpu() -> Choice[Precision]:
 
 
 def _native_bfloat16() -> set[str]:
-    """Return the CPU's bfloat16 instruction sets: matrix products with them are about four times as fast."""
+    """Return the CPU's bfloat16 instruction sets, which make matrix multiplication about four times as fast."""
     import torch
 
     probes = {"avx512_bf16": "_is_avx512_bf16_supported", "amx_bf16": "_is_amx_tile_supported"}
     try:
         found = torch.cpu.get_capabilities()
-    except AttributeError:  # older torch answers one by one only, under names that are not public
+    except AttributeError:  # older versions of torch have private functions for each set
         found = {name: getattr(torch.cpu, probe, bool)() for name, probe in probes.items()}
     return {name for name in probes if found.get(name)}
 
 
 def half_dtype(precision: Precision) -> torch.dtype | None:
-    """Return the dtype of two bytes that a precision computes in; None for float32."""
+    """Return the 16-bit dtype of a precision; None for float32."""
     import torch
 
     return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
 
 
 def computing_in(precision: Precision, device: torch.device) -> torch.autocast:
-    """Return a context in which matrix products are in a precision and what is delicate stays in float32."""
+    """Return a context in which torch computes in a precision, except where autocast keeps float32 for accuracy."""
     import torch
 
     half = half_dtype(precision)
@@ -148,20 +150,20 @@ def computing_in(precision: Precision, device: torch.device) -> torch.autocast:
 
 
 def explain_attention(device: str) -> Choice[Attention]:
-    """Return how attention is computed, in transformers' words, with the reason."""
+    """Return which attention of transformers is used, with the reason."""
     if device == "cpu":
-        return Choice("eager", "plain products; on sentences torch's fused ones take 1.4 to 1.7 times as long on a CPU")
+        return Choice("eager", "plain; torch's fused attention takes 1.4 to 1.7 times as long for sentences on a CPU")
     return Choice("sdpa", "torch's fused attention, in the kernel that fits this GPU")
 
 
 def explain_packing(device: str) -> Choice[bool]:
-    """Return whether encoding uses packed products, with the reason."""
+    """Return whether encoding uses packed linear kernels, with the reason."""
     from xlbench.encoders.packing import is_available
 
     if device != "cpu":
-        return Choice(False, "they are for CPUs")
+        return Choice(False, "packed kernels are for CPUs")
     if is_available():
-        return Choice(True, "oneDNN reads weights laid out beforehand: 1.15 times as fast")
+        return Choice(True, "oneDNN reads weights packed in advance: 1.15 times as fast")
     return Choice(False, "this torch lacks oneDNN's operators")
 
 
@@ -169,7 +171,7 @@ def explain_compile(device: str, precision: Precision, settings: Settings) -> Ch
     """Return whether training is compiled, with the reason.
 
     Raises:
-        XlbenchError: It was asked for and cannot be.
+        XlbenchError: The settings ask for it and it is not possible.
     """
     if settings.compile_training is False:
         return Choice(False, "as given")
@@ -186,28 +188,28 @@ def explain_compile(device: str, precision: Precision, settings: Settings) -> Ch
 
 
 def _compile_obstacle(device: str, precision: Precision) -> tuple[str, str] | None:
-    """Return what keeps training from being compiled and the remedy."""
+    """Return why training cannot be compiled, and the remedy; None if it can."""
     without = "or leave --compile out"
     if device == "cuda":
         import torch
 
         if precision == "float32":
-            # Accelerate allows TF32 then, which is another precision under the same name.
+            # Accelerate would allow TF32, which is less exact than float32.
             return "on CUDA it would make float32 less exact", f"Give --precision bfloat16, {without}."
         if torch.cuda.get_device_capability() < TENSOR_CORES:
             return "Triton makes no kernels for a GPU this old", "Leave --compile out."
         if find_spec("triton") is None:
             return "there is no Triton here", f"Run `pip install triton`, {without}."
-        if not _found("CC", "gcc", "clang", "cc"):
+        if not _has_compiler("CC", "gcc", "clang", "cc"):
             return "Triton finds no C compiler", f"Install gcc or name a compiler in CC, {without}."
-    if device == "cpu" and not _found("CXX", "g++", "clang++", "cl"):
+    if device == "cpu" and not _has_compiler("CXX", "g++", "clang++", "cl"):
         return "there is no C++ compiler here", f"Install g++ or name a compiler in CXX, {without}."
     return None
 
 
-def _found(variable: str, *names: str) -> bool:
-    named = os.environ.get(variable)
-    return any(shutil.which(name) for name in ([named] if named else names))
+def _has_compiler(variable: str, *names: str) -> bool:
+    chosen = os.environ.get(variable)
+    return any(shutil.which(name) for name in ([chosen] if chosen else names))
 
 
 def explain_threads(settings: Settings) -> Choice[int]:
@@ -216,12 +218,12 @@ def explain_threads(settings: Settings) -> Choice[int]:
 
     if settings.threads is not None:
         return Choice(settings.threads, "as given")
-    by = next((name for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)), None)
-    return Choice(torch.get_num_threads(), f"{by} says so" if by else "torch's default")
+    variable = next((name for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)), None)
+    return Choice(torch.get_num_threads(), f"set by {variable}" if variable else "torch's default")
 
 
 def apply_threads(settings: Settings) -> None:
-    """Set torch's number of threads, if the settings give one."""
+    """Set torch's number of threads if the settings give one."""
     if settings.threads is not None:
         import torch
 
@@ -229,14 +231,14 @@ def apply_threads(settings: Settings) -> None:
 
 
 def keep_memory() -> bool:
-    """Have the C library keep freed memory for the next allocation instead of giving it back to the system.
+    """Make the C library keep freed memory for the next allocation instead of returning it to the system.
 
-    A training step frees and takes hundreds of megabytes; by default glibc maps each large tensor anew, and the
-    system hands every page of it out zeroed, one fault at a time. Measured on two cores, a step is 1.2 to 1.4
-    times as fast. See mallopt(3): M_MMAP_MAX 0 takes all memory from the heap, M_TRIM_THRESHOLD leaves it there.
+    A training step frees and allocates hundreds of megabytes. By default glibc maps each large tensor separately, and
+    the system zeroes every page of it on first access. Without that, a step is 1.2 to 1.4 times as fast, measured on
+    two cores. See mallopt(3): M_MMAP_MAX 0 takes all memory from the heap, and M_TRIM_THRESHOLD leaves it there.
 
     Returns:
-        Whether it could be set: only glibc has these switches.
+        Whether it could be set; only glibc has these options.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

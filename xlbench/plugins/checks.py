@@ -14,7 +14,7 @@ from xlbench.encoders.find import RegisteredEncoder
 from xlbench.errors import nearest
 from xlbench.fingerprint import fingerprint
 from xlbench.plugins import hooks as hookspecs
-from xlbench.plugins.source_location import field_at, shown, written_at
+from xlbench.plugins.source_location import field_at, shorten, written_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -59,7 +59,7 @@ def hook_faults(manager: pluggy.PluginManager, plugin: object) -> Iterator[Fault
     if not found:
         file = getattr(plugin, "__file__", None)
         yield Fault(
-            "it implements no xlbench hook (functions marked with xlbench.api.hookimpl)", shown(file) if file else ""
+            "it implements no xlbench hook (functions marked with xlbench.api.hookimpl)", shorten(file) if file else ""
         )
 
 

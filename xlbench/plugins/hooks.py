@@ -1,4 +1,4 @@
-"""The hooks: what a plugin may bring. Implement any of them in a module and mark it with ``hookimpl``."""
+"""The hooks that a plugin can implement: functions of these names in a module, marked with ``hookimpl``."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def xlbench_methods() -> Iterable[Method]:
-    """Return the distillation methods that this plugin brings."""
+    """Return distillation methods."""
     return ()
 
 
 @hookspec
 def xlbench_students() -> Iterable[StudentSpec]:
-    """Return student specs: how a student is cut from an assistant, by name."""
+    """Return student specs: named recipes for cutting a student from an assistant."""
     return ()
 
 
 @hookspec
 def xlbench_encoders() -> Iterable[RegisteredEncoder]:
-    """Return encoders that can be a teacher, an assistant or a row to compare with."""
+    """Return encoders that can be a teacher, an assistant or a row of a board."""
     return ()
 
 
 @hookspec
 def xlbench_corpora() -> Iterable[CorpusReader]:
-    """Return sources of parallel pairs, each under a scheme."""
+    """Return corpus readers, each with the scheme that references to its corpora start with."""
     return ()
 
 

@@ -1,4 +1,4 @@
-"""Plugins: loaded one by one, so that a broken one is told of and never takes the command down."""
+"""Loads plugins one by one, so that a broken one is reported and never stops a command."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class _Hook(Protocol):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A plugin that loaded.
+    """A plugin that was loaded.
 
     Attributes:
         name: Of its entry point, or the path of a single file.
-        distribution: Where it came from; ``file`` for a single file.
-        version: The distribution's.
-        hooks: Those that it implements.
-        brings: What of it is used, as (kind, name), e.g. ``("method", "multistage")``.
+        distribution: Name of the distribution that it is part of; ``file`` for a single file.
+        version: Version of that distribution.
+        hooks: Names of the hooks that it implements.
+        brings: What it brings that can be used, as (kind, name), e.g. ``("method", "multistage")``.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Broken:
-    """A plugin, or a part of one, that cannot be used as it is, and why.
+    """A plugin, or a part of one, that cannot be used, with the reason.
 
     Attributes:
         name: Of its entry point, or the path of a single file.
-        distribution: Where it came from.
-        cause: What is wrong, in its author's words: function, argument, option.
-        where: ``file:line`` in its author's source, where that is known.
+        distribution: Name of the distribution that it is part of; ``file`` for a single file.
+        cause: What is wrong, naming the function, argument or option of the plugin.
+        where: ``file:line`` in the plugin's source code; empty if unknown.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that plugins brought, by kind and name."""
+    """Everything that plugins bring, by kind and name."""
 
     methods: Mapping[str, Method]
     students: Mapping[str, StudentSpec]
@@ -91,50 +91,52 @@ class Registry:
 
 @lru_cache(maxsize=8)
 def load_registry(files: tuple[Path, ...] = (), *, strict: bool | None = None) -> Registry:
-    """Load every installed plugin and the given single files.
+    """Load all installed plugins, and plugins in single files.
 
     Args:
         files: Python files given with ``--plugin``.
-        strict: Whether a broken plugin is fatal; None asks ``XLBENCH_STRICT``, and then a file that cannot be
-            loaded is fatal in any case, since who names a file means it.
+        strict: Whether a broken plugin is an error. With None ``XLBENCH_STRICT`` decides, but a file that cannot be
+            loaded is always an error, since the user named it.
 
     Raises:
-        XlbenchError: A plugin is broken, and that is fatal.
+        XlbenchError: A plugin is broken, and that is an error.
     """
-    gathered = _Gathered()
-    manager = gathered.manager
+    collector = _Collector()
+    manager = collector.manager
     for entry in sorted(entry_points(group=hookspecs.PROJECT), key=lambda entry: entry.name):
-        source = _source_of(entry.dist) if entry.dist else ("unknown", "")
-        faults = _register(manager, entry.name, entry.load, _files_of(entry))
+        distribution = _name_and_version(entry.dist) if entry.dist else ("unknown", "")
+        faults = _load_plugin(manager, entry.name, entry.load, _files_of(entry))
         if faults:
-            stated = f"entry point '{entry.name} = {entry.value}'"
-            gathered.broken += [Broken(entry.name, source[0], cause, where or stated) for cause, where in faults]
+            entry_point = f"entry point '{entry.name} = {entry.value}'"
+            collector.broken += [
+                Broken(entry.name, distribution[0], cause, where or entry_point) for cause, where in faults
+            ]
         else:
-            gathered.sources[entry.name] = source
+            collector.distributions[entry.name] = distribution
     for file in files:
-        if faults := _register(manager, str(file), partial(_import_file, file), (str(file),)):
-            found = [Broken(str(file), "file", *fault) for fault in faults]
+        if faults := _load_plugin(manager, str(file), partial(_import_file, file), (str(file),)):
+            broken = [Broken(str(file), "file", *fault) for fault in faults]
             if strict is not False:
                 raise XlbenchError(
-                    f"Plugin file '{file}' cannot be used: {found[0]}", "Mend it, or leave out --plugin."
+                    f"Plugin file '{file}' cannot be used: {broken[0]}", "Fix it, or leave out --plugin."
                 )
-            gathered.broken += found
+            collector.broken += broken
         else:
-            gathered.sources[str(file)] = ("file", "")
-    registry = gathered.registry()
+            collector.distributions[str(file)] = ("file", "")
+    registry = collector.build_registry()
     if strict is None:
         strict = os.environ.get(STRICT_VARIABLE) == "1"
     if registry.broken and strict:
         first = registry.broken[0]
         raise XlbenchError(
             f"Plugin '{first.name}' of {first.distribution} is broken: {first}",
-            f"Mend or uninstall it, or unset {STRICT_VARIABLE}.",
+            f"Fix or uninstall it, or unset {STRICT_VARIABLE}.",
         )
     return registry
 
 
 def check_plugins(registry: Registry) -> tuple[Broken, ...]:
-    """Return everything that is wrong with the plugins: what broke at loading, and what a closer look finds."""
+    """Return all faults of the plugins: those found when loading them, and those of a closer check."""
     found = list(registry.broken)
     owners = {thing: plugin for plugin in registry.loaded for thing in plugin.brings}
     for kind, table in tables(registry).items():
@@ -146,7 +148,7 @@ def check_plugins(registry: Registry) -> tuple[Broken, ...]:
 
 
 def tables(registry: Registry) -> dict[str, Mapping[str, object]]:
-    """Return what plugins brought by kind, each under its word in the singular."""
+    """Return the tables of a registry by kind, e.g. 'method'."""
     return {
         "method": registry.methods,
         "student": registry.students,
@@ -157,13 +159,13 @@ def tables(registry: Registry) -> dict[str, Mapping[str, object]]:
     }
 
 
-def _register(
+def _load_plugin(
     manager: pluggy.PluginManager, name: str, load: Callable[[], object], files: tuple[str, ...]
 ) -> list[Fault]:
-    """Load and register a plugin; return what went wrong, or nothing."""
+    """Load and register a plugin; return what is wrong with it."""
     try:
         plugin = load()
-        # An implementation of a hook that does not exist must not pass in silence.
+        # pluggy would silently ignore an implementation of a hook that does not exist.
         if faults := list(hook_faults(manager, plugin)):
             return faults
         manager.register(plugin, name)
@@ -173,14 +175,14 @@ def _register(
 
 
 @lru_cache(maxsize=64)
-def _source_of(distribution: Distribution) -> tuple[str, str]:
-    """Return name and version; every look at them would parse the metadata again."""
-    facts = distribution.metadata
-    return facts["Name"], facts["Version"]
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
+    """Return name and version of a distribution; cached, since each access parses its metadata again."""
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"]
 
 
 def _files_of(entry: EntryPoint) -> tuple[str, ...]:
-    """Return the package's directories, or the module's file, that an entry point names."""
+    """Return the directories of the package, or the file of the module, that an entry point names."""
     try:
         spec = importlib.util.find_spec(entry.value.partition(":")[0].partition(".")[0].strip())
     except (ImportError, ValueError):
@@ -198,7 +200,7 @@ def _import_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError("it is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    # Registered before it runs, so that its classes can name their module's source (fingerprints).
+    # Added before the module runs: fingerprints of its classes look up the source code of their module.
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
@@ -211,16 +213,23 @@ def _manager() -> pluggy.PluginManager:
 
 
 @dataclass
-class _Gathered:
-    """What is known while plugins are asked, one after another."""
+class _Collector:
+    """Calls the hooks of plugins and collects what they bring, and their faults.
+
+    Attributes:
+        manager: Has all plugins that were loaded.
+        distributions: Name and version of the distribution of each plugin.
+        broken: Faults so far.
+        brings: Kind and name of what each plugin brings so far.
+    """
 
     manager: pluggy.PluginManager = field(default_factory=_manager)
-    sources: dict[str, tuple[str, str]] = field(default_factory=dict)
+    distributions: dict[str, tuple[str, str]] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
     brings: defaultdict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
-    def registry(self) -> Registry:
-        """Ask every hook and return all that came."""
+    def build_registry(self) -> Registry:
+        """Call every hook and return all results."""
         hook = self.manager.hook
         registry = Registry(
             methods=self.collect(hook.xlbench_methods, "method", Method, lambda it: it.name),
@@ -233,44 +242,51 @@ class _Gathered:
             broken=(),
         )
         loaded = tuple(
-            Loaded(name, *source, hooks=self.hooks(name), brings=tuple(self.brings[name]))
-            for name, source in self.sources.items()
+            Loaded(name, *distribution, hooks=self.hook_names(name), brings=tuple(self.brings[name]))
+            for name, distribution in self.distributions.items()
         )
         return replace(registry, loaded=loaded, broken=tuple(self.broken))
 
-    def hooks(self, name: str) -> tuple[str, ...]:
-        """Return the hooks that a plugin implements."""
+    def hook_names(self, name: str) -> tuple[str, ...]:
+        """Return the names of the hooks that a plugin implements."""
         callers = self.manager.get_hookcallers(self.manager.get_plugin(name)) or []
         return tuple(sorted(caller.name for caller in callers))
 
-    def collect(self, hook: _Hook, word: str, kind: type[T], key: Callable[[T], str]) -> dict[str, T]:
-        """Call one hook, implementation by implementation, so that each result and fault has an owner."""
+    def collect(self, hook: _Hook, kind: str, expected: type[T], key: Callable[[T], str]) -> dict[str, T]:
+        """Call the implementations of a hook one by one, so that each result and fault belongs to a plugin.
+
+        Args:
+            hook: The hook.
+            kind: Kind of its results, e.g. 'method'.
+            expected: Type of its results.
+            key: Returns the name of a result.
+        """
         table: dict[str, T] = {}
         owners: dict[str, str] = {}
-        # Built-ins first, then in order of name: who clashes is decided by the name, not by who was first.
+        # Built-ins first, then by name, so that of two plugins with the same name always the same one is refused.
         implementations = sorted(
-            hook.get_hookimpls(), key=lambda it: (self.sources[it.plugin_name][0] != "xlbench", it.plugin_name)
+            hook.get_hookimpls(), key=lambda it: (self.distributions[it.plugin_name][0] != "xlbench", it.plugin_name)
         )
         for implementation in implementations:
-            owner = implementation.plugin_name
-            for thing in self.ask(implementation):
-                where = written_at(implementation.function)
-                if not isinstance(thing, kind):
-                    cause = f"{implementation.function.__name__}() returned {thing!r}, which is no {kind.__name__}"
-                    self.fault(owner, Fault(cause, where))
-                elif fault := unusable(thing, word, key(thing), where):
-                    self.fault(owner, fault)
+            owner, function = implementation.plugin_name, implementation.function
+            for thing in self.call(implementation):
+                where = written_at(function)
+                if not isinstance(thing, expected):
+                    cause = f"{function.__name__}() returned {thing!r}, which is not a {expected.__name__}"
+                    self.add_fault(owner, Fault(cause, where))
+                elif fault := unusable(thing, kind, key(thing), where):
+                    self.add_fault(owner, fault)
                 elif (name := key(thing)) in table:
-                    cause = f"'{name}' is already the name of a {kind.__name__} from plugin '{owners[name]}'"
-                    self.fault(owner, Fault(cause, where))
+                    cause = f"'{name}' is already the name of a {expected.__name__} from plugin '{owners[name]}'"
+                    self.add_fault(owner, Fault(cause, where))
                 else:
                     table[name] = thing
                     owners[name] = owner
-                    self.brings[owner].append((word, name))
+                    self.brings[owner].append((kind, name))
         return table
 
-    def ask(self, implementation: pluggy.HookImpl) -> Iterator[object]:
-        """Yield what an implementation returns; an exception ends it and is told of."""
+    def call(self, implementation: pluggy.HookImpl) -> Iterator[object]:
+        """Yield the results of an implementation; an exception ends them and is added as a fault."""
         function = implementation.function
         try:
             yield from cast("Iterable[object]", function())
@@ -278,8 +294,8 @@ class _Gathered:
             cause = f"{function.__name__}() raised {type(error).__name__}: {error}"
             code = getattr(function, "__code__", None)
             where = raised_at(error, *([code.co_filename] if code else [])) or written_at(function)
-            self.fault(implementation.plugin_name, Fault(cause, where))
+            self.add_fault(implementation.plugin_name, Fault(cause, where))
 
-    def fault(self, owner: str, fault: Fault) -> None:
-        """Note what is wrong with a plugin."""
-        self.broken.append(Broken(owner, self.sources[owner][0], *fault))
+    def add_fault(self, owner: str, fault: Fault) -> None:
+        """Add a fault of a plugin."""
+        self.broken.append(Broken(owner, self.distributions[owner][0], *fault))

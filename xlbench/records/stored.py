@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench.errors import XlbenchError, nearest
+from xlbench.progress import waits_for
 from xlbench.records.record import FILE, ITEMS, KIND, Record, read_record
 from xlbench.scoring.items import read_items
 from xlbench.store import entry_path, get_or_build, read_entry
@@ -54,7 +55,8 @@ def write_entry(key: str, settings: Settings, make: Callable[[Path], Record]) ->
         (directory / FILE).write_text(record.model_dump_json(indent=1, by_alias=True) + "\n", "utf-8")
         return {"name": record.name, "role": record.role}
 
-    entry = get_or_build(settings.home, KIND, key, build)
+    waiting = waits_for("scoring the same encoder", quiet=settings.quiet)
+    entry = get_or_build(settings.home, KIND, key, build, waiting=waiting)
     return StoredRecord(read_record(entry.path / FILE), key)
 
 

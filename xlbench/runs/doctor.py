@@ -83,7 +83,7 @@ def _runtime(settings: Settings, wanted: Precision | Literal["auto"]) -> list[Fi
         _threads(settings),
         *_computing(kind, settings, wanted),
         Finding("attention", True, f"{attention.value}: {attention.reason}"),
-        Finding("products", True, f"{'packed' if packing.value else 'plain'}: {packing.reason}"),
+        Finding("kernels", True, f"{'packed' if packing.value else 'plain'}: {packing.reason}"),
         _memory(),
     ]
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench._version import __version__
-from xlbench.distill.engine import Distilled, given_encoders, run_plan
+from xlbench.distill.engine import Distilled, input_encoders, run_plan
 from xlbench.distill.health import FailedTrainingError
 from xlbench.distill.plan import Plan
 from xlbench.records.record import ITEMS, Failure, Provenance, Record, git_revision
@@ -103,7 +103,7 @@ def run_encoder(
         return stored
     prepare_process(settings)
     session = Session(experiment, (), registry, settings)
-    return _record(row, Plan((), "teacher"), Distilled({}, given_encoders(experiment), ()), session, say)
+    return _record(row, Plan((), "teacher"), Distilled({}, input_encoders(experiment), ()), session, say)
 
 
 def _record(row: JobRow, plan: Plan, distilled: Distilled, session: Session, say: Say) -> StoredRecord:

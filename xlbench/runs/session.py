@@ -9,7 +9,7 @@ from xlbench.corpora.overlap import near_duplicates, text_key
 from xlbench.corpora.prepare import prepare
 from xlbench.encoders.find import load_encoder
 from xlbench.fingerprint import fingerprint
-from xlbench.progress import progress
+from xlbench.progress import progress, waits_for
 from xlbench.scoring.tasks import evaluation_digest, evaluation_texts, task_texts
 from xlbench.store import get_or_build
 
@@ -41,6 +41,7 @@ def prepare_process(settings: Settings) -> None:
 
 
 KIND, VERSION = "near-duplicates", 1  # in the store; the version changes with their meaning
+NEAR_DUPLICATES = "looking for near-duplicates of test sentences"  # what is said to be going on
 SPEED_SAMPLE = 192  # sentences
 
 
@@ -72,11 +73,12 @@ class Session:
 
         def build(directory: Path) -> dict[str, Json]:
             tested = {task.task: task_texts(task, self.settings) for task in suite.tasks}
-            title, total = "looking for near-duplicates", len(corpus.sentences)
-            with progress(title, total, quiet=self.settings.quiet) as advance:
+            total = len(corpus.sentences)
+            with progress(NEAR_DUPLICATES, total, quiet=self.settings.quiet, unit="sentences") as advance:
                 return {"shares": near_duplicates(tested, corpus.sentences, advance)}
 
-        entry = get_or_build(self.settings.home, KIND, fingerprint(key), build)
+        waiting = waits_for(NEAR_DUPLICATES, quiet=self.settings.quiet)
+        entry = get_or_build(self.settings.home, KIND, fingerprint(key), build, waiting=waiting)
         return corpus.facts.model_copy(update={"near_duplicates": entry.manifest.facts["shares"]})
 
     def _sample(self) -> list[str]:

@@ -1,1 +1,1 @@
-"""Scoring: MTEB's own tasks and metrics, with items kept for the bootstrap, footprint, and speed."""
+"""Scoring: MTEB's tasks and metrics, the items that the bootstrap resamples, footprint and speed."""

@@ -1,4 +1,7 @@
-"""What a task's source declares of its data, read without importing it: mteb takes seconds to import."""
+"""Which data a task scores: a local copy, or the hub revision that its class declares.
+
+Declarations are read from the source code, since importing mteb takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -19,33 +22,56 @@ if TYPE_CHECKING:
     from xlbench.experiment import TaskRef
     from xlbench.settings import Settings
 
+STARTER = "xlbench.scoring.starter_tasks"
+
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredData:
     """The dataset that a task class declares.
 
     Attributes:
-        path: Hub name of its dataset; None when the source does not say it in a literal.
-        revision: Hub commit of its dataset; likewise.
-        source: Digest of the syntax tree of a task that is not mteb's; empty for mteb's, whose version tells.
+        path: Hub name of the dataset; None if the source code does not give it as a literal.
+        revision: Hub commit of the dataset; None likewise.
+        code_digest: SHA-256 of the syntax tree of the task's module; empty for mteb's own tasks, which the version of
+            mteb identifies.
     """
 
     path: str | None
     revision: str | None
-    source: str = ""
+    code_digest: str = ""
 
 
-UNKNOWN = Declared(None, None)
+UNKNOWN = DeclaredData(None, None)
 
 
-def declared(ref: TaskRef) -> Declared:
-    """Return what the class of a task declares, as far as its source says so in literals.
+def data_identity(ref: TaskRef, settings: Settings) -> str:
+    """Return what identifies the data of a task.
+
+    It is ``sha256:...`` for the starter tasks and for a local copy, else ``<path>@<revision>`` as declared, with the
+    digest of the code for a task that is not mteb's, else that digest or the version of mteb alone.
 
     Raises:
-        XlbenchError: The module of its loader cannot be found.
+        XlbenchError: The task's module cannot be found.
+    """
+    declared = read_declaration(ref)
+    if ref.loader is not None and ref.loader.startswith(f"{STARTER}:"):
+        shipped = files("xlbench.corpora").joinpath("data", f"{ref.family}.jsonl")
+        return f"sha256:{hashlib.sha256(shipped.read_bytes()).hexdigest()}"
+    if declared.path is not None and (local := settings.local("datasets", declared.path)):
+        return f"sha256:{_directory_digest(local, settings.home)}"
+    if declared.revision is not None:
+        return f"{declared.path}@{declared.revision}{declared.code_digest and '+' + declared.code_digest}"
+    return declared.code_digest or f"mteb {mteb_version()}"
+
+
+def read_declaration(ref: TaskRef) -> DeclaredData:
+    """Read what the class of a task declares, as far as it does so in literals.
+
+    Raises:
+        XlbenchError: The module of the task's loader cannot be found.
     """
     if ref.loader is None:
-        return _in_mteb(ref.task, mteb_version())
+        return _read_from_mteb(ref.task, mteb_version())
     name = ref.loader.partition(":")[0]
     try:
         spec = importlib.util.find_spec(name)
@@ -53,20 +79,20 @@ def declared(ref: TaskRef) -> Declared:
         spec = None
     if spec is None or spec.origin is None:
         raise XlbenchError(
-            f"Task '{ref.task}' is to be loaded from '{ref.loader}', and there is no module '{name}'.",
+            f"Task '{ref.task}' should be loaded from '{ref.loader}', but there is no module '{name}'.",
             "Install the package that brings it, or correct the suite.",
         )
     tree = ast.parse(Path(spec.origin).read_text("utf-8"))
-    found = _declaration(tree, ref.task) or UNKNOWN
-    return Declared(found.path, found.revision, hashlib.sha256(ast.dump(tree).encode()).hexdigest())
+    found = _find_declaration(tree, ref.task) or UNKNOWN
+    return DeclaredData(found.path, found.revision, hashlib.sha256(ast.dump(tree).encode()).hexdigest())
 
 
 @cache
 def mteb_version() -> str:
-    """Return the version of mteb that is installed.
+    """Return the installed version of mteb.
 
     Raises:
-        XlbenchError: There is none.
+        XlbenchError: mteb is not installed.
     """
     try:
         return version("mteb")
@@ -75,66 +101,49 @@ def mteb_version() -> str:
 
 
 @cache
-def _in_mteb(task: str, _version: str) -> Declared:
+def _read_from_mteb(task: str, _version: str) -> DeclaredData:
     spec = importlib.util.find_spec("mteb")  # finds a top-level package without importing it
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         needle = f'name="{task}"'.encode()
         for file in sorted(Path(folder, "tasks").rglob("*.py")):
-            source = file.read_bytes()
-            if needle in source and (found := _declaration(ast.parse(source), task)):
+            code = file.read_bytes()
+            if needle in code and (found := _find_declaration(ast.parse(code), task)):
                 return found
     return UNKNOWN
 
 
-def _declaration(tree: ast.Module, task: str) -> Declared | None:
+def _find_declaration(tree: ast.Module, task: str) -> DeclaredData | None:
     """Find ``TaskMetadata(name=<task>, dataset={...})`` in a module."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
-        given = {keyword.arg: keyword.value for keyword in node.keywords}
-        if "dataset" not in given or _literal(given.get("name")) != task:
+        arguments = {keyword.arg: keyword.value for keyword in node.keywords}
+        if "dataset" not in arguments or _literal(arguments.get("name")) != task:
             continue
-        dataset = _literal(given["dataset"])
+        dataset = _literal(arguments["dataset"])
         if isinstance(dataset, dict):
             path, revision = dataset.get("path"), dataset.get("revision")
-            return Declared(path if isinstance(path, str) else None, revision if isinstance(revision, str) else None)
+            return DeclaredData(
+                path if isinstance(path, str) else None, revision if isinstance(revision, str) else None
+            )
         return UNKNOWN
     return None
 
 
 def _literal(node: ast.expr | None) -> object:
+    """Return the value of a literal; None for any other expression."""
     try:
         return ast.literal_eval(node) if node is not None else None
     except ValueError:
         return None
 
 
-STARTER = "xlbench.scoring.starter_tasks"
-
-
-def data_identity(ref: TaskRef, settings: Settings) -> str:
-    """Return which data a task scores: ``sha256:...`` of a local copy, a hub revision, or mteb's version.
-
-    Raises:
-        XlbenchError: The task's module cannot be found.
-    """
-    said = declared(ref)
-    if ref.loader is not None and ref.loader.startswith(f"{STARTER}:"):
-        shipped = files("xlbench.corpora").joinpath("data", f"{ref.family}.jsonl")
-        return f"sha256:{hashlib.sha256(shipped.read_bytes()).hexdigest()}"
-    if said.path is not None and (local := settings.local("datasets", said.path)):
-        return f"sha256:{_directory_digest(local, settings.home)}"
-    if said.revision is not None:
-        return f"{said.path}@{said.revision}{said.source and '+' + said.source}"
-    return said.source or f"mteb {mteb_version()}"
-
-
 def _directory_digest(path: Path, home: Path) -> str:
-    """Return the SHA-256 over names and bytes of a dataset's files, without its pages and hidden files."""
+    """Return the SHA-256 over names and contents of a dataset's files, except Markdown and hidden files."""
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path)
-        # `hf download --local-dir` keeps notes of its own under .cache.
+        # `hf download --local-dir` keeps files of its own under .cache.
         if file.is_file() and file.suffix != ".md" and not any(part.startswith(".") for part in name.parts):
             digest.update(f"{name.as_posix()}\0{remembered_digest(file, home)}\n".encode())
     return digest.hexdigest()

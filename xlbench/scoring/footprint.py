@@ -1,4 +1,4 @@
-"""What an encoder weighs: parameters, layers and bytes, stored and executed."""
+"""The size of an encoder: parameters, layers and bytes, stored and executed."""
 
 from __future__ import annotations
 
@@ -19,29 +19,26 @@ WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".onnx", ".npy", ".n
 
 
 class Footprint(Frozen):
-    """The size of an encoder. A tensor that several layers share counts once in what is stored."""
+    """The size of an encoder. A parameter that several layers share is stored once and counts once."""
 
-    parameters: int = Field(ge=0, description="All stored parameters, the unread pooler included.")
+    parameters: int = Field(ge=0, description="All stored parameters, including those of a pooler that is not used.")
     embedding_parameters: int | None = Field(
         default=None,
-        description="Of the embedding layer: word table, its map, positions, types, norm; None when unknown.",
+        description="Of the embedding layer: token embeddings and their projection, positions, types, LayerNorm; "
+        "None if unknown.",
     )
-    encoder_parameters: int | None = Field(default=None, description="Of the transformer layers; None when unknown.")
+    encoder_parameters: int | None = Field(default=None, description="Of the transformer layers; None if unknown.")
     executed_parameters: int | None = Field(
         default=None,
-        description="Of the layers as a forward pass meets them: repeats counted again; None when unknown.",
+        description="Of the layers of a forward pass, repeated layers counted each time; None if unknown.",
     )
-    stored_layers: int | None = Field(default=None, description="Distinct layers; None when unknown.")
-    executed_layers: int | None = Field(default=None, description="Layers of a forward pass; None when unknown.")
-    vocabulary: int | None = Field(
-        default=None, description="Tokens that its tokenizer knows; None when that cannot be counted."
-    )
+    stored_layers: int | None = Field(default=None, description="Distinct layers; None if unknown.")
+    executed_layers: int | None = Field(default=None, description="Layers of a forward pass; None if unknown.")
+    vocabulary: int | None = Field(default=None, description="Number of tokens of the tokenizer; None if unknown.")
     dimension: int = Field(ge=1, description="Width of a sentence embedding.")
-    weight_bytes: int | None = Field(
-        default=None, description="Bytes of the weight files; None when it was never saved."
-    )
+    weight_bytes: int | None = Field(default=None, description="Bytes of the weight files; None if it is not saved.")
     directory_bytes: int | None = Field(
-        default=None, description="Bytes of all its files, the tokenizer's included; None when never saved."
+        default=None, description="Bytes of all files, those of the tokenizer included; None if it is not saved."
     )
 
 
@@ -50,30 +47,30 @@ def measure_footprint(model: SentenceTransformer, path: Path | None) -> Footprin
 
     Args:
         model: The encoder, loaded.
-        path: The directory it is saved in; None when there is none.
+        path: The directory it is saved in; None if it is not saved.
 
     Raises:
         XlbenchError: The model does not say how wide its embeddings are.
     """
-    from xlbench.students.int8 import count
+    from xlbench.students.quantised import count_parameters
 
     dimension = model.get_embedding_dimension()
     if dimension is None:
         raise XlbenchError(
             "The encoder does not say how wide its sentence embeddings are.",
-            "Its last module needs a get_embedding_dimension method.",
+            "Give its last module a get_embedding_dimension method.",
         )
-    known = _known_parts(model)
-    if (vocabulary := _vocabulary(model)) is not None:
-        known["vocabulary"] = vocabulary
+    counts = _count_parts(model)
+    if (vocabulary := _count_tokens(model)) is not None:
+        counts["vocabulary"] = vocabulary
     if path is not None:
-        known["weight_bytes"] = directory_size(path, WEIGHT_SUFFIXES)
-        known["directory_bytes"] = directory_size(path)
-    return Footprint(parameters=count(model), dimension=dimension, **known)
+        counts["weight_bytes"] = directory_size(path, WEIGHT_SUFFIXES)
+        counts["directory_bytes"] = directory_size(path)
+    return Footprint(parameters=count_parameters(model), dimension=dimension, **counts)
 
 
 def directory_size(path: Path, suffixes: frozenset[str] | None = None) -> int:
-    """Return the bytes of a directory's files, of those with one of ``suffixes`` if given."""
+    """Return the bytes of all files in a directory, or of those with one of ``suffixes``."""
     return sum(
         file.stat().st_size
         for file in path.rglob("*")
@@ -81,35 +78,35 @@ def directory_size(path: Path, suffixes: frozenset[str] | None = None) -> int:
     )
 
 
-def _vocabulary(model: SentenceTransformer) -> int | None:
+def _count_tokens(model: SentenceTransformer) -> int | None:
     tokenizer = getattr(model, "tokenizer", None)
-    # A static encoder has one of the library tokenizers, all others have transformers' own.
+    # A static encoder has a tokenizer of the tokenizers library, others have one of transformers.
     count = getattr(tokenizer, "get_vocab_size", None) or getattr(tokenizer, "__len__", None)
     return None if count is None else int(count())
 
 
-def _known_parts(model: SentenceTransformer) -> dict[str, int]:
-    """Return what is known of the embedding layer and of the layers; nothing for other architectures."""
+def _count_parts(model: SentenceTransformer) -> dict[str, int]:
+    """Return the counts of the embedding layer and the transformer layers; none for unknown architectures."""
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from torch.nn import ModuleList
 
-    from xlbench.students.int8 import count
+    from xlbench.students.quantised import count_parameters
 
     first = next(iter(model.children()), None)
-    if isinstance(first, StaticEmbedding):  # a table and nothing else
-        none = dict.fromkeys(("encoder_parameters", "executed_parameters", "stored_layers", "executed_layers"), 0)
-        return {"embedding_parameters": count(first), **none}
+    if isinstance(first, StaticEmbedding):  # has token embeddings only
+        zeros = dict.fromkeys(("encoder_parameters", "executed_parameters", "stored_layers", "executed_layers"), 0)
+        return {"embedding_parameters": count_parameters(first), **zeros}
     try:
         transformer = transformer_of(model)
     except XlbenchError:
         return {}
-    # Iterated, not children(): `layer` may hold the same module several times, as a recurrent student does.
+    # children() would yield a layer once that a looped student holds several times.
     layers = transformer.get_submodule("encoder.layer")
     assert isinstance(layers, ModuleList)
     return {
-        "embedding_parameters": count(transformer.get_submodule("embeddings")),
-        "encoder_parameters": count(transformer.get_submodule("encoder")),
-        "executed_parameters": sum(count(layer) for layer in layers),
+        "embedding_parameters": count_parameters(transformer.get_submodule("embeddings")),
+        "encoder_parameters": count_parameters(transformer.get_submodule("encoder")),
+        "executed_parameters": sum(count_parameters(layer) for layer in layers),
         "stored_layers": len(set(layers)),
         "executed_layers": len(list(layers)),
     }

@@ -17,7 +17,7 @@ from xlbench.errors import XlbenchError
 from xlbench.progress import progress
 from xlbench.scoring.data import data_identity, mteb_version
 from xlbench.scoring.items import TOLERANCE, Items, ItemScores, main_score, number_items
-from xlbench.scoring.quiet import quiet_mteb, randomness_kept
+from xlbench.scoring.quiet import kept_random_state, quiet_mteb
 from xlbench.scoring.scores import MAIN_METRIC, SubsetScores, SuiteScores, TaskScores, family_means
 from xlbench.scoring.tasks import Columns, load_task, read_data
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from xlbench.scoring.sentence_table import SentenceTable
     from xlbench.settings import Settings
 
-# Sound encoders stay below: multilingual-e5-small, whose cosines are all high, has about 0.8.
+# The highest mean cosine of an encoder that has not collapsed is about 0.8, that of multilingual-e5-small.
 COLLAPSED = 0.99
 
 
@@ -46,23 +46,23 @@ class Scored(NamedTuple):
 def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, precision: Precision, title: str) -> Scored:
     """Score an encoder on a suite.
 
-    The distinct sentences of all tasks are encoded once, in one pass with a progress bar; MTEB's tasks then
-    take them from memory. Nothing here is random: the same weights on the same machine score the same.
+    The distinct sentences of all tasks are encoded once, in one pass with a progress bar; MTEB's tasks then look their
+    embeddings up. Nothing here is random: the same weights on the same machine get the same scores.
 
     Args:
         model: The encoder.
         suite: What to score it on.
         settings: Where the data is.
         precision: What the encoder computes in; embeddings are compared in float32.
-        title: What the progress bar says.
+        title: Of the progress bar.
 
     Raises:
         XlbenchError: A task or its data is missing, a task is listed twice, or the embeddings are not finite.
     """
-    tasks = _load(suite, settings)
+    tasks = _load_tasks(suite, settings)
     texts = list(dict.fromkeys(text for _, _, subsets in tasks for it in subsets for text in (*it.first, *it.second)))
     began = time.perf_counter()
-    with progress(title, len(texts), quiet=settings.quiet) as advance:
+    with progress(title, len(texts), quiet=settings.quiet, unit="sentences") as advance:
         embeddings = encode(model, texts, precision=precision, advance=advance)
     seconds = time.perf_counter() - began
     if not np.isfinite(embeddings).all():
@@ -70,21 +70,23 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
             f"The encoder gives embeddings that are not finite for sentences of suite '{suite.name}'.",
             "Its training has diverged: train with a lower learning rate, or in float32.",
         )
-    with randomness_kept():
+    with kept_random_state():
         from xlbench.scoring.sentence_table import SentenceTable
     table = SentenceTable(texts, embeddings, partial(encode, model, precision=precision))
     scores: dict[str, TaskScores] = {}
     items: Items = {}
-    for ref, task, subsets in tasks:
-        by_subset, kept = _evaluate(table, ref, task, subsets)
-        scores[ref.task] = TaskScores(
-            family=ref.family,
-            split=ref.split,
-            metric=MAIN_METRIC[ref.family],
-            data=data_identity(ref, settings),
-            subsets=by_subset,
-        )
-        items.update({(ref.task, subset): it for subset, it in kept.items()})
+    with progress(f"{title}: evaluating", len(tasks), quiet=settings.quiet, unit="tasks") as advance:
+        for ref, task, subsets in tasks:
+            subset_scores, subset_items = _evaluate(table, ref, task, subsets)
+            scores[ref.task] = TaskScores(
+                family=ref.family,
+                split=ref.split,
+                metric=MAIN_METRIC[ref.family],
+                data=data_identity(ref, settings),
+                subsets=subset_scores,
+            )
+            items.update({(ref.task, subset): it for subset, it in subset_items.items()})
+            advance(1, ref.task)
     similarity = mean_cosine(embeddings)
     return Scored(
         SuiteScores(
@@ -104,20 +106,23 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
 
 
 def unpredicted_items(suite: Suite, settings: Settings) -> Items:
-    """Return the items of a suite, numbered and with their golds, as :func:`score` does; predictions are NaN.
+    """Return the items of a suite as :func:`score` does, without an encoder: predictions are NaN.
 
     Raises:
         XlbenchError: A task or its data is missing, or a task is listed twice.
     """
-    loaded = _load(suite, settings)
-    return {(ref.task, subset): it for ref, _, subsets in loaded for subset, it in _unpredicted(ref, subsets).items()}
+    tasks = _load_tasks(suite, settings)
+    return {(ref.task, subset): it for ref, _, subsets in tasks for subset, it in _unpredicted(ref, subsets).items()}
 
 
 def mean_cosine(embeddings: NDArray[np.float32]) -> float:
-    """Return the mean cosine of two different rows of [n, dimension].
+    """Return the mean cosine over all pairs of two different rows; 0 for fewer than two rows.
 
-    The sum over all ordered pairs of unit vectors is the squared length of their sum; the n pairs of a vector
-    with itself give n.
+    Of unit vectors, the squared length of their sum is the sum of cosines over all ordered pairs. The n pairs of a row
+    with itself add n to it.
+
+    Args:
+        embeddings: float32 [n, dimension].
     """
     rows = len(embeddings)
     if rows < 2:
@@ -127,19 +132,19 @@ def mean_cosine(embeddings: NDArray[np.float32]) -> float:
     return float((total @ total - rows) / (rows * (rows - 1)))
 
 
-def _load(suite: Suite, settings: Settings) -> list[tuple[TaskRef, AbsTask, list[Columns]]]:
+def _load_tasks(suite: Suite, settings: Settings) -> list[tuple[TaskRef, AbsTask, list[Columns]]]:
     names = [ref.task for ref in suite.tasks]
-    if twice := {name for name in names if names.count(name) > 1}:
+    if repeated := {name for name in names if names.count(name) > 1}:
         raise XlbenchError(
-            f"Suite '{suite.name}' lists {', '.join(sorted(twice))} more than once.",
-            "Give one entry all its subsets; score another split in a suite of its own.",
+            f"Suite '{suite.name}' lists {', '.join(sorted(repeated))} more than once.",
+            "Give one entry all subsets; put another split of the task into another suite.",
         )
     loaded = [(ref, load_task(ref, settings)) for ref in suite.tasks]
     return [(ref, task, read_data(task, ref, settings)) for ref, task in loaded]
 
 
 def _unpredicted(ref: TaskRef, subsets: list[Columns]) -> dict[str, ItemScores]:
-    """Return the items of a task by subset, numbered and with their golds; predictions are NaN."""
+    """Return the items of a task by subset, with numbers and golds; predictions are NaN."""
     return {
         columns.subset: ItemScores(
             item=numbers,
@@ -153,45 +158,46 @@ def _unpredicted(ref: TaskRef, subsets: list[Columns]) -> dict[str, ItemScores]:
 def _evaluate(
     table: SentenceTable, ref: TaskRef, task: AbsTask, subsets: list[Columns]
 ) -> tuple[dict[str, SubsetScores], dict[str, ItemScores]]:
-    """Let MTEB evaluate a task; return scores and items by subset."""
-    with TemporaryDirectory(prefix="xlbench-") as folder, quiet_mteb(), randomness_kept():
-        found = task.evaluate(
+    """Evaluate a task with MTEB; return scores and items by subset."""
+    with TemporaryDirectory(prefix="xlbench-") as folder, quiet_mteb(), kept_random_state():
+        results = task.evaluate(
             table,
             ref.split,
             subsets_to_run=list(ref.subsets),
             encode_kwargs={"batch_size": 4096, "show_progress_bar": False},
             prediction_folder=Path(folder),
         )
-        predictions = json.loads(Path(folder, task.prediction_file_name).read_text("utf-8"))
+        content = json.loads(Path(folder, task.prediction_file_name).read_text("utf-8"))
     items = {
-        subset: replace(it, prediction=_predictions(predictions, ref, subset))
+        subset: replace(it, prediction=_predictions(content, ref, subset))
         for subset, it in _unpredicted(ref, subsets).items()
     }
-    scores = {subset: _scores(ref, subset, found[subset], kept) for subset, kept in items.items()}
+    scores = {subset: _check_scores(ref, subset, results[subset], it) for subset, it in items.items()}
     return scores, items
 
 
-def _scores(ref: TaskRef, subset: str, found: Mapping[str, object], items: ItemScores) -> SubsetScores:
-    """Return MTEB's metrics of a subset, having made sure that the kept items give its main score."""
+def _check_scores(ref: TaskRef, subset: str, result: Mapping[str, object], items: ItemScores) -> SubsetScores:
+    """Return MTEB's metrics of a subset, after checking that its items give the same main score."""
     metrics = {
         name: 0.0 if np.isnan(value) else 100 * float(value)
-        for name, value in found.items()
-        if isinstance(value, (int, float)) and name != "main_score"  # ours is the family's, whatever the task's
+        for name, value in result.items()
+        if isinstance(value, (int, float))
+        and name != "main_score"  # here the family decides which one is the main score
     }
     main = metrics[MAIN_METRIC[ref.family]]
-    again = main_score(ref.family, items.prediction, items.gold)
-    if abs(main - again) > TOLERANCE:
+    recomputed = main_score(ref.family, items.prediction, items.gold)
+    if abs(main - recomputed) > TOLERANCE:
         raise XlbenchError(
-            f"MTEB scores {ref.task} {subset} with {main:.4f}, and its items give {again:.4f}.",
-            "This task computes its score in a way of its own: leave it out of the suite.",
+            f"MTEB scores {ref.task} {subset} with {main:.4f}, but its items give {recomputed:.4f}.",
+            "The task computes its score in another way: leave it out of the suite.",
         )
     return SubsetScores(items=len(items.item), main=main, metrics=metrics)
 
 
-def _predictions(found: Mapping[str, Mapping[str, object]], ref: TaskRef, subset: str) -> NDArray[np.float32]:
-    """Return what MTEB's prediction file says of one subset."""
-    # A task with a column per language keeps all its pairs under one name.
-    of_split = found["parallel" if "parallel" in found else subset][ref.split]
+def _predictions(content: Mapping[str, Mapping[str, object]], ref: TaskRef, subset: str) -> NDArray[np.float32]:
+    """Return the predictions of one subset from MTEB's prediction file: float32 [n]."""
+    # A task with a column per language stores all its subsets under one name.
+    of_split = content["parallel" if "parallel" in content else subset][ref.split]
     assert isinstance(of_split, dict)
     if ref.family == "sts":
         return np.asarray(of_split["cosine_scores"], np.float32)

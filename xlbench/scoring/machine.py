@@ -1,4 +1,4 @@
-"""The machine that gave a figure: part of every record, since speed means nothing without it."""
+"""Description of the machine: part of every record, since speed depends on it."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ class Machine(Frozen):
     cpu: str = Field(description="Model name.")
     cores: int = Field(ge=1, description="Logical cores that this process may use.")
     threads: int = Field(ge=1, description="Threads that torch uses within an operation.")
-    memory_gib: float = Field(ge=0, description="All of the machine's memory, GiB.")
-    device: str = Field(description="Where encoders run: 'cpu', or the accelerator and its name.")
+    memory_gib: float = Field(ge=0, description="Total memory of the machine, GiB.")
+    device: str = Field(description="Device that encoders run on: 'cpu', or the accelerator and its name.")
     os: str
     python: str
-    versions: dict[str, str] = Field(description="Of the packages that decide a figure; absent ones left out.")
+    versions: dict[str, str] = Field(
+        description="Of the packages that affect scores and speed; missing ones are left out."
+    )
 
 
 def describe_machine(settings: Settings | None = None) -> Machine:
     """Describe this machine.
 
     Args:
-        settings: Name the device; None takes the one that is chosen by default.
+        settings: Choose the device; None takes the default one.
 
     Raises:
-        XlbenchError: The settings name a device that is not there.
+        XlbenchError: The settings name a device that is not available.
     """
     import psutil
     import torch
@@ -59,13 +61,13 @@ def describe_machine(settings: Settings | None = None) -> Machine:
 
 def usable_cores() -> int:
     """Return how many logical cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):  # Linux: less than all in most containers
+    if hasattr(os, "sched_getaffinity"):  # Linux only; in containers often fewer than all
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def cpu_name() -> str:
-    """Return the model name of the CPU, or its architecture where the system does not tell."""
+    """Return the model name of the CPU, or its architecture if the system does not give a name."""
     if platform.system() == "Linux":
         try:
             lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""What MTEB and datasets do beside their work, kept away from ours: bars on the screen, seeds set anew."""
+"""Contexts that undo side effects of MTEB and datasets: random seeds, progress bars and warnings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ BITEXT_BAR = "mteb._evaluators.text.bitext_mining_evaluator.tqdm"
 
 
 @contextmanager
-def randomness_kept() -> Iterator[None]:
-    """Put the random generators back as they were.
+def kept_random_state() -> Iterator[None]:
+    """Restore the state of all random generators on leaving.
 
-    Importing MTEB, making a task and evaluating it each seed them with 42: what is trained afterwards would
+    Importing MTEB, creating a task and evaluating it each seed them with 42: without this, training afterwards would
     draw the same numbers whatever its own seed.
     """
     state, numpy_state = random.getstate(), np.random.get_state()
@@ -37,7 +37,7 @@ def randomness_kept() -> Iterator[None]:
 
 @contextmanager
 def quiet_datasets() -> Iterator[None]:
-    """Silence the bars of the datasets library: ours says what is going on."""
+    """Silence the progress bars of the datasets library, in favour of xlbench's own."""
     import datasets
 
     shown = datasets.is_progress_bar_enabled()
@@ -51,10 +51,10 @@ def quiet_datasets() -> Iterator[None]:
 
 @contextmanager
 def quiet_mteb() -> Iterator[None]:
-    """Silence MTEB's bars, which no option turns off, and the warnings that a collapsed encoder causes."""
+    """Silence MTEB's progress bar, which has no option for that, and the warnings that a collapsed encoder causes."""
     from scipy.stats import ConstantInputWarning, NearConstantInputWarning
 
     with warnings.catch_warnings(), patch(BITEXT_BAR, lambda rows, **_: rows):
-        for expected in (ConstantInputWarning, NearConstantInputWarning):
-            warnings.simplefilter("ignore", expected)  # told as `collapsed`
+        for category in (ConstantInputWarning, NearConstantInputWarning):
+            warnings.simplefilter("ignore", category)  # scores say `collapsed`
         yield

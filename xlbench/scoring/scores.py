@@ -1,4 +1,4 @@
-"""What scoring gives: numbers per task and subset, and their means. Light: imports no torch."""
+"""The scores of an encoder by subset and task, and their means. Imports neither torch nor mteb."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SubsetScores(Frozen):
 
     items: int = Field(ge=1, description="Sentence pairs.")
     main: float = Field(description="The family's main metric, times 100.")
-    metrics: dict[str, float] = Field(description="All metrics of MTEB's task, by its names, times 100.")
+    metrics: dict[str, float] = Field(description="All metrics of MTEB's task by their names, times 100.")
 
 
 class TaskScores(Frozen):
@@ -30,11 +30,11 @@ class TaskScores(Frozen):
     family: Family
     split: str
     metric: str = Field(description="MTEB's name of the main metric.")
-    data: str = Field(description="'sha256:...' of a local copy, or hub name and revision.")
-    subsets: dict[str, SubsetScores] = Field(description="In table order.")
+    data: str = Field(description="What identifies its data: 'sha256:...' of a local copy, or hub name and revision.")
+    subsets: dict[str, SubsetScores] = Field(description="In the order of the suite.")
 
     def mean(self) -> float:
-        """Return the mean main score over the subsets, each counting the same."""
+        """Return the mean main score over the subsets, which all have the same weight."""
         return fmean(subset.main for subset in self.subsets.values())
 
 
@@ -42,21 +42,23 @@ class SuiteScores(Frozen):
     """The scores of an encoder on a suite."""
 
     suite: str
-    example: bool = Field(description="The suite is a working example: these scores are no benchmark.")
-    tasks: dict[str, TaskScores] = Field(description="By MTEB's names, in table order.")
+    example: bool = Field(description="The suite is a working example and not a benchmark.")
+    tasks: dict[str, TaskScores] = Field(description="By MTEB's names, in the order of the suite.")
     families: dict[Family, float] = Field(
-        description="Mean main score: over the subsets of a task, then over the family's tasks."
+        description="Mean main score over the subsets of a task, then over the family's tasks."
     )
-    sentences: int = Field(ge=1, description="Distinct sentences, each encoded once.")
-    mean_cosine: float = Field(description="Mean cosine of two different sentences of the suite.")
-    collapsed: bool = Field(description="All sentences look alike to the encoder; its scores mean nothing.")
-    encode_seconds: float = Field(ge=0, description="Time that encoding the sentences took.")
+    sentences: int = Field(ge=1, description="Number of distinct sentences; each is encoded once.")
+    mean_cosine: float = Field(description="Mean cosine over all pairs of different sentences.")
+    collapsed: bool = Field(
+        description="The mean cosine is near 1: all embeddings are alike and the scores mean nothing."
+    )
+    encode_seconds: float = Field(ge=0, description="Seconds that encoding the sentences took.")
     precision: Precision
     mteb_version: str
 
 
 def family_means(tasks: Iterable[TaskScores]) -> dict[Family, float]:
-    """Return the mean of the task means, family by family, in order of first appearance."""
+    """Return the mean of the task means for each family, in order of first appearance."""
     means: dict[Family, list[float]] = {}
     for task in tasks:
         means.setdefault(task.family, []).append(task.mean())

@@ -1,4 +1,4 @@
-"""An encoder for MTEB that looks sentences up: each distinct sentence of a suite is encoded once."""
+"""An encoder for MTEB that looks embeddings up, so that each distinct sentence of a suite is encoded once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class SentenceTable:
-    """MTEB's ``EncoderProtocol`` over embeddings that are there already.
+    """MTEB's ``EncoderProtocol`` over embeddings that are computed already.
 
-    Similarity is the cosine, whatever the encoder's own setting, so that scores can be compared.
+    Similarity is the cosine, whatever the encoder's own setting, so that scores are comparable.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class SentenceTable:
         embeddings: NDArray[np.float32],
         encode: Callable[[list[str]], NDArray[np.float32]],
     ) -> None:
-        """Keep the embeddings.
+        """Store the embeddings.
 
         Args:
-            texts: Distinct sentences, n of them.
-            embeddings: Theirs, [n, dimension].
-            encode: For sentences that a task makes itself, and that could not be known beforehand.
+            texts: Distinct sentences.
+            embeddings: Embeddings of ``texts``, float32 [n, dimension].
+            encode: Encodes sentences that are not in ``texts`` because the task creates them.
         """
         self._rows = {text: row for row, text in enumerate(texts)}
         self._embeddings = embeddings
@@ -57,7 +57,7 @@ class SentenceTable:
             return self._encode(texts)
         return self._embeddings[[self._rows[text] for text in texts]]
 
-    # MTEB makes tensors of these; given tensors, it warns.
+    # MTEB converts these arrays to tensors; it warns if they are tensors already.
 
     def similarity(self, embeddings1: Array, embeddings2: Array) -> Array:
         """Return the cosines of all pairs, [len(embeddings1), len(embeddings2)]."""
@@ -69,5 +69,5 @@ class SentenceTable:
 
     @property
     def mteb_model_meta(self) -> ModelMeta:
-        """Return empty metadata: who the encoder is, the experiment says."""
+        """Return empty metadata: the record says which encoder it is."""
         return ModelMeta.create_empty()

@@ -1,7 +1,7 @@
-"""Speed, as a ratio against a baseline measured in the same process, beside the absolute figures.
+"""Speed of an encoder, absolute and relative to a baseline that is measured in the same process.
 
-Absolute figures of shared machines drift by tens of percent within minutes. Model and baseline take turns, so
-that a drift meets both, and the ratio of a round compares neighbours in time.
+On shared machines absolute figures drift by tens of percent within minutes. Model and baseline take turns, so that a
+drift affects both, and the ratio of a round compares measurements that are close in time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SINGLES = 20  # sentences timed one by one in each round
 
 
 class Measured(Frozen):
-    """A figure over several rounds."""
+    """The median and range of a figure over several rounds."""
 
     median: float
     low: float = Field(description="The lowest round.")
@@ -37,22 +37,22 @@ class Measured(Frozen):
 
 
 class Pace(Frozen):
-    """How fast one encoder is."""
+    """The absolute speed of an encoder."""
 
-    throughput: Measured = Field(description="Sentences per second, all given at once.")
-    latency: Measured = Field(description="Milliseconds for one sentence given alone.")
+    throughput: Measured = Field(description="Sentences per second, with all sentences in one call.")
+    latency: Measured = Field(description="Milliseconds for a call with one sentence.")
 
 
 class Speed(Frozen):
-    """How fast an encoder is, absolutely and against a baseline."""
+    """The speed of an encoder, absolute and relative to a baseline."""
 
     model: Pace
     baseline: Pace
     throughput_ratio: Measured = Field(
-        description="Throughput of the model over the baseline's, round by round: above 1 is faster."
+        description="Throughput of the model divided by that of the baseline, round by round: above 1 is faster."
     )
     latency_ratio: Measured = Field(
-        description="Latency of the baseline over the model's, round by round: above 1 is faster."
+        description="Latency of the baseline divided by that of the model, round by round: above 1 is faster."
     )
     sentences: int = Field(ge=1)
     repetitions: int = Field(ge=1)
@@ -72,22 +72,22 @@ def measure_speed(
 ) -> Speed:
     """Measure an encoder against a baseline.
 
-    Both encode everything once to warm up. Then they take turns for ``repetitions`` rounds, each going first
-    in every other one: all sentences at once, and up to 20 of them one by one.
+    Both encode everything once to warm up. In each of ``repetitions`` rounds both encode all sentences in one call, and
+    then up to 20 sentences one by one; model and baseline go first in alternate rounds.
 
     Args:
         model: The encoder.
-        baseline: What to compare it with, most often the assistant it was cut from.
-        texts: Sentences of the lengths that matter; a few hundred give steady figures.
+        baseline: The encoder to compare it with, usually the assistant.
+        texts: Sentences of typical lengths; a few hundred give stable figures.
         settings: The device to report, and whether to show a bar.
         precision: What both compute in.
-        repetitions: Rounds.
-        clock: Gives seconds.
+        repetitions: Number of rounds.
+        clock: Returns seconds.
 
     Raises:
         XlbenchError: There are no texts, or no rounds.
     """
-    from xlbench.encoders.encode import encode, ready
+    from xlbench.encoders.encode import encode, encoding_mode
 
     if not texts or repetitions < 1:
         raise XlbenchError(
@@ -97,39 +97,39 @@ def measure_speed(
 
     singles = list(texts)[:: max(1, len(texts) // SINGLES)][:SINGLES]
 
-    def timed(encoder: SentenceTransformer, sentences: Sequence[str]) -> float:
+    def time_call(encoder: SentenceTransformer, sentences: Sequence[str]) -> float:
         began = clock()
         encode(encoder, sentences, precision=precision)
         return clock() - began
 
     encoders = (model, baseline)
-    batch: tuple[list[float], list[float]] = ([], [])
-    single: tuple[list[float], list[float]] = ([], [])
-    bar = progress("Measuring speed", repetitions + 1, quiet=settings.quiet)
-    with ready(model, precision), ready(baseline, precision), bar as advance:
+    batch_seconds: tuple[list[float], list[float]] = ([], [])
+    single_seconds: tuple[list[float], list[float]] = ([], [])
+    bar = progress("measuring speed", repetitions + 1, quiet=settings.quiet, unit="rounds")
+    with encoding_mode(model, precision), encoding_mode(baseline, precision), bar as advance:
         for encoder in encoders:
-            timed(encoder, texts)
-            timed(encoder, singles[:1])
+            time_call(encoder, texts)
+            time_call(encoder, singles[:1])
         advance()
         for turn in range(repetitions):
             order = (0, 1) if turn % 2 == 0 else (1, 0)
             for which in order:
-                batch[which].append(timed(encoders[which], texts))
+                batch_seconds[which].append(time_call(encoders[which], texts))
             for which in order:
-                single[which].append(median(timed(encoders[which], [text]) for text in singles))
+                single_seconds[which].append(median(time_call(encoders[which], [text]) for text in singles))
             advance()
     paces = [
         Pace(
-            throughput=_measured([len(texts) / seconds for seconds in batch[which]]),
-            latency=_measured([1000 * seconds for seconds in single[which]]),
+            throughput=_summarise([len(texts) / seconds for seconds in batch_seconds[which]]),
+            latency=_summarise([1000 * seconds for seconds in single_seconds[which]]),
         )
         for which in (0, 1)
     ]
     return Speed(
         model=paces[0],
         baseline=paces[1],
-        throughput_ratio=_measured([theirs / ours for ours, theirs in zip(*batch, strict=True)]),
-        latency_ratio=_measured([theirs / ours for ours, theirs in zip(*single, strict=True)]),
+        throughput_ratio=_summarise([other / own for own, other in zip(*batch_seconds, strict=True)]),
+        latency_ratio=_summarise([other / own for own, other in zip(*single_seconds, strict=True)]),
         sentences=len(texts),
         repetitions=repetitions,
         precision=precision,
@@ -137,5 +137,5 @@ def measure_speed(
     )
 
 
-def _measured(values: Sequence[float]) -> Measured:
+def _summarise(values: Sequence[float]) -> Measured:
     return Measured(median=median(values), low=min(values), high=max(values))

@@ -1,6 +1,6 @@
-"""The starter suite's tasks: MTEB task classes over the small data that ships with xlbench.
+"""The tasks of the starter suite: MTEB task classes over the small data that ships with xlbench.
 
-They make the first command work anywhere. They are a working example and not a benchmark.
+With them the first command works without a download. They are a working example and not a benchmark.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def _scripts(subset: str) -> list[str]:
 
 
 class StarterSTS(AbsTaskSTS):
-    """Sentence pairs with a similarity from 0 to 5; of ``en-xx`` the second one is translated."""
+    """Sentence pairs with a similarity from 0 to 5; in ``en-xx`` the second sentence is translated."""
 
     metadata = TaskMetadata(
         name="StarterSTS",
-        # No hub dataset: one word, so that nothing takes it for one.
+        # Not a hub dataset; one word cannot be mistaken for the name of one.
         dataset={"path": "starter", "revision": "1"},
         description=f"Semantic similarity of everyday sentence pairs in eight languages. {WARNING}",
         type="STS",
@@ -68,7 +68,7 @@ class StarterSTS(AbsTaskSTS):
 
 
 class StarterBitext(AbsTaskBitextMining):
-    """Sentences whose English translation is to be found among all the English ones."""
+    """Sentences whose English translation is to be found among all English sentences."""
 
     metadata = TaskMetadata(
         name="StarterBitext",

@@ -1,4 +1,4 @@
-"""The tasks of a suite: MTEB's own classes, cut to what the suite names, on local data where it is."""
+"""The tasks of a suite: MTEB's own classes, restricted to the suite's subsets, and their sentences."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xlbench.errors import XlbenchError, look_up, nearest
+from xlbench.errors import XlbenchError, first_line, look_up, nearest
 from xlbench.fingerprint import Json, fingerprint
+from xlbench.progress import progress
 from xlbench.scoring.data import data_identity, mteb_version
-from xlbench.scoring.quiet import quiet_datasets, randomness_kept
+from xlbench.scoring.quiet import kept_random_state, quiet_datasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,18 +21,18 @@ if TYPE_CHECKING:
     from xlbench.experiment import Suite, TaskRef
     from xlbench.settings import Settings
 
-MONOLINGUAL = "default"  # MTEB's name of the one subset of a task that has no subsets
+MONOLINGUAL = "default"  # MTEB's name for the only subset of a task without subsets
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The two text columns of one subset.
+    """The sentence pairs of one subset, n of them.
 
     Attributes:
-        subset: MTEB's name of it.
-        first: The first sentences, in order.
-        second: The second sentences; the i-th belongs to the i-th of ``first``.
-        gold: The similarity given by people, or the index of the translation.
+        subset: MTEB's name of the subset.
+        first: The first sentence of each pair.
+        second: The second sentence of each pair.
+        gold: STS: the similarity by human judgement. Bitext: the index of the translation in ``second``.
     """
 
     subset: str
@@ -41,15 +42,15 @@ class Columns:
 
 
 def load_task(ref: TaskRef, settings: Settings) -> AbsTask:
-    """Return MTEB's task, restricted to the subsets and the split of ``ref``; its data is not read yet.
+    """Return MTEB's task, restricted to the subsets and the split of ``ref``, without reading its data.
 
-    The dataset is ``<data root>/datasets/<org>/<name>`` where that is a directory, and the hub's otherwise.
+    The data will be read from ``<data root>/datasets/<org>/<name>`` if that is a directory, else from the hub.
 
     Raises:
-        XlbenchError: There is no such task, subset or split; or it would need the hub, which is offline.
+        XlbenchError: There is no such task, subset or split; or the data is on the hub and xlbench is offline.
     """
-    with randomness_kept():
-        task = _make(ref)
+    with kept_random_state():
+        task = _create_task(ref)
     _check_family(task, ref)
     for subset in ref.subsets:
         look_up(f"subset of {ref.task}", subset, dict.fromkeys(task.metadata.hf_subsets))
@@ -58,7 +59,7 @@ def load_task(ref: TaskRef, settings: Settings) -> AbsTask:
     task.filter_eval_splits([ref.split])
     local = _local_data(ref, task.metadata.dataset["path"], settings)
     if local is not None:
-        # A copy: `metadata` belongs to the class, and this path only to this call.
+        # Copied, since `metadata` belongs to the class and this path to this task only.
         task.metadata = task.metadata.model_copy(update={"dataset": {**task.metadata.dataset, "path": str(local)}})
     return task
 
@@ -67,41 +68,41 @@ def read_data(task: AbsTask, ref: TaskRef, settings: Settings) -> list[Columns]:
     """Load the data of a task and return its sentences, subset by subset in the order of ``ref``.
 
     Args:
-        task: What :func:`load_task` returned.
-        ref: The same.
-        settings: The same; errors name its data root.
+        task: As :func:`load_task` returns it for ``ref`` and ``settings``.
+        ref: Which task and subsets.
+        settings: Errors name its data root.
 
     Raises:
         XlbenchError: The data cannot be read, or lacks a subset, the split or a column.
     """
     name = f"The data of task {ref.task} ({task.metadata.dataset['path']})"
-    remedy = _download(type(task).metadata.dataset["path"], settings)
-    with quiet_datasets(), randomness_kept():
+    remedy = _download_remedy(type(task).metadata.dataset["path"], settings)
+    reading = progress(f"reading the data of {ref.task}", None, quiet=settings.quiet)
+    with quiet_datasets(), kept_random_state(), reading:
         try:
             task.load_data()
         except Exception as error:
-            # Loading runs a task's own code over files or a hub: whatever it raises, the user needs the task.
-            cause = str(error).strip().splitlines() or [type(error).__name__]
-            raise XlbenchError(f"{name} cannot be read: {cause[0]}", remedy) from error
+            # A task's own code reads files or asks a hub, and may raise anything.
+            raise XlbenchError(f"{name} cannot be read: {first_line(error)}", remedy) from error
     try:
         _drop_other_languages(task, ref)
-        return [_columns(task, ref, subset) for subset in ref.subsets]
+        return [_read_columns(task, ref, subset) for subset in ref.subsets]
     except KeyError as error:
-        raise XlbenchError(f"{name} has no {error}: it is not what MTEB expects.", remedy) from error
+        raise XlbenchError(f"{name} has no {error}, which MTEB expects.", remedy) from error
 
 
 def evaluation_texts(suites: Iterable[Suite], settings: Settings) -> Iterator[str]:
-    """Yield every sentence that the suites score, both sides, repetitions included; a shared task is read once.
+    """Yield every sentence of the suites, both sides, repetitions included; a task in several suites is read once.
 
     Raises:
         XlbenchError: A task cannot be found or read.
     """
-    for ref in _tasks(suites):
+    for ref in _distinct_tasks(suites):
         yield from task_texts(ref, settings)
 
 
 def task_texts(ref: TaskRef, settings: Settings) -> Iterator[str]:
-    """Yield every sentence of a task, as often as it occurs.
+    """Yield every sentence of a task, both sides, repetitions included.
 
     Raises:
         XlbenchError: The task's data is missing or unreadable.
@@ -112,53 +113,52 @@ def task_texts(ref: TaskRef, settings: Settings) -> Iterator[str]:
 
 
 def evaluation_digest(suites: Iterable[Suite], settings: Settings) -> str:
-    """Return what identifies the sentences of suites together, without reading them, torch or mteb.
+    """Return what identifies the sentences of several suites, without reading them or importing torch or mteb.
 
-    It covers each task's name, subsets, split and data: the bytes of a local copy (remembered by size and
-    time of change), else the hub revision that the task pins, else the version of mteb.
+    It covers the name, subsets, split and data of each task; see :func:`xlbench.scoring.data.data_identity`.
 
     Raises:
         XlbenchError: A task's module cannot be found.
     """
     tasks: list[Json] = [
-        [ref.task, sorted(ref.subsets), ref.split, data_identity(ref, settings)] for ref in _tasks(suites)
+        [ref.task, sorted(ref.subsets), ref.split, data_identity(ref, settings)] for ref in _distinct_tasks(suites)
     ]
     return fingerprint(sorted(tasks, key=str))
 
 
-def _tasks(suites: Iterable[Suite]) -> list[TaskRef]:
+def _distinct_tasks(suites: Iterable[Suite]) -> list[TaskRef]:
     return list(dict.fromkeys(ref for suite in suites for ref in suite.tasks))
 
 
-def _make(ref: TaskRef) -> AbsTask:
+def _create_task(ref: TaskRef) -> AbsTask:
     if ref.loader is None:
-        return _from_mteb(ref.task)
+        return _get_from_mteb(ref.task)
     module, _, name = ref.loader.partition(":")
     try:
         task: object = getattr(importlib.import_module(module), name)()
     except (ImportError, AttributeError) as error:
         raise XlbenchError(
             f"Task '{ref.task}' cannot be loaded from '{ref.loader}': {error}",
-            "A loader is 'module:Class', a class made as MTEB's own tasks are.",
+            "A loader is 'module:Class', of a task class as MTEB's own are.",
         ) from error
     from mteb.abstasks import AbsTask
 
     if not isinstance(task, AbsTask):
         raise XlbenchError(
-            f"The loader '{ref.loader}' of task '{ref.task}' gives no MTEB task but {type(task).__name__}.",
+            f"The loader '{ref.loader}' of task '{ref.task}' does not give an MTEB task but {type(task).__name__}.",
             "Derive it from mteb.abstasks.AbsTaskSTS or AbsTaskBitextMining.",
         )
     return task
 
 
-def _from_mteb(name: str) -> AbsTask:
+def _get_from_mteb(name: str) -> AbsTask:
     import mteb
 
     try:
         return mteb.get_task(name)
     except KeyError:
-        known = {task.metadata.name for task in mteb.get_tasks(task_types=["STS", "BitextMining"])}
-        raise XlbenchError(f"MTEB {mteb_version()} has no task '{name}'.", nearest(name, known)) from None
+        names = {task.metadata.name for task in mteb.get_tasks(task_types=["STS", "BitextMining"])}
+        raise XlbenchError(f"MTEB {mteb_version()} has no task '{name}'.", nearest(name, names)) from None
 
 
 def _check_family(task: AbsTask, ref: TaskRef) -> None:
@@ -173,33 +173,33 @@ def _check_family(task: AbsTask, ref: TaskRef) -> None:
 
 
 def _local_data(ref: TaskRef, path: str, settings: Settings) -> Path | None:
-    """Return the local copy of a hub dataset; nothing means: ask the hub, or the task brings its own data."""
+    """Return the local copy of a hub dataset; None if the hub is to be asked or the task brings its own data."""
     if (local := settings.local("datasets", path)) or path.count("/") != 1 or not settings.offline:
         return local
     import datasets
 
-    # Without a data root the hub's own cache may hold it. It is asked only if the library that reads it knows
-    # that it must not go online.
+    # Without a data root the data may be in the cache of the datasets library. It may be used only if that library
+    # knows that it must not go online.
     if settings.data_root is None and datasets.config.HF_HUB_OFFLINE:
         return None
     raise XlbenchError(
-        f"The data of task {ref.task} is not at '{_place(path, settings)}', and we are offline.",
-        _download(path, settings),
+        f"The data of task {ref.task} is not at '{_expected_path(path, settings)}', and xlbench is offline.",
+        _download_remedy(path, settings),
     )
 
 
-def _place(path: str, settings: Settings) -> str:
+def _expected_path(path: str, settings: Settings) -> str:
     return f"{settings.data_root or 'DATA_ROOT'}/datasets/{path}"
 
 
-def _download(path: str, settings: Settings) -> str:
-    """Return how to lay a hub dataset under the data root."""
-    command = f"hf download --repo-type dataset {path} --local-dir {_place(path, settings)}"
+def _download_remedy(path: str, settings: Settings) -> str:
+    """Return a sentence that says how to download a hub dataset to the data root."""
+    command = f"hf download --repo-type dataset {path} --local-dir {_expected_path(path, settings)}"
     then = "" if settings.data_root else ", then --data-root DATA_ROOT."
-    return f"Where there is a network: `{command}`{then}"
+    return f"With a network: `{command}`{then}"
 
 
-def _columns(task: AbsTask, ref: TaskRef, subset: str) -> Columns:
+def _read_columns(task: AbsTask, ref: TaskRef, subset: str) -> Columns:
     from mteb.abstasks import AbsTaskBitextMining, AbsTaskSTS
 
     data = task.dataset
@@ -216,16 +216,15 @@ def _columns(task: AbsTask, ref: TaskRef, subset: str) -> Columns:
     for name in (first, second):
         if name not in rows.features:
             raise KeyError(f"column {name}")
-    one, two = list(rows[first]), list(rows[second])
-    gold = list(rows["score"]) if ref.family == "sts" else list(range(len(one)))
-    return Columns(subset, one, two, gold)
+    gold = list(rows["score"]) if ref.family == "sts" else list(range(len(rows)))
+    return Columns(subset, list(rows[first]), list(rows[second]), gold)
 
 
 def _drop_other_languages(task: AbsTask, ref: TaskRef) -> None:
-    """Keep the wanted columns of a dataset that has a column per language: MTEB walks over whole rows."""
+    """Of a dataset with a column per language keep those that are needed, since MTEB reads whole rows."""
     from mteb.abstasks import AbsTaskBitextMining
 
     if isinstance(task, AbsTaskBitextMining) and task.parallel_subsets and task.dataset is not None:
-        wanted = dict.fromkeys(name for subset in ref.subsets for name in subset.split("-"))
+        languages = dict.fromkeys(name for subset in ref.subsets for name in subset.split("-"))
         rows = task.dataset[ref.split]
-        task.dataset = {ref.split: rows.select_columns([name for name in wanted if name in rows.features])}
+        task.dataset = {ref.split: rows.select_columns([name for name in languages if name in rows.features])}

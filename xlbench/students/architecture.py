@@ -1,7 +1,9 @@
-"""BERT and XLM-R with a bottleneck under the word table, looped layers, maps of low rank and weights of few bits.
+"""The student architectures: BERT and XLM-R with some of their parts replaced.
 
-Only parts are exchanged; no forward pass is written again. Importing this module teaches transformers the two
-architectures, after which ``SentenceTransformer(path)`` loads a saved student like any other model.
+A student may have a factorised embedding table (bottleneck), looped layers, low-rank linear maps and 8-bit weights.
+Each is a module in the place of a stock one, so transformers' own forward pass runs unchanged. Importing this module
+registers both architectures with transformers, after which ``SentenceTransformer(path)`` loads a saved student like
+any other model.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from transformers import (
 )
 
 from xlbench.experiment import Bits  # noqa: TC001 - configurations resolve it at run time
-from xlbench.students.int8 import empty_int8, pack_int8, unpack_maps
-from xlbench.students.low_rank import exchange_maps
+from xlbench.students.low_rank import replace_linear_maps
+from xlbench.students.quantised import dequantise_linear_maps, quantise_matrices, replace_matrices
 
 if TYPE_CHECKING:
     import os
@@ -33,22 +35,24 @@ LoopOrder = Literal["cycle", "adjacent"]
 
 
 class BottleneckEmbedding(nn.Module):
-    """A V x B word table and a B -> H map without bias, in the place of a V x H table.
+    """A V x B embedding table and a B -> H linear map without bias, in the place of a V x H table.
 
-    Frequent tokens may have a correction of full width each, added to what the map gives. Source: Ding et al. (2022),
-    stage 2; the factorisation is ALBERT's (Lan et al., 2020), more width for frequent tokens that of Baevski & Auli
-    (ICLR 2019), whose tiers have tables of their own.
+    Each of the F most frequent tokens may have a correction of full width H, which is added to the map's output, so
+    that these tokens lose nothing to the factorisation. References: stage 2 of Ding et al. (2022); ALBERT (Lan et al.,
+    ICLR 2020) for the factorisation; Baevski & Auli (ICLR 2019) for more width for frequent tokens (their tiers have
+    separate tables, here all tokens share one).
 
     Args:
         vocabulary: Rows V of the table.
         width: Columns B of the table.
         hidden: Hidden size H.
         padding: Token whose row gets no gradient, as in ``nn.Embedding``.
-        frequent: Tokens F that have a correction.
+        frequent: Number F of tokens with a correction.
 
     Attributes:
-        correction: (F + 1) x H; row 0, of the tokens that have none, stays zero. None without frequent tokens.
-        place: Each token's row in it, int32 [V].
+        correction: Embedding of F + 1 rows and H columns; row 0 belongs to the tokens without a correction and stays
+            zero. None when F is 0.
+        place: Row of each token in ``correction``, int32 [V]; absent when F is 0.
     """
 
     place: torch.Tensor
@@ -62,13 +66,18 @@ class BottleneckEmbedding(nn.Module):
             self.register_buffer("place", torch.zeros(vocabulary, dtype=torch.int32))
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Return the embeddings, [..., H], of token ids, [...]."""
+        """Return the token embeddings, float [..., H], of token ids, int [...]."""
         up: torch.Tensor = self.up(self.table(input_ids))
         return up if self.correction is None else up + self.correction(self.place[input_ids])
 
     @torch.no_grad()
-    def correct(self, tokens: torch.Tensor, rows: torch.Tensor) -> None:
-        """Say which tokens have a correction, and which: F distinct ids, int64 [F], and float [F, H]."""
+    def set_corrections(self, tokens: torch.Tensor, rows: torch.Tensor) -> None:
+        """Set the tokens that have a correction, and their corrections; does nothing when F is 0.
+
+        Args:
+            tokens: Distinct token ids, int64 [F].
+            rows: Their corrections, float [F, H].
+        """
         if self.correction is None:
             return
         self.correction.weight[0] = 0
@@ -77,26 +86,26 @@ class BottleneckEmbedding(nn.Module):
 
     @property
     def frequent(self) -> int:
-        """Tokens F that have a correction."""
+        """Number F of tokens with a correction."""
         return 0 if self.correction is None else self.correction.num_embeddings - 1
 
     @property
     def weight(self) -> torch.Tensor:
-        """The V x H table that this one stands for, computed anew at each call."""
+        """The V x H table that the factors and corrections amount to, computed at each call."""
         up = self.table.weight @ self.up.weight.T
         return up if self.correction is None else up + self.correction(self.place)
 
 
 class LoopedLayers(nn.ModuleList):
-    """K stored layers that iterate R times each.
+    """K stored layers, each of which runs R times.
 
-    An encoder runs its layers by iterating over them, so nothing else need know. The state dict holds each
-    layer once.
+    transformers runs an encoder's layers by iterating over this list, so the repetition is all in ``__iter__``. The
+    state dict holds each layer once.
 
     Args:
         layers: The K layers.
-        repeats: How often each runs, R.
-        order: ``cycle`` runs 1..K, 1..K, ... (Ding et al., 2022), ``adjacent`` 1, 1, 2, 2, ... (the block-wise
+        repeats: Times R that each runs.
+        order: ``cycle`` runs 1..K, 1..K, ... (Ding et al., 2022); ``adjacent`` runs 1, 1, 2, 2, ... (the block-wise
             sharing of MobileLLM, Liu et al., ICML 2024).
     """
 
@@ -115,10 +124,15 @@ class LoopedLayers(nn.ModuleList):
 
 
 class StudentBertConfig(BertConfig):  # type: ignore[no-untyped-call]
-    """BERT's configuration, and a student's: the bottleneck's width (None: full table), how many tokens it corrects.
+    """BERT's configuration with the settings of a student's parts; saved as its ``config.json``.
 
-    Further how often the layers run, in which order, the share of parameters that maps of low rank have, and the bits
-    of a weight on disk.
+    Attributes:
+        bottleneck: Width B of the embedding table; None for a full table.
+        frequent: Number F of tokens with a full-width correction.
+        rank_share: Share of the parameters that the layers' low-rank linear maps keep; 1 for full maps.
+        repeats: Times R that each layer runs.
+        loop_order: Order in which looped layers run, see :class:`LoopedLayers`.
+        bits: Bits of a stored weight.
     """
 
     model_type = "xlbench-bert"
@@ -131,7 +145,7 @@ class StudentBertConfig(BertConfig):  # type: ignore[no-untyped-call]
 
 
 class StudentXLMRobertaConfig(XLMRobertaConfig):  # type: ignore[no-untyped-call]
-    """XLM-R's configuration, and a student's, as :class:`StudentBertConfig` has it."""
+    """XLM-R's configuration with the settings of a student's parts, as in :class:`StudentBertConfig`."""
 
     model_type = "xlbench-xlm-roberta"
     bottleneck: int | None = None
@@ -142,69 +156,72 @@ class StudentXLMRobertaConfig(XLMRobertaConfig):  # type: ignore[no-untyped-call
     bits: Bits = 32
 
 
-class _Stored(PreTrainedModel):  # type: ignore[no-untyped-call]
-    """How the weights of a student of 8 bits are written and read."""
+class _Int8Checkpoint(PreTrainedModel):  # type: ignore[no-untyped-call]
+    """Saving and loading of a student whose weights are stored in 8 bits."""
 
     @classmethod
-    def from_pretrained(cls, *place: object, **settings: object) -> object:  # type: ignore[override]
-        """Load as any model; tables stay as they are stored, maps become float."""
-        loaded = super().from_pretrained(*place, **settings)  # type: ignore[arg-type]
-        unpack_maps(loaded[0] if isinstance(loaded, tuple) else loaded)
+    def from_pretrained(cls, *args: object, **kwargs: object) -> object:  # type: ignore[override]
+        """Load as transformers does, then turn 8-bit linear maps into float ones; 8-bit tables stay quantised."""
+        loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[arg-type]
+        dequantise_linear_maps(loaded[0] if isinstance(loaded, tuple) else loaded)
         return loaded
 
     def save_pretrained(  # type: ignore[override]
-        self, save_directory: str | os.PathLike[str], **settings: object
+        self, save_directory: str | os.PathLike[str], **kwargs: object
     ) -> None:
-        """Save as any model."""
+        """Save as transformers does; if ``config.bits`` is 8, the matrices are quantised to 8 bits first."""
         if self.config.bits == 8:
-            pack_int8(self)
+            quantise_matrices(self)
         try:
-            super().save_pretrained(save_directory, **settings)  # type: ignore[arg-type]
+            super().save_pretrained(save_directory, **kwargs)  # type: ignore[arg-type]
         finally:
-            unpack_maps(self)  # whoever catches a full disk goes on with a model that computes
+            dequantise_linear_maps(self)  # the model must still be usable after a failed save, e.g. on a full disk
 
 
-class StudentBertModel(_Stored, BertModel):  # type: ignore[no-untyped-call]
-    """BERT with a student's parts."""
+class StudentBertModel(_Int8Checkpoint, BertModel):  # type: ignore[no-untyped-call]
+    """BERT with a student's parts, as its configuration says."""
 
     config_class = StudentBertConfig
 
     def __init__(self, config: StudentBertConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config, add_pooling_layer=add_pooling_layer)
-        exchange_parts(self, config)
+        replace_parts(self, config)
 
 
-class StudentXLMRobertaModel(_Stored, XLMRobertaModel):  # type: ignore[no-untyped-call]
-    """XLM-R with a student's parts."""
+class StudentXLMRobertaModel(_Int8Checkpoint, XLMRobertaModel):  # type: ignore[no-untyped-call]
+    """XLM-R with a student's parts, as its configuration says."""
 
     config_class = StudentXLMRobertaConfig
 
     def __init__(self, config: StudentXLMRobertaConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config, add_pooling_layer=add_pooling_layer)
-        exchange_parts(self, config)
+        replace_parts(self, config)
 
 
 StudentModel = StudentBertModel | StudentXLMRobertaModel
 StudentConfig = StudentBertConfig | StudentXLMRobertaConfig
 
 
-def exchange_parts(model: BertModel | XLMRobertaModel, config: StudentConfig) -> None:
-    """Put a bottleneck table, narrow maps, looped layers and int8 parts, all without weights, into a stock encoder."""
+def replace_parts(model: BertModel | XLMRobertaModel, config: StudentConfig) -> None:
+    """Replace parts of a stock encoder by those that a student's configuration asks for.
+
+    The new parts are initialised only: their weights are loaded or copied afterwards.
+    """
     if config.bottleneck is not None:
         table: nn.Embedding = model.embeddings.word_embeddings
         rows, hidden = table.num_embeddings, table.embedding_dim
-        narrow = BottleneckEmbedding(rows, config.bottleneck, hidden, table.padding_idx, config.frequent)
-        model.embeddings.set_submodule("word_embeddings", narrow)
+        factorised = BottleneckEmbedding(rows, config.bottleneck, hidden, table.padding_idx, config.frequent)
+        model.embeddings.set_submodule("word_embeddings", factorised)
     if config.rank_share < 1:
-        exchange_maps(model.encoder.layer, config.rank_share)
+        replace_linear_maps(model.encoder.layer, config.rank_share)
     if config.repeats > 1:
         model.encoder.layer = LoopedLayers(list(model.encoder.layer), config.repeats, config.loop_order)
     if config.bits == 8:
-        empty_int8(model)
+        replace_matrices(model)
 
 
 def register() -> None:
-    """Teach transformers' Auto classes the student architectures; calling it again changes nothing."""
+    """Register the student architectures with transformers' Auto classes; repeated calls change nothing."""
     AutoConfig.register(StudentBertConfig.model_type, StudentBertConfig, exist_ok=True)
     AutoConfig.register(StudentXLMRobertaConfig.model_type, StudentXLMRobertaConfig, exist_ok=True)
     AutoModel.register(StudentBertConfig, StudentBertModel, exist_ok=True)

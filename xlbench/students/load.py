@@ -1,4 +1,4 @@
-"""Saving a student as a SentenceTransformer directory, and loading it again."""
+"""Saving a student as a SentenceTransformer directory, and loading it again, without pickles."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 
 
 def save_student(model: SentenceTransformer, path: Path) -> None:
-    """Write the model, its tokenizer and its pipeline to a directory; weights as safetensors, in their bits.
+    """Write a model with its tokenizer and pipeline to a directory, the weights as safetensors.
 
-    The configuration of an encoder of 16 bits still says float32, which is what transformers and SentenceTransformer
-    then make of them when they load it: on a CPU nothing computes slower than float16.
+    Weights are stored with the bits that the encoder's configuration names. For 16 bits the configuration still says
+    float32, so that transformers and SentenceTransformer load the float16 weights as float32: on a CPU, float16 is the
+    slowest type to compute in.
 
     Args:
         model: A student or any other SentenceTransformer.
-        path: A directory that is made; inside a store entry, which is renamed into place when whole.
+        path: The directory, which is created.
 
     Raises:
-        XlbenchError: A module of it writes its weights as a pickle.
+        XlbenchError: A module of the model writes its weights as a pickle.
     """
     from transformers.utils import logging
 
@@ -35,7 +36,7 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
     model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
     if getattr(getattr(inner_model(model), "config", None), "bits", 32) == 16:
         for weights in path.rglob("*.safetensors"):
-            _halve(weights)
+            _convert_to_float16(weights)
     pickled = [file for file in sorted(path.rglob("*")) if file.suffix in PICKLES]
     if pickled:
         raise XlbenchError(
@@ -44,26 +45,30 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
         )
 
 
-def _halve(path: Path) -> None:
+def _convert_to_float16(path: Path) -> None:
+    """Rewrite a safetensors file with its floats as float16."""
     from safetensors import safe_open
     from safetensors.torch import save_file
 
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
-    halves = {name: it.half() if it.is_floating_point() else it for name, it in tensors.items()}
-    save_file(halves, path, metadata)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safetensors' file is no mapping
+    converted = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    save_file(converted, path, metadata)
 
 
 def load_student(path: Path) -> SentenceTransformer:
     """Load a saved student, or any other local SentenceTransformer directory.
 
-    No code from the directory is run. ``SentenceTransformer(path)`` gives the same model once
-    :func:`xlbench.register` (or any import of :mod:`xlbench.students.architecture`) has made the student
-    architectures known to transformers.
+    No code from the directory is run. ``SentenceTransformer(path)`` loads the same model once
+    :func:`xlbench.register` (or an import of :mod:`xlbench.students.architecture`) has registered the student
+    architectures with transformers.
+
+    Returns:
+        The model on the CPU, its weights in float32 unless they are stored in 8 bits.
 
     Raises:
-        XlbenchError: There is no such model.
+        XlbenchError: The directory holds no SentenceTransformer.
     """
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
@@ -71,5 +76,8 @@ def load_student(path: Path) -> SentenceTransformer:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     architecture.register()
     if not (path / "modules.json").is_file():
-        raise XlbenchError(f"There is no model in '{path}' (no modules.json).", "Name a directory that xlbench saved.")
+        raise XlbenchError(
+            f"There is no model in '{path}' (no modules.json).",
+            "Name a directory that xlbench or SentenceTransformer saved.",
+        )
     return SentenceTransformer(str(path), device="cpu", local_files_only=True)

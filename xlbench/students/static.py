@@ -1,8 +1,8 @@
-"""The arithmetic of static encoders: one vector for each token, and a sentence is their mean.
+"""The arithmetic of static encoders, which give a sentence the mean of one fixed vector per token.
 
-Source: Tulkens & van Dongen (2024), model2vec, for the token vectors and their PCA; Arora et al. (2017) for the
-weight of a token, a / (a + p). The first principal component of sentences, which Arora et al. also take out, is
-left in, as model2vec does.
+References: model2vec (Tulkens & van Dongen, 2024) for the token vectors and their PCA; smooth inverse frequency (SIF,
+Arora et al., ICLR 2017) for the weight of a token, a / (a + p). Arora et al. also remove the first principal component
+of the sentence vectors; that is not done here, nor in model2vec.
 """
 
 from __future__ import annotations
@@ -18,60 +18,61 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating]
 
-ROWS = 16_384  # taken together, so that float64 copies of a large vocabulary's vectors stay small
+CHUNK_ROWS = 16_384  # rows per float64 copy, so that a large vocabulary needs little extra memory
 
 
 def sif_weights(probabilities: Floats, smoothing: float) -> NDArray[np.float64]:
-    """Return a / (a + p) for each token, float64 [tokens]: frequent tokens count for less.
+    """Return the SIF weight a / (a + p) of each token, float64 [tokens], which is lower for frequent tokens.
 
     Args:
-        probabilities: p, the share of each token in the corpus.
-        smoothing: a; a token of that share counts half.
+        probabilities: Share p of each token in the corpus, float [tokens].
+        smoothing: The constant a; a token with p = a has the weight 1/2.
     """
     weights: NDArray[np.float64] = smoothing / (smoothing + np.asarray(probabilities, np.float64))
     return weights
 
 
 def zipf_probabilities(tokens: int) -> NDArray[np.float64]:
-    """Return probabilities of tokens that are ordered by frequency, p_r ~ 1 / (r + 1) for rank r = 1, 2, ...
+    """Return token probabilities by Zipf's law, float64 [tokens], for a vocabulary in order of frequency.
 
-    Zipf's law as model2vec uses it, where no frequencies are known.
+    The token of rank r = 1, 2, ... gets p_r proportional to 1 / (r + 1), as in model2vec. Used where no frequencies are
+    known.
     """
     inverse = 1.0 / np.arange(2, tokens + 2)
     probabilities: NDArray[np.float64] = inverse / inverse.sum()
     return probabilities
 
 
-def reduce(vectors: Floats, width: int, counts: Floats | None = None) -> NDArray[np.float32]:
+def reduce_dimensions(vectors: Floats, width: int, counts: Floats | None = None) -> NDArray[np.float32]:
     """Return the coordinates of centred vectors along their ``width`` principal axes, float32 [n, width].
 
     Mean and covariance are weighted: sum_t c_t (v_t - m) (v_t - m)' with m = sum_t c_t v_t / sum_t c_t.
 
     Args:
-        vectors: [n, dimension].
-        width: At most the dimension; equal to it the centred vectors are only rotated.
-        counts: What each vector counts for, [n], not all zero; None for one each.
+        vectors: float [n, dimension].
+        width: Number of axes, at most the dimension; with all of them the centred vectors are only rotated.
+        counts: Weight c_t of each vector, [n], not negative and not all zero; None weighs all alike.
     """
     weights = np.ones(len(vectors)) if counts is None else np.asarray(counts, np.float64)
     weights = weights / weights.sum()
-    spans = [slice(low, low + ROWS) for low in range(0, len(vectors), ROWS)]
+    spans = [slice(low, low + CHUNK_ROWS) for low in range(0, len(vectors), CHUNK_ROWS)]
     mean = sum(weights[span] @ vectors[span].astype(np.float64) for span in spans)
     moment = np.zeros((vectors.shape[1], vectors.shape[1]))
     for span in spans:
         rows = vectors[span] - mean
         moment += rows.T @ (rows * weights[span, None])
-    # eigh sorts ascending; the sign of an eigenvector is arbitrary, fixed here for determinism.
+    # eigh sorts ascending. The sign of an eigenvector is arbitrary; it is fixed so that every machine agrees.
     basis = np.linalg.eigh(moment)[1][:, ::-1][:, :width]
     basis = basis * np.sign(basis[np.abs(basis).argmax(0), np.arange(basis.shape[1])])
     return np.concatenate([((vectors[span] - mean) @ basis).astype(np.float32) for span in spans])
 
 
 def static_encoder(tokenizer: Tokenizer, table: NDArray[np.float32]) -> SentenceTransformer:
-    """Return the encoder that gives a sentence the mean of its tokens' vectors, of unit length.
+    """Return an encoder that gives a sentence the mean of its tokens' vectors, scaled to unit length.
 
     Args:
-        tokenizer: Cuts sentences; its special tokens are left out.
-        table: A vector for each token, [tokens, width].
+        tokenizer: Splits sentences into tokens; no special tokens are added.
+        table: The vector of each token, float32 [tokens, width].
     """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding

@@ -1,4 +1,7 @@
-"""Cutting a student out of an assistant: bottleneck, kept layers, centre; weights are carried over."""
+"""Building a student from an assistant, whose weights it keeps: bottleneck, kept and looped layers, centring, bits.
+
+Every function but the first few changes the encoder that it is given in place.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch.nn import LayerNorm
 from transformers import BertModel, XLMRobertaModel
 
+from xlbench.encoders.encode import dimension
 from xlbench.encoders.modules import inner_model, transformer_of
 from xlbench.errors import XlbenchError
 from xlbench.students.architecture import (
@@ -20,7 +24,7 @@ from xlbench.students.architecture import (
     StudentXLMRobertaConfig,
     StudentXLMRobertaModel,
 )
-from xlbench.students.int8 import pack_int8, unpack_maps
+from xlbench.students.quantised import dequantise_linear_maps, quantise_matrices
 from xlbench.students.shape import Shape
 
 if TYPE_CHECKING:
@@ -31,14 +35,14 @@ if TYPE_CHECKING:
 
     from xlbench.students.architecture import LoopOrder, StudentModel
 
-Choice = Literal["spaced", "first", "last"]
+LayerChoice = Literal["spaced", "first", "last"]
 
 
 def stock_encoder(model: SentenceTransformer) -> BertModel | XLMRobertaModel:
-    """Return the BERT or XLM-R inside, stock or student.
+    """Return the BERT or XLM-R inside a SentenceTransformer; it may be stock or a student already.
 
     Raises:
-        XlbenchError: There is none: such an encoder can teach, but nothing can be cut from it.
+        XlbenchError: The encoder is of another architecture: it can teach, but no student can be cut from it.
     """
     inner = transformer_of(model)
     if not isinstance(inner, BertModel | XLMRobertaModel):
@@ -49,14 +53,18 @@ def stock_encoder(model: SentenceTransformer) -> BertModel | XLMRobertaModel:
 
 
 def build_student(model: SentenceTransformer) -> StudentModel:
-    """Turn the encoder inside into a student model with the same weights, and return it."""
+    """Replace the BERT or XLM-R inside a SentenceTransformer by a student model with its weights, and return that.
+
+    Raises:
+        XlbenchError: The encoder is of another architecture.
+    """
     student = as_student(stock_encoder(model))
     model[0].model = student
     return student
 
 
-def shape_of(model: BertModel | XLMRobertaModel) -> Shape:
-    """Return the shape of an encoder, stock or student."""
+def transformer_shape(model: BertModel | XLMRobertaModel) -> Shape:
+    """Return the shape of a BERT or XLM-R, stock or student, by its configuration."""
     config = model.config
     return Shape(
         architecture="bert" if isinstance(model, BertModel) else "xlm-roberta",
@@ -75,22 +83,21 @@ def shape_of(model: BertModel | XLMRobertaModel) -> Shape:
     )
 
 
-def shape_in(model: SentenceTransformer, width: int) -> Shape:
-    """Return the shape of a whole SentenceTransformer: its encoder's, and what follows it.
+def encoder_shape(model: SentenceTransformer) -> Shape:
+    """Return the shape of a whole SentenceTransformer: of its encoder, and of the modules after it.
 
-    Args:
-        model: Any; of one that is neither BERT, XLM-R nor static only the size as a whole is known.
-        width: How wide its vectors are.
+    Of one that is neither a BERT, an XLM-R nor a static encoder, only the width and the number of parameters are known.
     """
+    width = dimension(model)
     first, *rest = model.children()
     inner = inner_model(model)
     if isinstance(inner, BertModel | XLMRobertaModel):
-        shape = shape_of(inner)
+        shape = transformer_shape(inner)
     elif isinstance(first, StaticEmbedding):
         rows, columns = first.embedding.weight.shape
         shape = Shape(architecture="static", vocabulary=rows, hidden=columns, pooler=False)
     else:
-        # Read from the tokenizer, as there is no table that is known to be the word table.
+        # Which of its tables holds the token embeddings is unknown, so the tokenizer is asked.
         tokens = getattr(getattr(first, "tokenizer", None), "vocab_size", 0)
         shape = Shape(architecture="other", vocabulary=tokens, hidden=width, pooler=False)
         rest = [model]
@@ -103,7 +110,7 @@ def shape_in(model: SentenceTransformer, width: int) -> Shape:
 
 
 def as_student(model: BertModel | XLMRobertaModel) -> StudentModel:
-    """Return the encoder as a student model with the same weights (a student is returned as it is)."""
+    """Return a student model with the weights of an encoder; an encoder that is a student is returned itself."""
     if isinstance(model, StudentBertModel | StudentXLMRobertaModel):
         return model
     settings = model.config.to_dict()
@@ -120,11 +127,14 @@ def as_student(model: BertModel | XLMRobertaModel) -> StudentModel:
     return student
 
 
-def chosen_layers(available: int, kept: int, choice: Choice) -> list[int]:
+def choose_layers(available: int, kept: int, choice: LayerChoice) -> list[int]:
     """Return the 0-based indices of the layers that a student keeps, ascending.
 
-    ``spaced`` spreads them over the depth, first and last included (6 of 12: 0 2 4 7 9 11), ``first`` and
-    ``last`` take them from one end.
+    Args:
+        available: Layers of the assistant.
+        kept: Layers of the student.
+        choice: ``spaced`` spreads the layers evenly over the depth, with the first and the last one (6 of 12: 0 2 4 7 9
+            11); ``first`` and ``last`` take them from one end.
     """
     if choice == "first":
         return list(range(kept))
@@ -133,15 +143,24 @@ def chosen_layers(available: int, kept: int, choice: Choice) -> list[int]:
     return [round(index) for index in np.linspace(0, available - 1, kept)]
 
 
-def keep_layers(student: StudentModel, layers: int, repeats: int, choice: Choice, order: LoopOrder = "cycle") -> None:
-    """Keep ``layers`` of the layers and run them ``repeats`` times, in turns (``cycle``) or each at once.
+def keep_layers(
+    student: StudentModel, layers: int, repeats: int, choice: LayerChoice, order: LoopOrder = "cycle"
+) -> None:
+    """Drop all but some layers, and loop those.
+
+    Args:
+        student: Changed in place.
+        layers: Number K of layers to keep.
+        repeats: Times R that each runs.
+        choice: Which layers are kept, see :func:`choose_layers`.
+        order: Order in which looped layers run, see :class:`~xlbench.students.architecture.LoopedLayers`.
 
     Raises:
-        XlbenchError: There are not that many layers.
+        XlbenchError: The student has fewer layers, or its layers are looped already.
     """
-    shape_of(student).with_layers(layers, repeats)
+    transformer_shape(student).with_layers(layers, repeats)
     stored = list(student.encoder.layer)
-    kept: list[nn.Module] = [stored[index] for index in chosen_layers(len(stored), layers, choice)]
+    kept: list[nn.Module] = [stored[index] for index in choose_layers(len(stored), layers, choice)]
     student.encoder.layer = LoopedLayers(kept, repeats, order)
     student.config.num_hidden_layers = layers
     student.config.repeats = repeats
@@ -155,24 +174,24 @@ def cut_bottleneck(
     generator: torch.Generator | None = None,
     frequent: Sequence[int] | np.ndarray = (),
 ) -> None:
-    """Exchange the word table for a V x ``width`` one and a map back to the hidden size.
+    """Replace the V x H embedding table by a V x ``width`` one and a linear map back to the hidden size H.
 
-    With ``weights`` the two are the best rank-``width`` factors of the old table E in the weighted least-squares
-    sense: the eigenvectors of sum_t w_t e_t e_t' with the largest eigenvalues (Eckart & Young, 1936, on rows
-    scaled by the square roots of the weights). Without, both are random as in the paper.
+    With ``weights`` w_t the two are the best factors of the old table E, with rows e_t, in the weighted least-squares
+    sense: the map holds the eigenvectors of sum_t w_t e_t e_t' with the largest eigenvalues (Eckart & Young, 1936, on
+    rows scaled by the square roots of the weights). Without weights both are random, as in Ding et al. (2022).
 
     Args:
         student: Changed in place.
         width: Columns of the new table.
-        weights: How much each of the V tokens counts, float [V], not negative; None for a random start.
-        generator: Source of the random start.
-        frequent: Distinct ids of the tokens that get a correction, and so keep their rows as they are, int [F]; they
-            count nothing in the choice of the factors.
+        weights: Weight of each token, float [V], not negative; None for random factors.
+        generator: Generator of the random factors; None for torch's global one.
+        frequent: Distinct ids of the tokens that get a correction and so keep their rows exactly, int [F]; they have no
+            weight in the choice of the factors.
 
     Raises:
-        XlbenchError: The width does not fit.
+        XlbenchError: The encoder is not wider than ``width``, or has a bottleneck already.
     """
-    shape_of(student).with_bottleneck(width)
+    transformer_shape(student).with_bottleneck(width)
     old = student.embeddings.word_embeddings
     table = old.weight.detach()
     ids = torch.tensor(frequent, dtype=torch.int64)
@@ -187,49 +206,54 @@ def cut_bottleneck(
             scale = torch.tensor(weights, dtype=torch.float64)
             scale[ids] = 0
             moment = rows.T @ (rows * (scale / scale.sum()).unsqueeze(1))
-            # eigh sorts ascending; the sign of an eigenvector is arbitrary, fixed here for determinism.
+            # eigh sorts ascending. The sign of an eigenvector is arbitrary; it is fixed so that every machine agrees.
             basis = torch.linalg.eigh(moment).eigenvectors.flip(1)[:, :width]
             basis *= basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()
             new.table.weight.copy_(rows @ basis)
             new.up.weight.copy_(basis)
-        new.correct(ids, table[ids] - new.table.weight[ids] @ new.up.weight.T)
+        new.set_corrections(ids, table[ids] - new.table.weight[ids] @ new.up.weight.T)
     student.embeddings.set_submodule("word_embeddings", new)
     student.config.bottleneck = width
     student.config.frequent = len(ids)
 
 
 def quantise(model: SentenceTransformer, bits: Literal[8, 16]) -> None:
-    """Have an encoder saved with ``bits`` of each weight, and round it now to what will be saved.
+    """Quantise an encoder's weights, which will also be saved with that many bits.
 
-    In 16 bits all of it, and what was a stock encoder stays one. In 8 bits its tables and linear maps: biases and norms
-    are a hundredth, and of what follows the encoder not much is known.
+    With 16 bits every weight is rounded to float16, and a stock encoder stays one. With 8 bits the embedding tables and
+    the linear maps of the BERT or XLM-R inside are quantised. Its biases and norms, about a hundredth of the weights,
+    and the modules after it stay float32.
 
     Raises:
-        XlbenchError: A weight is too large for it.
+        XlbenchError: A weight is too large for the type.
     """
     if bits == 16:
         for name, weight in model.named_parameters():
             if not torch.isfinite(weight.half()).all():
-                raise XlbenchError(f"Weights '{name}' are too large for 16 bits.", "Store the student in 32.")
+                raise XlbenchError(f"Weights '{name}' are too large for 16 bits.", "Store the student in 32 bits.")
             with torch.no_grad():
                 weight.copy_(weight.half())
         stock_encoder(model).config.bits = bits
     else:
         student = build_student(model)
-        pack_int8(student)
-        unpack_maps(student)
+        quantise_matrices(student)
+        dequantise_linear_maps(student)
         student.config.bits = bits
 
 
 def shift_output(model: BertModel | XLMRobertaModel, shift: np.ndarray) -> None:
-    """Add a constant, float [H], to every token's output, and so to the mean-pooled sentence embedding.
+    """Add a constant vector to every token's output, and so to the mean-pooled sentence embedding.
 
-    It goes into the bias of the last layer's LayerNorm: no parameter is added. Only for layers that run once.
+    The vector is added to the bias of the last layer's LayerNorm, so the encoder gets no further parameters.
+
+    Args:
+        model: Changed in place.
+        shift: The constant vector, float [H].
 
     Raises:
-        XlbenchError: The layers are looped, so that the last one also runs earlier.
+        XlbenchError: The layers are looped: the last one also runs earlier, where its output must not change.
     """
-    if shape_of(model).repeats > 1:
+    if transformer_shape(model).repeats > 1:
         raise XlbenchError("The output of looped layers cannot be shifted.", "Centre the assistant before looping it.")
     norm = list(model.encoder.layer)[-1].get_submodule("output.LayerNorm")
     assert isinstance(norm, LayerNorm)

@@ -1,12 +1,14 @@
-"""Dropping the tokens that a corpus never uses, from the word table and from the tokenizer alike.
+"""Trimming a vocabulary: dropping tokens that a corpus never uses from the tokenizer and the embedding table.
 
-Source: Abdaoui et al. (2020), 'Load What You Need'; Ushio et al. (2023) for several languages at once. What is
-kept is chosen by :mod:`xlbench.students.pieces`, so that every sentence that was counted still has the same tokens.
+References: Abdaoui et al. (2020), 'Load What You Need'; Ushio et al. (2023), who trim for several languages at once.
+The kept tokens are chosen so that every sentence whose tokens were counted is split into the same tokens as before.
 """
 
 from __future__ import annotations
 
 import json
+import unicodedata
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,30 +17,184 @@ from tokenizers import Tokenizer
 
 from xlbench.errors import XlbenchError
 from xlbench.students.architecture import BottleneckEmbedding
-from xlbench.students.vocabulary import Vocabulary, chosen_rows, embedding_table, set_token_embeddings, token_embeddings
+from xlbench.students.token_embeddings import embedding_table, select_rows, set_token_embeddings, token_embeddings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
     from transformers import BertModel, PreTrainedTokenizerFast, XLMRobertaModel
+
+MODELS = ("Unigram", "WordPiece", "WordLevel")  # of the `tokenizers` library
+SCRIPT_SHARE = 1e-3
+"""Share of the counted tokens with letters above which a script counts as used; below it, it comes from a few foreign
+names."""
+
+
+class Vocabulary:
+    """A tokenizer's vocabulary, read from its serialised description.
+
+    Args:
+        tokenizer: The tokenizer, which is not changed.
+
+    Attributes:
+        settings: The whole description of the tokenizer.
+        model: Its part on the tokenization model.
+        kind: Type of the model, one of :data:`MODELS`.
+        pieces: Id of each token of the model.
+        added: Id of each token that was added to the model, e.g. the special ones.
+
+    Raises:
+        XlbenchError: The tokenizer has another model than one of :data:`MODELS`.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.settings = json.loads(tokenizer.backend_tokenizer.to_str())
+        self.model = self.settings["model"]
+        self.kind: str = self.model["type"]
+        if self.kind not in MODELS:
+            raise XlbenchError(
+                f"The vocabulary of a {self.kind} tokenizer cannot be trimmed.",
+                f"Choose an assistant whose tokenizer is one of {', '.join(MODELS)}.",
+            )
+        if self.kind == "Unigram":
+            self.pieces = {piece: number for number, (piece, _) in enumerate(self.model["vocab"])}
+        else:
+            self.pieces = dict(self.model["vocab"])
+        self.added = {token["content"]: int(token["id"]) for token in self.settings["added_tokens"]}
+
+    def size(self) -> int:
+        """Return the highest id plus one."""
+        return 1 + max(*self.pieces.values(), *self.added.values())
+
+    def characters(self) -> Iterator[tuple[str, int]]:
+        """Yield the pieces that are one character or one byte (``<0x..>``), and their ids."""
+        prefix = self.model.get("continuing_subword_prefix") or ""
+        for piece, number in self.pieces.items():
+            text = piece.removeprefix(prefix) if prefix else piece
+            if len(text) == 1 or (self.model.get("byte_fallback") and piece[:3] == "<0x" and len(piece) == 6):
+                yield text, number
+
+
+def choose_tokens(
+    tokenizer: PreTrainedTokenizerFast,
+    counts: NDArray[np.int64],
+    *,
+    least: int = 1,
+    characters: bool = True,
+    below: int = 0,
+) -> NDArray[np.int64]:
+    """Return the ids of the tokens that a trimmed vocabulary keeps, ascending.
+
+    With ``least`` 1 the counted sentences keep their tokens exactly. WordLevel looks whole words up and WordPiece takes
+    the longest piece that fits, so a piece that was taken still is. Unigram takes the most probable path; with fewer
+    pieces the best path is still the best one, unless a character that has lost its own piece can now be skipped as
+    unknown. SentencePiece scores an unknown character 10 below the least probable piece, so this never pays as long
+    as that piece is kept, which it always is.
+
+    Args:
+        tokenizer: A Unigram, WordPiece or WordLevel tokenizer.
+        counts: Occurrences of each token, int [number of tokens or more].
+        least: Tokens with fewer occurrences are dropped.
+        characters: Keep pieces of one character, so that words outside the corpus can still be spelt, except letters
+            of scripts that the corpus does not use. Pieces of one byte are always kept.
+        below: Tokens with an id below this one are kept.
+
+    Raises:
+        XlbenchError: The tokenizer is of another kind.
+    """
+    vocabulary = Vocabulary(tokenizer)
+    kept = {*np.flatnonzero(counts[: vocabulary.size()] >= least).tolist(), *range(below)}
+    kept |= set(vocabulary.added.values())
+    scripts = _used_scripts(vocabulary, counts)
+    for text, number in vocabulary.characters():
+        if len(text) > 1 or (characters and (not _is_letter(text) or _script(text) in scripts)):
+            kept.add(number)
+    if vocabulary.kind == "Unigram":
+        scores = [score for _, score in vocabulary.model["vocab"]]
+        kept |= {int(np.argmin(scores)), int(vocabulary.model["unk_id"])}
+    elif (unknown := vocabulary.model.get("unk_token")) in vocabulary.pieces:
+        kept.add(vocabulary.pieces[unknown])
+    return np.array(sorted(kept), np.int64)
+
+
+def _is_letter(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LM"
+
+
+def _script(character: str) -> str:
+    """Return the script of a letter: the first word of its name in Unicode, e.g. LATIN, ARABIC, CJK."""
+    return unicodedata.name(character, "").partition(" ")[0]
+
+
+def _used_scripts(vocabulary: Vocabulary, counts: NDArray[np.int64]) -> set[str]:
+    """Return the scripts that at least :data:`SCRIPT_SHARE` of the counted tokens with letters are written in."""
+    weights: Counter[str] = Counter()
+    for piece, number in vocabulary.pieces.items():
+        letter = next((character for character in piece if _is_letter(character)), None)
+        if letter is not None and number < len(counts):
+            weights[_script(letter)] += int(counts[number])
+    return {script for script, weight in weights.items() if weight and weight >= SCRIPT_SHARE * weights.total()}
+
+
+def pieces_before_unknown(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> set[int]:
+    """Return the ids of the pieces that WordPiece matches in a word before it gives the whole word up as unknown.
+
+    They must be kept: without them WordPiece would match shorter pieces, and might reach the end of the word.
+
+    Args:
+        tokenizer: The tokenizer; the result is empty unless it is a WordPiece one.
+        texts: Sentences with an unknown token.
+    """
+    vocabulary = Vocabulary(tokenizer)
+    found: set[int] = set()
+    if vocabulary.kind != "WordPiece":
+        return found
+    backend = tokenizer.backend_tokenizer
+    prefix, unknown = vocabulary.model["continuing_subword_prefix"], vocabulary.model["unk_token"]
+    for text in texts:
+        normalised = backend.normalizer.normalize_str(text) if backend.normalizer else text
+        words = backend.pre_tokenizer.pre_tokenize_str(normalised) if backend.pre_tokenizer else [(normalised, (0, 0))]
+        for word, _ in words:
+            if [token.value for token in backend.model.tokenize(word)] == [unknown]:
+                found |= _longest_pieces(word, vocabulary.pieces, prefix)
+    return found
+
+
+def _longest_pieces(word: str, pieces: dict[str, int], prefix: str) -> set[int]:
+    """Return the ids of the pieces that WordPiece's longest-match-first search takes from the start of a word."""
+    taken: set[int] = set()
+    start = 0
+    while start < len(word):
+        lead = prefix if start else ""
+        stop = next((stop for stop in range(len(word), start, -1) if lead + word[start:stop] in pieces), None)
+        if stop is None:
+            break
+        taken.add(pieces[lead + word[start:stop]])
+        start = stop
+    return taken
 
 
 def trim_tokenizer(
     tokenizer: PreTrainedTokenizerFast, kept: NDArray[np.int64]
 ) -> tuple[PreTrainedTokenizerFast, NDArray[np.int64]]:
-    """Return the tokenizer with the kept tokens alone, and which old id each of its ids was.
+    """Return a tokenizer with the kept tokens only, and the old id of each of its ids.
 
     Args:
-        tokenizer: Left as it is.
-        kept: What :func:`xlbench.students.pieces.kept_tokens` returned.
+        tokenizer: The tokenizer, which is not changed.
+        kept: Ids of the kept tokens, from :func:`choose_tokens`.
+
+    Returns:
+        The trimmed tokenizer, and int64 [kept tokens]: entry i is the old id of the token whose new id is i.
 
     Raises:
-        XlbenchError: The tokenizer is of another kind.
+        XlbenchError: The tokenizer cannot be trimmed, see :class:`Vocabulary`.
     """
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = Vocabulary(tokenizer)
     wanted = set(kept.tolist())
-    # Tokens that only were added follow those of the model, where `tokenizers` puts them.
+    # The `tokenizers` library numbers added tokens after those of the model.
     inner = sorted(number for number in vocabulary.pieces.values() if number in wanted)
     outer = sorted(set(vocabulary.added.values()) - set(vocabulary.pieces.values()))
     old = np.array([*inner, *outer], np.int64)
@@ -52,7 +208,7 @@ def trim_tokenizer(
     for token in settings["added_tokens"]:
         token["id"] = new[token["id"]]
     _renumber(settings["post_processor"], new)
-    settings["truncation"] = settings["padding"] = None  # how it was called last; no part of what it is
+    settings["truncation"] = settings["padding"] = None  # leftovers of the last call, not settings of the tokenizer
     trimmed = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=Tokenizer.from_str(json.dumps(settings)),
         **tokenizer.special_tokens_map,
@@ -66,10 +222,10 @@ def trim_tokenizer(
 
 
 def _renumber(processor: dict[str, Any] | None, new: dict[int, int]) -> None:
-    """Give the special tokens that a post-processor adds their new ids, in its description."""
+    """Give the special tokens in the description of a post-processor their new ids."""
     if processor is None:
         return
-    for part in processor.get("processors") or ():  # a sequence of them
+    for part in processor.get("processors") or ():  # Sequence
         _renumber(part, new)
     for end in ("sep", "cls"):  # BertProcessing, RobertaProcessing
         if end in processor:
@@ -80,25 +236,25 @@ def _renumber(processor: dict[str, Any] | None, new: dict[int, int]) -> None:
             token["ids"] = [new[number] for number in token["ids"]]
 
 
-def keep_rows(model: BertModel | XLMRobertaModel, old: NDArray[np.int64]) -> None:
-    """Leave the word table's rows of the old ids, in that order; ids in the configuration follow.
+def trim_embeddings(model: BertModel | XLMRobertaModel, old: NDArray[np.int64]) -> None:
+    """Keep only the embeddings of the kept tokens, in their new order, and update the ids in the configuration.
 
     Args:
-        model: Stock or student, with or without a bottleneck; changed in place.
-        old: Which token each new id was, int [tokens].
+        model: A stock or student encoder, with or without a bottleneck; changed in place.
+        old: The old id of each new id, from :func:`trim_tokenizer`, int64 [kept tokens].
 
     Raises:
-        XlbenchError: The table has no row for one of them.
+        XlbenchError: The embedding table has no row for one of the tokens.
     """
     table = embedding_table(model)
     if int(old.max()) >= table.num_embeddings:
         raise XlbenchError(
-            f"The tokenizer has a token {old.max()}, beyond a word table of {table.num_embeddings} rows.",
+            f"The tokenizer has a token {old.max()}, but the embedding table has only {table.num_embeddings} rows.",
             "Use the tokenizer that belongs to the encoder.",
         )
     new = {number: place for place, number in enumerate(old.tolist())}
     padding = None if table.padding_idx is None else new.get(table.padding_idx)
-    kept = chosen_rows(token_embeddings(model), torch.as_tensor(old), padding)
+    kept = select_rows(token_embeddings(model), torch.as_tensor(old), padding)
     set_token_embeddings(model, kept)
     model.config.vocab_size = len(old)
     if isinstance(kept, BottleneckEmbedding):

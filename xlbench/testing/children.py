@@ -92,7 +92,7 @@ def run_until(bench: Bench, method: str, home: Path, moment: Moment | None) -> t
             _die()
 
     def hear(note: str) -> None:
-        if note == f"stage {moment.stage}: making it":
+        if note == f"stage {moment.stage}: running":
             _die()
 
     save = load.save_student

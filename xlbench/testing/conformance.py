@@ -157,17 +157,16 @@ def test_embeddings_are_finite_and_not_collapsed(trial: Trial) -> None:
 
 def test_the_declared_size_is_the_counted_size(trial: Trial) -> None:
     """What the edits' reshape() says is what the artifact has: parameters, widths, layers."""
-    from xlbench.encoders.encode import dimension
-    from xlbench.students.int8 import count
     from xlbench.students.load import load_student
-    from xlbench.students.surgery import shape_in
+    from xlbench.students.quantised import count_parameters
+    from xlbench.students.surgery import encoder_shape
 
     if isinstance(trial.outcome, XlbenchError) and "reshape" in trial.outcome.remedy:
         raise trial.outcome  # the engine saw it first, after one of the edits
     ran = trial.trained
     declared = trial.declared(trial.experiment, ran.plan)[ran.plan.result]
     model = load_student(ran.artifact)
-    made = shape_in(model, dimension(model))
+    made = encoder_shape(model)
     assert declared.admits(made), f"reshape() declares {declared}, the artifact is {made}"
-    counted = count(model)
+    counted = count_parameters(model)
     assert made.parameters == counted, f"the artifact has {counted:,} parameters, its shape has {made.parameters:,}"

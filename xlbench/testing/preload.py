@@ -7,7 +7,7 @@ import transformers.models.bert.modeling_bert
 import transformers.models.xlm_roberta.modeling_xlm_roberta
 
 import xlbench.distill.engine
-import xlbench.distill.trainer
+import xlbench.distill.training
 import xlbench.students.architecture
 import xlbench.students.load
 import xlbench.testing.bench

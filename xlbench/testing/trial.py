@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from xlbench.distill.engine import encoder_keys, given_encoders
+from xlbench.distill.engine import encoder_keys, input_encoders
 from xlbench.distill.plan import check_plan
 from xlbench.errors import XlbenchError
 from xlbench.store import read_entry
@@ -151,12 +151,10 @@ class Trial:
         Raises:
             XlbenchError: The plan is not valid.
         """
-        from xlbench.encoders.encode import dimension
-        from xlbench.students.surgery import shape_in
+        from xlbench.students.surgery import encoder_shape
 
-        given = {name: self.bench.load_given(experiment, name) for name in given_encoders(experiment)}
-        widths = {name: dimension(model) for name, model in given.items()}
-        return check_plan(plan, {name: shape_in(model, widths[name]) for name, model in given.items()}, widths)
+        shapes = {name: encoder_shape(self.bench.load_given(experiment, name)) for name in input_encoders(experiment)}
+        return check_plan(plan, shapes, {name: shape.width for name, shape in shapes.items()})
 
 
 def keys_of(bench: Bench, name: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The starter encoders: two wheels on PyPI, so that the first command works anywhere."""
+"""The starter encoders: a teacher and an assistant in wheels on PyPI, so that no other download is needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ASSISTANT = "multilingual-e5-small"
 
 
 def starter_encoders() -> tuple[RegisteredEncoder, ...]:
-    """Return the starter teacher and assistant; looks for nothing and loads nothing yet."""
+    """Return the starter teacher and assistant, without looking for their wheels or loading anything."""
     return (
         RegisteredEncoder(
             name=TEACHER,

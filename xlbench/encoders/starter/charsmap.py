@@ -1,9 +1,9 @@
-"""SentencePiece's precompiled normalisation map, written from what the assistant's container keeps of it.
+"""SentencePiece's precompiled normalisation map, rebuilt from the part of it in the assistant's container.
 
-``tokenizers`` reads the map as a double-array trie: u32 size of the trie, its u32 units, then the
-replacements, each ended by a zero byte. The container has the map of single characters. The published one
-also composes sequences (e + combining acute = é): those are the canonical compositions of Unicode, expanded
-by the characters that decompose to the same ones, as SentencePiece's builder does (builder.cc, BuildNFKCMap).
+``tokenizers`` reads the map as a double-array trie: u32 size of the trie in bytes, its u32 units, then the
+replacements, each ended by a zero byte. The container has the map of single characters only. The published map also
+composes sequences (e + combining acute = é). These are Unicode's canonical compositions, with each part also replaced
+by the characters that decompose to it, as in SentencePiece's builder (builder.cc, BuildNFKCMap).
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# `tokenizers` looks a whole grapheme up only if it is shorter than six bytes; longer sequences never match.
+# `tokenizers` looks up a whole grapheme only if it is shorter than six bytes; longer sequences would never match.
 LONGEST = 5
 
 LEAF = 1 << 8
 VALUE = 1 << 31
-BLOCK = 256  # places for every byte around a base
+BLOCK = 256  # units: one for every byte at a base
 
 
 def precompiled_charsmap(replacements: Mapping[str, str]) -> bytes:
     """Return the map in the layout that ``tokenizers.normalizers.Precompiled`` takes.
 
     Args:
-        replacements: What each single character becomes; the compositions are added here.
+        replacements: What each single character becomes; compositions are added here.
     """
     table = {**compositions(replacements), **replacements}
     texts = bytearray()
-    places: dict[str, int] = {}
+    offsets: dict[str, int] = {}
     for text in table.values():
-        if text not in places:
-            places[text] = len(texts)
+        if text not in offsets:
+            offsets[text] = len(texts)
             texts += text.encode() + b"\0"
-    trie = _Trie({key.encode(): places[value] for key, value in table.items()})
+    trie = _Trie({key.encode(): offsets[value] for key, value in table.items()})
     units = struct.pack(f"<{len(trie.units)}I", *trie.units)
     return struct.pack("<I", len(units)) + units + bytes(texts)
 
@@ -47,7 +47,7 @@ def compositions(replacements: Mapping[str, str]) -> dict[str, str]:
     """Return the sequences of up to five bytes that compose to one character, and that character.
 
     Args:
-        replacements: The map of single characters; what it lacks was no character yet when it was made.
+        replacements: The map of single characters; those it lacks were added to Unicode after the map was built.
     """
     variants: dict[str, list[str]] = {}
     decomposed: set[str] = set()
@@ -71,16 +71,16 @@ def compositions(replacements: Mapping[str, str]) -> dict[str, str]:
 
 def _characters() -> Iterator[str]:
     for code in range(1, sys.maxunicode + 1):
-        if not 0xD800 <= code <= 0xDFFF:  # surrogates are no characters
+        if not 0xD800 <= code <= 0xDFFF:  # surrogates are not characters
             yield chr(code)
 
 
 class _Trie:
     """A double-array trie as darts-clone lays it out.
 
-    A unit holds the byte that leads to it, a flag that a key ends there, and the distance (exclusive or) to
-    its base. A child sits at the parent's base xor its byte; at the base itself, the value of a key that ends
-    there.
+    A unit holds the byte that leads to it, a flag that says whether a key ends there, and the exclusive or of its own
+    position and its base. A child is at the parent's base xor the child's byte. The unit at the base itself holds the
+    value of a key that ends there.
     """
 
     def __init__(self, values: Mapping[bytes, int]) -> None:
@@ -108,18 +108,18 @@ class _Trie:
                 self._place(base ^ byte, members, depth + 1)
 
     def _free_base(self, steps: list[int]) -> int:
-        """Return a base that no other unit has and whose places for ``steps`` are free, growing the array."""
-        place = len(self.units) - BLOCK  # earlier blocks stay as full as they are: searching them is slow
+        """Return a base that no other unit has and whose units for ``steps`` are free; grow the array if needed."""
+        start = len(self.units) - BLOCK  # earlier blocks are not searched for gaps, which would be slow
         while True:
-            base = place ^ steps[0]
+            base = start ^ steps[0]
             if base not in self._bases and not any(self._is_taken(base ^ step) for step in steps):
                 break
-            place += 1
-        # Whole blocks, so that a base xor any byte stays inside.
+            start += 1
+        # Grown by whole blocks, so that a base xor any byte is inside.
         missing = (base // BLOCK + 1) * BLOCK - len(self.units)
         self.units += [0] * missing
         self._taken += bytes(max(0, missing))
         return base
 
-    def _is_taken(self, place: int) -> bool:
-        return place < len(self._taken) and self._taken[place] == 1
+    def _is_taken(self, position: int) -> bool:
+        return position < len(self._taken) and self._taken[position] == 1

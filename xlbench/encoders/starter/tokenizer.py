@@ -1,6 +1,6 @@
 """The starter assistant's tokenizer, built from the pieces in its container.
 
-Equal to the ``tokenizer.json`` published with multilingual-e5-small (XLM-R's SentencePiece model).
+It equals the ``tokenizer.json`` published with multilingual-e5-small (XLM-R's SentencePiece model).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BOS, PAD, EOS, UNK, MASK = "<s>", "<pad>", "</s>", "<unk>", "<mask>"
 
 
 def build_tokenizer(container: Container) -> Tokenizer:
-    """Return the tokenizer as the ``tokenizers`` library runs it."""
+    """Build the tokenizer of the ``tokenizers`` library."""
     tokenizer = Tokenizer(models.Unigram(list(container.pieces), unk_id=container.special["unk"]))
     tokenizer.normalizer = normalizers.Sequence(
         [
@@ -41,7 +41,7 @@ def build_tokenizer(container: Container) -> Tokenizer:
 
 
 def wrap_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    """Return it as transformers' class, with the special tokens' parts named; at most 512 tokens."""
+    """Wrap a tokenizer in transformers' class, with its special tokens and the maximum of 512 tokens."""
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]

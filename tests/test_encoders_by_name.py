@@ -1,3 +1,5 @@
+"""Encoders by name: found, identified by their content, checked for safety and loaded."""
+
 from __future__ import annotations
 
 import json
@@ -12,7 +14,7 @@ import pytest
 import torch
 from fixtures_encoders import toy_encoder
 
-from xlbench.encoders import directories as digests
+from xlbench.encoders import directories
 from xlbench.encoders.directories import directory_fingerprint
 from xlbench.encoders.find import RegisteredEncoder, find_encoder, load_encoder
 from xlbench.errors import XlbenchError
@@ -36,7 +38,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", offline=True, device="cpu", quiet=True)
 
 
-def source(saved: Path, name: str = "all-toy") -> RegisteredEncoder:
+def registered_encoder(saved: Path, name: str = "all-toy") -> RegisteredEncoder:
     def load(settings: Settings):  # noqa: ANN202
         from xlbench.encoders.directories import load_directory
 
@@ -45,10 +47,10 @@ def source(saved: Path, name: str = "all-toy") -> RegisteredEncoder:
     return RegisteredEncoder(name=name, summary="", fingerprint=lambda _: "abc", load=load)
 
 
-def test_a_registered_name_comes_before_a_directory(
+def test_a_registered_name_takes_precedence_over_a_directory(
     saved: Path, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registered = {"toy": source(saved, "toy")}
+    registered = {"toy": registered_encoder(saved, "toy")}
     shutil.copytree(saved, tmp_path / "toy")
     monkeypatch.chdir(tmp_path)
     ref = find_encoder("toy", registered, settings)
@@ -61,10 +63,12 @@ def test_a_registered_name_comes_before_a_directory(
         load_encoder(ref, changed, settings)
 
 
-def test_a_directory_is_its_model_files(toy: Path, tmp_path: Path, settings: Settings) -> None:
+def test_a_fingerprint_covers_the_files_of_the_model_and_no_others(
+    toy: Path, tmp_path: Path, settings: Settings
+) -> None:
     first = directory_fingerprint(toy, settings)
     assert directory_fingerprint(Path(shutil.copytree(toy, tmp_path / "elsewhere")), settings) == first
-    # What loading never reads does not count.
+    # Files that loading never reads do not change it.
     (toy / "README.md").write_text("other")
     (toy / "entry.json").write_text("{}")
     (toy / "training_args.bin").write_bytes(b"x")
@@ -73,7 +77,7 @@ def test_a_directory_is_its_model_files(toy: Path, tmp_path: Path, settings: Set
     (toy / ".cache").mkdir()
     (toy / ".cache" / "notes.json").write_text("{}")
     assert directory_fingerprint(toy, settings) == first
-    # A byte of the settings, a file's name, and a byte of the weights do.
+    # A byte of the settings, a new file and a byte of the weights do.
     config = toy / "1_Pooling" / "config.json"
     config.write_text(config.read_text() + " ")
     second = directory_fingerprint(toy, settings)
@@ -103,9 +107,9 @@ def test_loads_a_directory_in_float32_for_evaluation(toy: Path, settings: Settin
         load_encoder(ref, {}, settings)
 
 
-def test_the_data_root_serves_hub_names(toy: Path, tmp_path: Path, settings: Settings) -> None:
-    laid = tmp_path / "data" / "models" / "acme" / "mini"
-    shutil.copytree(toy, laid)
+def test_a_hub_name_is_found_under_the_data_root(toy: Path, tmp_path: Path, settings: Settings) -> None:
+    copy = tmp_path / "data" / "models" / "acme" / "mini"
+    shutil.copytree(toy, copy)
     rooted = settings.model_copy(update={"data_root": tmp_path / "data"})
     ref = find_encoder("acme/mini", {}, rooted)
     assert ref.origin == "data-root"
@@ -129,9 +133,9 @@ def test_the_data_root_serves_hub_names(toy: Path, tmp_path: Path, settings: Set
         "~nobody-here/x",
     ],
 )
-def test_unknown_names(saved: Path, settings: Settings, name: str) -> None:
+def test_unknown_names_are_refused(saved: Path, settings: Settings, name: str) -> None:
     with pytest.raises(XlbenchError, match="Unknown encoder") as raised:
-        find_encoder(name, {"all-toy": source(saved)}, settings)
+        find_encoder(name, {"all-toy": registered_encoder(saved)}, settings)
     assert "or a hub model as org/name" in raised.value.remedy
     assert str(raised.value).count("\n") == 1
 
@@ -142,23 +146,23 @@ def test_nearest_names_come_from_plugins_and_the_data_root(
     (tmp_path / "data" / "models" / "acme" / "mini").mkdir(parents=True)
     rooted = settings.model_copy(update={"data_root": tmp_path / "data"})
     with pytest.raises(XlbenchError, match="Did you mean all-toy"):
-        find_encoder("all-toi", {"all-toy": source(saved)}, rooted)
+        find_encoder("all-toi", {"all-toy": registered_encoder(saved)}, rooted)
     with pytest.raises(XlbenchError, match="Did you mean acme/mini"):
-        find_encoder("acmemini", {"all-toy": source(saved)}, rooted)
+        find_encoder("acmemini", {"all-toy": registered_encoder(saved)}, rooted)
     with pytest.raises(XlbenchError, match="is a file, not a model directory"):
         find_encoder(str(toy / "config.json"), {}, settings)
 
 
-def test_offline_says_how_to_lay_a_model_down(settings: Settings) -> None:
+def test_offline_says_how_to_download_a_model(settings: Settings) -> None:
     with pytest.raises(XlbenchError, match="not on this machine, and xlbench is offline") as raised:
         find_encoder("acme/absent", {}, settings)
     assert "hf download acme/absent --local-dir DATA_ROOT/models/acme/absent" in raised.value.remedy
 
 
-def test_refuses_pickles_and_what_is_no_model(toy: Path, tmp_path: Path, settings: Settings) -> None:
+def test_refuses_pickles_and_directories_without_a_model(toy: Path, tmp_path: Path, settings: Settings) -> None:
     weights = toy / "model.safetensors"
     (toy / "pytorch_model.bin").write_bytes(b"never opened")
-    find_encoder(str(toy), {}, settings)  # safetensors beside it: the pickle is not read
+    find_encoder(str(toy), {}, settings)  # there are safetensors: the pickle is not read
     weights.rename(tmp_path / "kept")
     with pytest.raises(XlbenchError, match=r"pytorch_model\.bin' is a pickle") as raised:
         find_encoder(str(toy), {}, settings)
@@ -189,34 +193,34 @@ def test_never_runs_code_of_a_model_directory(toy: Path, tmp_path: Path, setting
         (toy / "config.json").write_text(json.dumps(config))
     with pytest.raises(XlbenchError, match="cannot be loaded") as raised:
         load_encoder(find_encoder(str(toy), {}, settings), {}, settings)
-    assert "without code of their own" in raised.value.remedy
+    assert "runs no code from them" in raised.value.remedy
     assert not marker.exists()
 
 
-def test_big_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "weights"
     file.write_bytes(b"abc")
-    monkeypatch.setattr(digests, "SMALL", 0)
+    monkeypatch.setattr(directories, "SMALL", 0)
     # SHA-256 of 'abc': FIPS 180-2, appendix B.1.
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert digests.remembered_digest(file, tmp_path / "home") == expected
+    assert directories.remembered_digest(file, tmp_path / "home") == expected
     with monkeypatch.context() as patch:
-        patch.setattr(digests, "file_digest", lambda _: pytest.fail("hashed again"))
-        assert digests.remembered_digest(file, tmp_path / "home") == expected
-    # Touched since, though of the same size: hashed again.
+        patch.setattr(directories, "file_digest", lambda _: pytest.fail("hashed again"))
+        assert directories.remembered_digest(file, tmp_path / "home") == expected
+    # A changed file of the same size is hashed again.
     file.write_bytes(b"abd")
-    assert digests.remembered_digest(file, tmp_path / "home") != expected
-    # A damaged note is no answer.
-    for note in (tmp_path / "home" / "digests").iterdir():
-        note.write_text("")
+    assert directories.remembered_digest(file, tmp_path / "home") != expected
+    # A damaged entry of the store is ignored.
+    for remembered in (tmp_path / "home" / "digests").iterdir():
+        remembered.write_text("")
     file.write_bytes(b"abc")
-    assert digests.remembered_digest(file, tmp_path / "home") == expected
+    assert directories.remembered_digest(file, tmp_path / "home") == expected
 
 
 def test_finding_imports_no_torch(toy: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from xlbench.settings import Settings\n"
-        "from xlbench.encoders.sources import find_encoder\n"
+        "from xlbench.encoders.find import find_encoder\n"
         "from xlbench.encoders.starter import starter_encoders\n"
         f"find_encoder({str(toy)!r}, {{}}, Settings(home=Path({str(tmp_path)!r}))); starter_encoders()\n"
         "print(sorted({'torch', 'transformers', 'sentence_transformers', 'numpy'} & set(sys.modules)))"

@@ -1,0 +1,228 @@
+"""Gradient training of one stage: data, targets and arguments for the trainer, checkpoints, and the best result."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from transformers import TrainerCallback, TrainingArguments
+
+from xlbench.distill.batches import Collator, LengthBuckets, pair_lengths, sentences_read
+from xlbench.distill.capture import live_terms
+from xlbench.distill.health import Evaluation
+from xlbench.distill.trainer import StageTrainer, Student
+from xlbench.encoders.directories import quiet_transformers
+from xlbench.encoders.linear import training_kernels
+from xlbench.encoders.modules import quick_attention
+from xlbench.encoders.runtime import COMPILER, choose_device, explain_compile, half_dtype
+from xlbench.progress import Advance, progress
+from xlbench.store import write_atomically
+from xlbench.students.surgery import stock_encoder
+from xlbench.students.token_embeddings import embedding_table, restore_table, shrink_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sentence_transformers import SentenceTransformer
+    from transformers import PreTrainedModel, TrainerControl, TrainerState
+
+    from xlbench.distill.context import StageContext
+    from xlbench.distill.objectives import Target
+    from xlbench.distill.plan import Stage, Training
+    from xlbench.distill.targets import TargetTable
+
+COMPLETE = "complete"  # marks a checkpoint that was written to its end; one without it was cut off by a kill
+INITIAL = "before.json"  # the evaluation before training, which a resumed run cannot repeat
+PART_TOKENS = 2048  # padded tokens per forward pass on a CPU; of 512 to 4096 the fastest, by a few per cent
+
+
+def train_stage(
+    model: SentenceTransformer, stage: Stage, context: StageContext, scratch: Path
+) -> list[dict[str, float]]:
+    """Train an encoder as its stage says, resuming from what an earlier run left in ``scratch``.
+
+    Afterwards the encoder has the weights of the checkpoint with the best selection score on the dev pairs, which may
+    be those before training.
+
+    Args:
+        model: Changed in place; on the CPU in the end.
+        stage: A stage with training.
+        context: The corpus, settings, and the encoders that the stage reads.
+        scratch: An existing directory for checkpoints, which belongs to this stage alone.
+
+    Returns:
+        The evaluations on the dev pairs as dicts with ``step``, ``loss``, ``accuracy`` and ``mean_cosine``; the first
+        one is from before training.
+
+    Raises:
+        FailedTrainingError: Training diverged or collapsed.
+        XlbenchError: A live encoder splits sentences into other tokens than the student.
+    """
+    training = stage.training
+    assert training is not None
+    corpus = context.corpus
+    tokens = context.tokens(model, training.max_tokens)
+    batches = LengthBuckets(pair_lengths(corpus.pairs, tokens), training.batch_size, training.steps, training.seed)
+    targets = _load_targets(training, context, batches)
+
+    transformer = stock_encoder(model)
+    padding = int(transformer.config.pad_token_id or 0)
+    # All ids up to the padding token's stay, because XLM-R finds the position of a token by comparing ids with it.
+    used = np.union1d(tokens.used(), np.arange(padding + 1))
+    position_of = np.zeros(embedding_table(transformer).num_embeddings, dtype=np.int64)
+    position_of[used] = np.arange(len(used))
+    full_table = shrink_table(transformer, used)
+
+    device = choose_device(context.settings)
+    arguments = _training_arguments(training, context, scratch)
+    # Other devices are faster with one large forward pass, and a compiled graph has a fixed number of parts.
+    part_tokens = PART_TOKENS if device == "cpu" and not arguments.torch_compile else None
+
+    def collator(pairs: np.ndarray, english_share: float) -> Collator:
+        return Collator(pairs, tokens, position_of, padding, targets, part_tokens, english_share)
+
+    by_length = np.argsort(pair_lengths(corpus.dev_pairs, tokens), kind="stable")  # so that little is padded
+    student = Student(model, training)
+    initial_weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    with live_terms(stage, model, context, tokens, used, device) as live:
+        trainer = StageTrainer(
+            student=student,
+            arguments=arguments,
+            stage=stage,
+            batches=batches,
+            collator=collator(corpus.pairs, training.english_share),
+            dev=collator(corpus.dev_pairs[by_length], 1.0),
+            dev_languages=corpus.dev_languages[by_length],
+            live=live,
+        )
+        _train_or_resume(trainer, transformer, context, scratch)
+    evaluations = trainer.evaluations()
+    best = trainer.state.best_metric
+    if best is not None and evaluations[0].selection_score <= best:
+        model.load_state_dict(initial_weights)
+    restore_table(transformer, full_table, used)
+    model.to("cpu").eval()
+    return [evaluation.model_dump() for evaluation in evaluations]
+
+
+def _load_targets(training: Training, context: StageContext, batches: LengthBuckets) -> Mapping[Target, TargetTable]:
+    """Return the vectors of every target of the stage's objectives, those of own sides for the sentences it reads."""
+    wanted = [target for term in training.terms for target in term.targets()]
+    sentences = None
+    if any(target.side == "own" for target in wanted):
+        corpus = context.corpus
+        sentences = np.union1d(sentences_read(corpus.pairs, batches, training.english_share), corpus.dev_pairs)
+    return {target: context.targets(target, training.max_tokens, sentences) for target in wanted}
+
+
+def _train_or_resume(trainer: StageTrainer, transformer: PreTrainedModel, context: StageContext, scratch: Path) -> None:
+    """Train from the last complete checkpoint, or from the start if there is none."""
+    checkpoint = _last_complete_checkpoint(scratch)
+    if checkpoint is None:
+        trainer.initial, _ = trainer.evaluate_dev()
+        write_atomically(scratch / INITIAL, trainer.initial.model_dump_json())
+    else:
+        trainer.initial = Evaluation.model_validate_json((scratch / INITIAL).read_text("utf-8"))
+    size = trainer.args.per_device_train_batch_size
+    pairs, done = trainer.args.max_steps * size, _step(checkpoint) * size if checkpoint else 0
+    trainer.add_callback(_MarkCheckpoints())
+    title, quiet = f"stage {trainer.stage.name}", context.settings.quiet
+    with progress(title, pairs, quiet=quiet, done=done, unit="pairs") as advance:
+        trainer.add_callback(_ShowProgress(advance))
+        dtype = half_dtype(context.precision) or torch.float32
+        kernels = nullcontext() if trainer.args.torch_compile else training_kernels(transformer, dtype)
+        with quiet_transformers(), quick_attention(transformer, trainer.args.device), kernels:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+def _last_complete_checkpoint(scratch: Path) -> Path | None:
+    """Return the newest checkpoint that was written to its end; None if there is none."""
+    if not (scratch / INITIAL).is_file():
+        return None
+    complete = [path.parent for path in scratch.glob(f"checkpoint-*/{COMPLETE}")]
+    return max(complete, key=_step, default=None)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+class _MarkCheckpoints(TrainerCallback):
+    """Marks every checkpoint as complete once it has been written."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+
+class _ShowProgress(TrainerCallback):
+    """Advances the progress bar at every step, and shows the last evaluation beside it."""
+
+    def __init__(self, advance: Advance) -> None:
+        self.advance = advance
+        self.note = ""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self.advance(args.per_device_train_batch_size, self.note)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        last = state.log_history[-1]
+        self.note = f"dev loss {last['eval_loss']:.4f}, bitext {100 * last['eval_accuracy']:.1f} %"
+        self.advance(0, self.note)
+
+
+def _training_arguments(training: Training, context: StageContext, scratch: Path) -> TrainingArguments:
+    """Return the settings of transformers' Trainer; linear decay after warm-up, fused AdamW, best checkpoint last."""
+    device = choose_device(context.settings)
+    every = max(1, math.ceil(training.steps / training.evaluations))
+    compiled = _compiles(training, context)
+    if compiled:
+        # Lengths differ between batches and one graph should serve all; accelerate reads this from the environment.
+        os.environ.setdefault("ACCELERATE_DYNAMO_USE_DYNAMIC", "true")
+    with quiet_transformers():  # it warns about older hardware
+        arguments = TrainingArguments(
+            output_dir=str(scratch),
+            max_steps=training.steps,
+            per_device_train_batch_size=training.batch_size,
+            learning_rate=training.learning_rate,
+            weight_decay=training.weight_decay,
+            warmup_steps=round(training.warmup * training.steps),
+            lr_scheduler_type="linear",
+            max_grad_norm=training.clip,
+            optim="adamw_torch_fused",
+            bf16=context.precision == "bfloat16",
+            fp16=context.precision == "float16",  # scales the loss against underflow
+            torch_compile=compiled,
+            torch_compile_backend=COMPILER if compiled else None,  # naming a backend alone would turn compilation on
+            use_cpu=device == "cpu",
+            seed=training.seed,
+            eval_strategy="steps",
+            eval_steps=every,
+            save_strategy="steps",
+            save_steps=every,
+            save_total_limit=2,
+            load_best_model_at_end=True,
+            metric_for_best_model="eval_selection_score",
+            greater_is_better=False,
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            dataloader_pin_memory=device != "cpu",
+        )
+    # Of several GPUs one is used: DataParallel, the Trainer's default, would split a batch across its parts.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def _compiles(training: Training, context: StageContext) -> bool:
+    if training.live_terms:  # their forward hooks store what layers compute, which a compiled graph does not support
+        return False
+    return explain_compile(choose_device(context.settings), context.precision, context.settings).value
