@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xlbench.records.published import published_family_mean
 from xlbench.records.rows import has_collapsed, latency, stored_parameters, throughput_ratio, train_minutes
-from xlbench.report.figures import published_family_mean, seeds_used
+from xlbench.report.figures import seeds_used
 from xlbench.report.formats import FAMILY_NAMES, MEGA, half, plain, points, signed, span
 from xlbench.report.svg import ROLE_NAMES, SHAPES
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from xlbench.comparison.rank import frontier, standings
 from xlbench.records.rows import (
+    baseline,
     check_comparable,
     collapsed_seeds,
+    family_deviation,
     family_mean,
     has_collapsed,
     kept_languages,
     latency,
+    ranked,
     stored_parameters,
     valid_runs,
     weight_bytes,
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from xlbench.records.record import Failure
     from xlbench.records.rows import Row
     from xlbench.scoring.scores import SuiteScores
-
-ROLE_ORDER = {"teacher": 0, "assistant": 1, "aligned": 2, "encoder": 3, "student": 3}
 
 
 @dataclass(frozen=True)
@@ -126,22 +126,6 @@ def seeds_used(line: Line) -> tuple[str, str]:
     return f"{sound} of {asked}" if marks else str(sound), marks
 
 
-def baseline(rows: Sequence[Row]) -> Row | None:
-    """Return the row that drops are measured against: the aligned assistant, else the given one."""
-    return next((row for role in ("aligned", "assistant") for row in rows if row.role == role), None)
-
-
-def ranked(rows: Sequence[Row]) -> list[Row]:
-    """Return teacher and assistants first, then the others by their mean over the families, best first."""
-
-    def order(row: Row) -> tuple[int, float, str]:
-        contends = row.role in {"student", "encoder"}
-        mean = fmean(family_mean(row, family) for family in row.record.scores.families)
-        return ROLE_ORDER[row.role] + (contends and has_collapsed(row)), -mean if contends else 0.0, row.name
-
-    return sorted(rows, key=order)
-
-
 def figures(
     rows: Sequence[Row],
     statistics: Statistics | None = None,
@@ -171,7 +155,7 @@ def figures(
             family: Quality(
                 score=family_mean(row, family),
                 interval=measured.families.get(family) if measured else None,
-                deviation=_deviation(row, family),
+                deviation=family_deviation(row, family),
                 standing=ranks[family].get(row.name),
                 drop=_drop(row, base, family, statistics),
                 frontier=row.name in front[family],
@@ -182,26 +166,6 @@ def figures(
         failed = tuple(failure for failure in failures if failure.row == row.name)
         lines.append(Line(row, qualities, share, failed, kept_languages(row, base)))
     return Figures(tuple(lines), families, base, statistics, tuple(published), tuple(failures))
-
-
-def published_family_mean(row: PublishedRow, family: Family, scores: SuiteScores) -> float | None:
-    """Return a published row's mean in a family; None unless it has all the subsets that ours is the mean of."""
-    means = [published_task_mean(row, task, scores) for task, own in scores.tasks.items() if own.family == family]
-    if any(mean is None or there < wanted for mean, there, wanted in means):
-        return None
-    return fmean(mean for mean, _, _ in means if mean is not None)
-
-
-def published_task_mean(row: PublishedRow, task: str, scores: SuiteScores) -> tuple[float | None, int, int]:
-    """Return a published row's mean over the subsets that we score too, how many these are, and how many we have."""
-    wanted = scores.tasks[task].subsets
-    there = [value for subset, value in row.scores.get(task, {}).items() if subset in wanted]
-    return (fmean(there) if there else None), len(there), len(wanted)
-
-
-def _deviation(row: Row, family: Family) -> float | None:
-    runs = valid_runs(row)
-    return stdev(run.scores.families[family] for run in runs) if len(runs) > 1 else None
 
 
 def _drop(row: Row, base: Row | None, family: Family, statistics: Statistics | None) -> Drop | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError
+from xlbench.records.published import published_family_mean, published_task_mean
 from xlbench.records.rows import (
     collapsed_seeds,
     has_collapsed,
@@ -15,7 +16,7 @@ from xlbench.records.rows import (
     train_minutes,
     weight_bytes,
 )
-from xlbench.report.figures import Figures, figures, published_family_mean, published_task_mean, seeds_used
+from xlbench.report.figures import Figures, figures, seeds_used
 from xlbench.report.formats import FAMILY_NAMES, MEGA, doubt, escaped, layers, points, signed, span
 from xlbench.report.notes import EXAMPLE_NOTE, basis, reading, run_warnings
 
