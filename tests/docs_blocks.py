@@ -27,8 +27,9 @@ from xlbench.cli.catalogue import budget_line, method_option_rows, other_presets
 from xlbench.plugins import hooks as hookspecs
 from xlbench.plugins.registry import Registry, load_registry
 from xlbench.plugins.template import rendered
+from xlbench.report.figures import figures
 from xlbench.report.findings import FindingEntry
-from xlbench.report.table import markdown
+from xlbench.report.markdown import markdown
 from xlbench.runs.request import Request
 from xlbench.scoring.data import declared
 from xlbench.students.shape import MINILM, XLMR
@@ -259,7 +260,7 @@ def variables() -> dict[str, str]:
 def board(name: str) -> str:
     """Return the table of a board."""
     folder = read_folder(read_board(ROOT / "leaderboards" / f"{name}.toml"))
-    return markdown(folder.rows, folder.statistics)
+    return markdown(figures(folder.rows, folder.statistics))
 
 
 def boards() -> str:

@@ -186,6 +186,7 @@ def test_a_task_frame_has_a_line_for_each_row_and_task() -> None:
     assert len(frame) == 4 * 2
     assert frame.iloc[-2].to_dict() == {
         "name": "minilm-half",
+        "published": False,
         "task": "StarterSTS",
         "family": "sts",
         "subsets": 10,

@@ -57,7 +57,8 @@ def show(context: click.Context, directory: Path | None, suite: str | None, budg
     from xlbench.errors import look_up
     from xlbench.records.record import records, records_in
     from xlbench.records.rows import rows_of
-    from xlbench.report.table import markdown
+    from xlbench.report.figures import figures
+    from xlbench.report.markdown import markdown
 
     registry = registry_of(context)
     if suite is not None:
@@ -74,7 +75,7 @@ def show(context: click.Context, directory: Path | None, suite: str | None, budg
         return
     if not found:
         raise XlbenchError("There are no records yet.", "Run `xlbench run` first.")
-    click.echo(markdown(rows_of(found)))
+    click.echo(markdown(figures(rows_of(found))))
 
 
 @command.command("run")

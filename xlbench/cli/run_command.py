@@ -71,8 +71,8 @@ def command(
         return
     from xlbench.export.directory import save_student_copy, student_directory
     from xlbench.records.rows import rows_of
-    from xlbench.report.seeds import seed_table
-    from xlbench.report.table import markdown
+    from xlbench.report.figures import figures
+    from xlbench.report.markdown import markdown, seed_table
     from xlbench.runs.run import run
 
     shared = settings_of(context)
@@ -92,7 +92,7 @@ def command(
     if as_json:
         print_json([row.model_dump(mode="json", by_alias=True) for row in results.records])
     else:
-        click.echo(markdown(rows_of(results.records)))
+        click.echo(markdown(figures(rows_of(results.records))))
         if len(request.seeds) > 1:
             click.echo(f"\n{seed_table(students, results.failures)}")
     if results.failures:

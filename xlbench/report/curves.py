@@ -64,9 +64,9 @@ def training_details(table: Figures) -> list[TrainingDetails]:
     """Return how each row was made, in table order."""
     shown: dict[tuple[str, ...], str] = {}
     found = []
-    first = next((line.row for line in table.lines if line.row.role == "student"), None)
-    for place, line in enumerate(table.lines):
-        row, charts, shared = line.row, [], []
+    first = next((row for row in table.rows if row.role == "student"), None)
+    for place, row in enumerate(table.rows):
+        charts, shared = [], []
         for stages in _by_stage(row):
             keys = tuple(dict.fromkeys(stage.key for stage in stages))
             if not any(len(stage.evaluations) > 1 for stage in stages):

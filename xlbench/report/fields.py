@@ -40,6 +40,7 @@ TIDY = {
 }
 TASKS = {
     "name": Field("str", "What the board calls the row."),
+    "published": Field("bool", "Measured by others."),
     "task": Field("str", "MTEB's name of the task."),
     "family": Field("str", "sts or bitext."),
     "subsets": Field("Int64", "Subsets that the score is the mean of."),

@@ -116,7 +116,7 @@ def task_frame(rows: Rows, statistics: Statistics | None = None, published: Sequ
         for task, own in tasks.items():
             mean, there, asked = published_task_mean(other, task, rows[0].record.scores)
             if mean is not None:
-                about = {"name": other.name, "task": task, "family": own.family}
+                about = {"name": other.name, "published": True, "task": task, "family": own.family}
                 lines.append(about | {"subsets": there, "subsets_asked": asked, "score": mean})
     return _frame(lines, TASKS)
 
@@ -169,6 +169,12 @@ def as_rows(given: Rows) -> tuple[Row, ...]:
     """Return rows as they are, and records taken together to rows."""
     rows = tuple(it for it in given if isinstance(it, Row))
     return rows or rows_of([it for it in given if not isinstance(it, Row)])
+
+
+def records_of(frame: DataFrame) -> list[dict[str, Value]]:
+    """Return the lines of a frame as plain values by column, what is missing as None."""
+    known = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in line.items()} for line in known.to_dict("records")]
 
 
 def _frame(lines: Sequence[Mapping[str, Value]], fields: Mapping[str, Field]) -> DataFrame:
