@@ -19,7 +19,8 @@ from toy_board import collapsed, example_records, statistics_of, student, with_t
 from xlbench.records.published import PublishedRow
 from xlbench.records.record import Failure
 from xlbench.records.rows import rows_of
-from xlbench.report.curves import configuration
+from xlbench.report.curves import configuration, training_details
+from xlbench.report.figures import figures
 from xlbench.report.heat import language_of
 from xlbench.report.page import BoardText, asset, render
 
@@ -139,6 +140,21 @@ def test_every_row_shows_its_curves_configuration_and_languages() -> None:
     assert "accuracy 36.7 → 97.6 %" in words  # the first and last look of the example's stage
     heat = [row for row in page.of("tr") if row.get("data-row") == "r0"]
     assert len(heat) == 1 + 2 + 2  # main table, families, tasks
+
+
+def test_a_row_says_what_it_is_and_not_what_its_spec_asks() -> None:
+    record = student(method="full-size")
+    size = record.footprint.model_copy(update={"stored_layers": 12})
+    rows = rows_of([*example_records(), record.model_copy(update={"footprint": size})])
+    summaries = [making.summary for making in training_details(figures(rows))]
+    assert summaries == [
+        "1 stage, not cut",
+        "scored as given",
+        "2 stages, not cut",
+        # The spec of both is minilm-half: 6 layers run twice. Records of before shapes were kept say no width.
+        "multistage, 6 layers run as 12",
+        "full-size, 12 layers",
+    ]
 
 
 def test_an_option_that_is_none_is_left_out_of_the_configuration() -> None:
