@@ -152,8 +152,8 @@ def test_a_row_says_what_it_is_and_not_what_its_spec_asks() -> None:
         "scored as given",
         "2 stages, not cut",
         # The spec of both is minilm-half: 6 layers run twice. Records of before shapes were kept say no width.
-        "multistage, 6 layers run as 12",
         "full-size, 12 layers",
+        "multistage, 6 layers run as 12",
     ]
 
 
