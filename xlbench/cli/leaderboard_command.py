@@ -62,7 +62,7 @@ def format_options(function: Callable[..., None]) -> Callable[..., None]:
     function = click.option("--tidy", is_flag=True, help=tidy)(function)
     output = click.Path(path_type=Path, dir_okay=False)
     function = click.option("--output", type=output, help="Write to this file.")(function)
-    return click.option("--format", "wanted", type=click.Choice(FORMATS), help="Of what is written.")(function)
+    return click.option("--format", "wanted", type=click.Choice(FORMATS), help="How it is written.")(function)
 
 
 @command.command("show")
@@ -82,9 +82,10 @@ def show(
     tidy: bool,
     as_json: bool,
 ) -> None:
-    """The board NAME with its intervals and ranks; or the store's records, or those that lie in DIRECTORY.
+    """A table of the board NAME, of the records in DIRECTORY, or of the store's.
 
-    Prints markdown unless --format says otherwise; --json prints the records themselves.
+    A board has ranks and intervals, records alone have none. It is markdown unless --format says otherwise; --json
+    prints the records themselves.
     """
     from xlbench.boards.board import find_board
     from xlbench.boards.folder import read_board_figures, read_folder
@@ -138,7 +139,7 @@ def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> N
 def render(name: str, wanted: Format | None, output: Path | None, tidy: bool) -> None:
     """Write the pages of the board NAME again, from its records and statistics alone.
 
-    With --format write only that, beside them or to --output.
+    With --format it writes one file of that format: beside the pages, or where --output says.
     """
     from xlbench.boards.board import find_board
     from xlbench.boards.folder import read_board_figures, write_pages
