@@ -27,8 +27,10 @@ from xlbench.cli.catalogue import budget_line, method_option_rows, other_presets
 from xlbench.plugins import hooks as hookspecs
 from xlbench.plugins.registry import Registry, load_registry
 from xlbench.plugins.template import rendered
+from xlbench.report.fields import ENCODER, FAMILY, FOOTPRINT, TASKS, TIDY
+from xlbench.report.figures import figures
 from xlbench.report.findings import FindingEntry
-from xlbench.report.table import markdown
+from xlbench.report.markdown import markdown
 from xlbench.runs.request import Request
 from xlbench.scoring.data import read_declaration
 from xlbench.students.shape import MINILM, XLMR
@@ -259,7 +261,7 @@ def variables() -> dict[str, str]:
 def board(name: str) -> str:
     """Return the table of a board."""
     folder = read_folder(read_board(ROOT / "leaderboards" / f"{name}.toml"))
-    return markdown(folder.rows, folder.statistics)
+    return markdown(figures(folder.rows, folder.statistics))
 
 
 def boards() -> str:
@@ -288,10 +290,17 @@ def rows(name: str, *words: str) -> str:
     return table(titles, chosen)
 
 
+def frame(name: str) -> str:
+    """Return the columns of a data frame; of a board's, those of each family once."""
+    family = {f"FAMILY_{column}": field for column, field in FAMILY.items()}
+    fields = {"board": ENCODER | family | FOOTPRINT, "tidy": TIDY, "tasks": TASKS}[name]
+    return table(["Column", "Type", ""], [[f"`{it}`", field.kind, field.about] for it, field in fields.items()])
+
+
 KINDS: dict[str, Callable[..., str]] = {
     it.__name__: it
     for it in (
         output, helps, file, template, templated, names, top_names, hooks, methods, students, suites, budgets,
-        encoders, corpora, datasets, fields, board, boards, rows,
+        encoders, corpora, datasets, fields, board, boards, rows, frame,
     )
 }  # fmt: skip

@@ -19,7 +19,8 @@ from xlbench.boards.folder import Folder, differences, read_folder
 from xlbench.cli.app import COMMANDS
 from xlbench.plugins import hooks as hookspecs
 from xlbench.records.rows import rows_of
-from xlbench.report.table import markdown
+from xlbench.report.figures import figures
+from xlbench.report.markdown import markdown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,14 +141,14 @@ def example() -> Folder:
 
 
 def test_example_scores_are_called_an_example() -> None:
-    assert "not a benchmark" in markdown(example().rows)
+    assert "not a benchmark" in markdown(figures(example().rows))
 
 
 @pytest.mark.parametrize("title", ["<script>alert(1)</script>", "a | b", "x" * 300, "two\nlines"])
 def test_a_hostile_title_breaks_no_table(title: str) -> None:
     records = list(example().records)
     hostile = [*records[1:], records[0].model_copy(update={"name": title})]
-    lines = markdown(rows_of(hostile)).split("\n")
+    lines = markdown(figures(rows_of(hostile))).split("\n")
     assert "<script>" not in "".join(lines)
     cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines[: len(records) + 2]]
     assert len(set(cells)) == 1

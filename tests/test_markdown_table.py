@@ -12,7 +12,8 @@ from xlbench import XlbenchError
 from xlbench.records.published import PublishedRow
 from xlbench.records.record import Failure
 from xlbench.records.rows import rows_of
-from xlbench.report.table import markdown, subset_table
+from xlbench.report.figures import figures
+from xlbench.report.markdown import markdown, subset_table
 
 if TYPE_CHECKING:
     from xlbench.records.record import Record
@@ -36,9 +37,9 @@ def cells(text: str, number: int = 0) -> dict[str, dict[str, str]]:
 
 def test_a_row_says_rank_score_drop_size_speed_and_cost() -> None:
     rows = rows_of([*GIVEN, student()])
-    row = cells(markdown(rows, statistics_of(rows)))["minilm-half"]
+    row = cells(markdown(figures(rows, statistics_of(rows))))["minilm-half"]
     assert row == {
-        "": "minilm-half",
+        "Encoder": "minilm-half",
         "Method": "multistage",
         "STS rank": "4 d",  # teacher, assistant, aligned are all over a point better, and over a point apart
         "STS": "**34.3** ± 2.0",  # the smallest, so on the frontier
@@ -57,7 +58,7 @@ def test_a_row_says_rank_score_drop_size_speed_and_cost() -> None:
 
 def test_rows_that_cannot_be_told_apart_share_rank_and_letter() -> None:
     rows = rows_of([*GIVEN, student(0.0), student(0.9, method="a"), student(2.0, method="b")])
-    table = cells(markdown(rows, statistics_of(rows)))
+    table = cells(markdown(figures(rows, statistics_of(rows))))
     # Differences are known to ± 1: 0.9 is none, 1.1 and 2.0 are.
     assert table["b/minilm-half"]["STS rank"] == "4 d"
     assert table["a/minilm-half"]["STS rank"] == "5 e"
@@ -66,7 +67,7 @@ def test_rows_that_cannot_be_told_apart_share_rank_and_letter() -> None:
 
 def test_given_encoders_come_first_then_the_best_student() -> None:
     rows = rows_of([student(0.0), student(3.0, method="better"), *GIVEN])
-    assert list(cells(markdown(rows))) == [
+    assert list(cells(markdown(figures(rows)))) == [
         "multilingual-e5-small, mean-centred",
         "multilingual-e5-small",
         "multilingual-e5-small, aligned (stage 1)",
@@ -76,7 +77,7 @@ def test_given_encoders_come_first_then_the_best_student() -> None:
 
 
 def test_without_statistics_there_are_no_ranks_and_the_legend_says_so() -> None:
-    text = markdown(rows_of([*GIVEN, student()]))
+    text = markdown(figures(rows_of([*GIVEN, student()])))
     row = cells(text)["minilm-half"]
     assert "STS rank" not in row
     assert row["STS"] == "**34.3**"
@@ -86,7 +87,7 @@ def test_without_statistics_there_are_no_ranks_and_the_legend_says_so() -> None:
 
 def test_the_legend_explains_ranks_in_one_line() -> None:
     rows = rows_of([*GIVEN, student()])
-    lines = [line for line in markdown(rows, statistics_of(rows)).split("\n") if line.startswith("- Rank:")]
+    lines = [line for line in markdown(figures(rows, statistics_of(rows))).split("\n") if line.startswith("- Rank:")]
     assert len(lines) == 1
     assert "rows that share a letter cannot be told apart" in lines[0]
 
@@ -100,7 +101,7 @@ def test_seeds_collapsed_and_failed_are_shown_and_left_out_of_the_mean() -> None
         Failure(row="gone", seed=0, message="no"),
         Failure(row="gone", seed=1, message="no"),
     ]
-    text = markdown(rows, statistics_of(rows), failures=failures)
+    text = markdown(figures(rows, statistics_of(rows), failures=failures))
     table = cells(text)
     # (34.346 + 35.346) / 2; the deviation of two values a point apart is 1 / sqrt 2.
     assert table["multistage/minilm-half"]["STS"] == "34.8 ± 2.0 (sd 0.7)"
@@ -114,7 +115,7 @@ def test_seeds_collapsed_and_failed_are_shown_and_left_out_of_the_mean() -> None
 
 def test_a_row_that_collapsed_whole_has_no_rank_and_no_drop() -> None:
     rows = rows_of([*GIVEN, collapsed(student(0.0))])
-    row = cells(markdown(rows, statistics_of(rows)))["minilm-half"]
+    row = cells(markdown(figures(rows, statistics_of(rows))))["minilm-half"]
     assert row["STS"] == "34.3† ± 2.0"
     assert row["STS rank"] == row.get("Δ STS", "") == ""
 
@@ -130,9 +131,8 @@ def published(**scores: float) -> PublishedRow:
 
 def test_published_scores_stand_under_a_family_only_if_the_subsets_are_the_same() -> None:
     rows = rows_of(GIVEN)
-    text = markdown(
-        rows, statistics_of(rows), published=[published(StarterSTS=70.0, StarterBitext=96.0, StarterBitext_subsets=3)]
-    )
+    others = [published(StarterSTS=70.0, StarterBitext=96.0, StarterBitext_subsets=3)]
+    text = markdown(figures(rows, statistics_of(rows), others))
     row = cells(text)["org/LaBSE (published)"]
     assert (row["STS"], row["Bitext"], row["STS rank"], row["Params M"]) == ("70.0", "", "", "471.0")
     tasks = cells(text, 1)["org/LaBSE (published)"]
@@ -143,7 +143,7 @@ def test_published_scores_stand_under_a_family_only_if_the_subsets_are_the_same(
 def test_bold_is_the_frontier() -> None:
     # The second student is larger, as slow and worse in both families.
     rows = rows_of([student(1.0), student(0.0, method="worse", parameters=10**6)])
-    table = cells(markdown(rows))
+    table = cells(markdown(figures(rows)))
     assert table["multistage/minilm-half"]["STS"] == "**35.3**"
     assert table["worse/minilm-half"]["STS"] == "34.3"
 
@@ -158,7 +158,7 @@ def test_what_the_corpus_shares_with_the_suite_is_told() -> None:
         read.model_copy(update={"reference": "tsv:talks", "read": 234}),
     )
     corpus = record.corpus.model_copy(update={"corpora": counts, "notes": ("ted: its talks are in Tatoeba",)})
-    text = markdown(rows_of([record.model_copy(update={"corpus": corpus})]))
+    text = markdown(figures(rows_of([record.model_copy(update={"corpus": corpus})])))
     assert "- Training data: ted: its talks are in Tatoeba." in text
     assert "- Training pairs of starter dropped because a side is also a sentence of the suite: 12 of 2,730." in text
     # Those without are one line, their pairs counted together: 1,000 + 234.
@@ -184,7 +184,7 @@ def test_what_the_corpus_shares_with_the_suite_is_told() -> None:
 def test_a_hostile_title_breaks_no_table(title: str) -> None:
     rows = rows_of([*GIVEN, student(name=title)])
     failures = [Failure(row=title, seed=1, message=title)]
-    text = markdown(rows, statistics_of(rows), failures=failures)
+    text = markdown(figures(rows, statistics_of(rows), failures=failures))
     assert "<script>" not in text
     assert "\u202e" not in text
     assert not re.search(r"[^\\]\]\(http", text)
@@ -197,7 +197,7 @@ def test_a_hostile_title_breaks_no_table(title: str) -> None:
 
 def test_no_rows_are_an_error_that_says_what_to_do() -> None:
     with pytest.raises(XlbenchError, match="no records"):
-        markdown(())
+        markdown(figures(()))
 
 
 def test_the_subset_table_ends_with_the_means() -> None:
@@ -213,8 +213,8 @@ def test_rows_of_fewer_bits_are_explained_and_no_others() -> None:
     spec = record.experiment.student.model_copy(update={"bits": 8})
     rounded = record.model_copy(update={"experiment": record.experiment.model_copy(update={"student": spec})})
     line = "- 8bit, 16bit: rounded to that many bits of each weight; MB are those of the files."
-    assert line in markdown(rows_of([*example_records()[:3], rounded])).splitlines()
-    assert line not in markdown(rows_of([*example_records()[:3], record])).splitlines()
+    assert line in markdown(figures(rows_of([*example_records()[:3], rounded]))).splitlines()
+    assert line not in markdown(figures(rows_of([*example_records()[:3], record]))).splitlines()
 
 
 def test_a_row_with_a_trimmed_vocabulary_says_which_languages_it_kept() -> None:
@@ -224,10 +224,10 @@ def test_a_row_with_a_trimmed_vocabulary_says_which_languages_it_kept() -> None:
 
     given = [with_tokens(record, 250_002) for record in GIVEN]
     both = [with_tokens(student(0.0), 250_002), with_tokens(student(1.0, method="trimmed"), 60_000)]
-    text = markdown(rows_of([*given, *both]))
+    text = markdown(figures(rows_of([*given, *both])))
     kept = {name: row["Languages"] for name, row in cells(text).items()}
     assert kept["trimmed/minilm-half"] == "ar de en es fr it nl tr"
     assert sorted(kept.values()) == ["", "", "", "", "ar de en es fr it nl tr"]
     assert "- Languages: those that a trimmed vocabulary kept" in text
     uncounted = [with_tokens(record, None) for record in GIVEN]
-    assert "Languages" not in markdown(rows_of([*uncounted, *both]))
+    assert "Languages" not in markdown(figures(rows_of([*uncounted, *both])))

@@ -11,7 +11,8 @@ from toy_runs import make_place, settings_at, toy_request, toy_run
 
 from xlbench.corpora.overlap import near_duplicates, words
 from xlbench.records.rows import rows_of
-from xlbench.report.table import markdown
+from xlbench.report.figures import figures
+from xlbench.report.markdown import markdown
 from xlbench.store import entries
 
 if TYPE_CHECKING:
@@ -91,11 +92,11 @@ def test_a_run_records_near_duplicates_and_counts_them_once(tmp_path: Path) -> N
 def test_a_board_states_near_duplicates() -> None:
     records = example_records()
     line = "- Test sentences that share four words in five or more with one of the training data: "
-    assert line not in markdown(rows_of(records))
+    assert line not in markdown(figures(rows_of(records)))
     assert records[-1].corpus is not None
     told = [
         records[-1].corpus.model_copy(update={"near_duplicates": shares})
         for shares in ({"STS17": 0.01, "Tatoeba": 0.0426}, {"STS17": 0.03})
     ]
     rows = [record.model_copy(update={"corpus": fact}) for record, fact in zip(records[-2:], told, strict=True)]
-    assert f"{line}STS17 3.0 %, Tatoeba 4.3 %." in markdown(rows_of([*records[:-2], *rows])).splitlines()
+    assert f"{line}STS17 3.0 %, Tatoeba 4.3 %." in markdown(figures(rows_of([*records[:-2], *rows]))).splitlines()

@@ -101,7 +101,7 @@ def visit(browser: Browser, board: Path) -> Iterator[Open]:
 
 
 def names(tab: Tab) -> list[str]:
-    return [text[:30] for text in tab.locator("#main tbody tr:visible .name").all_inner_texts()]
+    return [text[:50] for text in tab.locator("#main tbody tr:visible .name").all_inner_texts()]
 
 
 def test_a_click_on_a_heading_sorts_and_says_so(visit: Open) -> None:

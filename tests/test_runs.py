@@ -18,7 +18,8 @@ from xlbench_plugins.builtin import STARTER
 from xlbench import XlbenchError
 from xlbench.plugins.registry import load_registry
 from xlbench.records.rows import rows_of
-from xlbench.report.table import markdown
+from xlbench.report.figures import figures
+from xlbench.report.markdown import markdown
 from xlbench.scoring.tasks import evaluation_texts
 from xlbench.settings import Settings
 from xlbench.testing.toys import save_toy_encoder
@@ -238,7 +239,7 @@ def test_suites_that_keep_out_each_others_sentences_share_stages(toy_place: Path
     assert other[-1].scores.suite == "starter"
     assert student.experiment is not None
     assert [suite.name for suite in student.experiment.keep_out] == ["starter"]
-    assert "also a sentence of the suite or of starter: 1 of" in markdown(rows_of([student]))
+    assert "also a sentence of the suite or of starter: 1 of" in markdown(figures(rows_of([student])))
     # Who keeps out nothing more is written, and so known in the store, as before there was a choice.
     assert alone.experiment is not None
     assert "keep_out" not in alone.experiment.model_dump()
@@ -248,7 +249,7 @@ def test_records_of_different_suites_never_share_a_table(toy_place: Path, home: 
     rows, _ = go(home, request(toy_place, method="reference"))
     other = rows[0].model_copy(update={"scores": rows[0].scores.model_copy(update={"suite": "paper"})})
     with pytest.raises(XlbenchError, match="cannot share a table: suites 'toy' and 'paper'"):
-        markdown(rows_of([rows[0], other]))
+        markdown(figures(rows_of([rows[0], other])))
 
 
 def command(place: Path, home: Path) -> list[str]:

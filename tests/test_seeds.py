@@ -19,7 +19,7 @@ from xlbench.cli.app import app
 from xlbench.distill import training
 from xlbench.distill.health import FailedTrainingError
 from xlbench.records.record import Failure
-from xlbench.report.seeds import seed_table
+from xlbench.report.markdown import seed_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

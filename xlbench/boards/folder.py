@@ -21,6 +21,7 @@ from xlbench.fingerprint import Frozen, Json, fingerprint
 from xlbench.records.published import published_row
 from xlbench.records.record import Failure, Record, read_record
 from xlbench.records.rows import check_comparable, rows_of
+from xlbench.report.figures import figures
 from xlbench.report.page import BoardText, render
 from xlbench.store import write_atomically
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from xlbench.boards.board import BoardFile
     from xlbench.records.published import PublishedRow
     from xlbench.records.rows import Row
+    from xlbench.report.figures import Figures
 
 
 RECORDS = "records"
@@ -174,20 +176,39 @@ MOST_LINES = 40  # of a page's difference
 LONGEST = 160  # characters of a line of it
 
 
-def write_pages(board: BoardFile) -> list[Path]:
+def write_pages(board: BoardFile, only: str = "") -> list[Path]:
     """Write a board's pages beside its TOML file and return their paths.
+
+    Args:
+        board: The board.
+        only: The ending of the one page to write; empty for all.
 
     Raises:
         XlbenchError: The board has not been run as it is, or a page cannot be written.
     """
+    paths = []
+    for name, text in page_texts(board, _current(board)).items():
+        if name.endswith(only):
+            paths.append(board.path.with_name(name))
+            write_atomically(paths[-1], text)
+    return paths
+
+
+def read_board_figures(board: BoardFile) -> tuple[Figures, BoardText]:
+    """Read what a board says, and what is said of it.
+
+    Raises:
+        XlbenchError: The board has not been run as it is.
+    """
+    folder = _current(board)
+    return figures(folder.rows, folder.statistics, published_rows(board, folder), folder.failures), _text(board)
+
+
+def _current(board: BoardFile) -> Folder:
     folder = read_folder(board)
     if folder.stale:
         raise XlbenchError(f"{_sentence(folder.stale)}.", f"Run `xlbench leaderboard run {board.name}`.")
-    paths = []
-    for name, text in page_texts(board, folder).items():
-        paths.append(board.path.with_name(name))
-        write_atomically(paths[-1], text)
-    return paths
+    return folder
 
 
 def differences(board: BoardFile) -> list[str]:
@@ -208,15 +229,17 @@ def differences(board: BoardFile) -> list[str]:
 
 def page_texts(board: BoardFile, folder: Folder) -> dict[str, str]:
     """Return the files that show a board, by name: ``NAME.md``, ``NAME.html`` and pictures."""
-    declared = board.board
-    text = BoardText(name=board.name, title=declared.title, text=declared.text, findings=declared.finding)
-    return render(text, folder.rows, folder.statistics, published_rows(board, folder), folder.failures)
+    return render(_text(board), folder.rows, folder.statistics, published_rows(board, folder), folder.failures)
 
 
-def published_rows(board: BoardFile, folder: Folder) -> tuple[PublishedRow, ...]:
-    """Return the rows by others that a board shows beside its own."""
+def _published(board: BoardFile, folder: Folder) -> tuple[PublishedRow, ...]:
     tasks = folder.records[0].scores.tasks
     return tuple(published_row(entry.model, tasks) for entry in board.board.published)
+
+
+def _text(board: BoardFile) -> BoardText:
+    declared = board.board
+    return BoardText(name=board.name, title=declared.title, text=declared.text, findings=declared.finding)
 
 
 def _diff(path: str, there: str, given: str) -> list[str]:

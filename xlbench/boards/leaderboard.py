@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from xlbench.boards.folder import page_texts, read_folder, was_run, write_pages
+from xlbench.boards.folder import page_texts, published_rows, read_folder, was_run, write_pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,6 @@ class Leaderboard:
 
     def table(self) -> pd.DataFrame:
         """Return one row per encoder: ranks, families, drop, parameters, bytes, speed and cost."""
-        from xlbench.boards.folder import published_rows
         from xlbench.report.frame import board_frame
 
         folder = self.folder
@@ -107,10 +106,10 @@ class Leaderboard:
 
     def _repr_html_(self) -> str:
         """Return the table with its legend, for a notebook."""
-        from xlbench.boards.folder import published_rows
+        from xlbench.report.figures import figures
+        from xlbench.report.markdown import markdown
         from xlbench.report.page import html_of
-        from xlbench.report.table import markdown
 
         folder = self.folder
         published = published_rows(self.file, folder)
-        return html_of(markdown(folder.rows, folder.statistics, published=published, failures=folder.failures))
+        return html_of(markdown(figures(folder.rows, folder.statistics, published, folder.failures)))

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from xlbench.cli.app import registry_of, settings_of
 from xlbench.cli.options import json_option, print_json
 from xlbench.errors import XlbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xlbench.records.record import Record
+    from xlbench.report.write import Format
 
 
 @click.group("leaderboard")
@@ -46,35 +53,63 @@ def list_boards(as_json: bool) -> None:
         click.echo(f"There is no board in '{FOLDER}'.")
 
 
+FORMATS = ("markdown", "csv", "latex", "json", "parquet", "html")
+
+
+def format_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--format``, ``--output`` and ``--tidy``."""
+    tidy = "Of csv, json and parquet: a line per encoder, seed, task and subset."
+    function = click.option("--tidy", is_flag=True, help=tidy)(function)
+    output = click.Path(path_type=Path, dir_okay=False)
+    function = click.option("--output", type=output, help="Write to this file.")(function)
+    return click.option("--format", "wanted", type=click.Choice(FORMATS), help="How it is written.")(function)
+
+
 @command.command("show")
-@click.argument("directory", type=click.Path(path_type=Path), required=False)
+@click.argument("place", metavar="[NAME|DIRECTORY]", required=False)
 @click.option("--suite", help="Only records of this suite.")
 @click.option("--budget", help="Of students, only those trained with this budget.")
+@format_options
 @json_option
 @click.pass_context
-def show(context: click.Context, directory: Path | None, suite: str | None, budget: str | None, as_json: bool) -> None:
-    """A table of the store's records, or of those that lie as JSON files in DIRECTORY."""
-    from xlbench.errors import look_up
-    from xlbench.records.record import records, records_in
-    from xlbench.records.rows import rows_of
-    from xlbench.report.table import markdown
+def show(
+    context: click.Context,
+    place: str | None,
+    suite: str | None,
+    budget: str | None,
+    wanted: Format | None,
+    output: Path | None,
+    tidy: bool,
+    as_json: bool,
+) -> None:
+    """A table of the board NAME, of the records in DIRECTORY, or of the store's.
 
-    registry = registry_of(context)
-    if suite is not None:
-        look_up("suite", suite, registry.suites)
-    if budget is not None:
-        look_up("budget", budget.removesuffix("*"), registry.budgets)
-    found = [
-        record
-        for record in (records_in(directory, suite) if directory else records(settings_of(context).home, suite))
-        if budget is None or record.experiment is None or record.experiment.budget.name == budget
-    ]
+    A board has ranks and intervals, records alone have none. It is markdown unless --format says otherwise; --json
+    prints the records themselves.
+    """
+    from xlbench.boards.board import find_board
+    from xlbench.boards.folder import read_board_figures, read_folder
+    from xlbench.records.rows import rows_of
+    from xlbench.report.figures import figures
+    from xlbench.report.page import BoardText
+    from xlbench.report.write import text_of, write_as
+
+    board = None if place is None or Path(place).is_dir() else find_board(place)
+    if board is not None and (suite or budget):
+        raise XlbenchError("--suite and --budget choose among records; a board has its own.", "Leave them out.")
     if as_json:
+        found = read_folder(board).records if board else _records(context, place, suite, budget)
         print_json([record.model_dump(mode="json", by_alias=True) for record in found])
         return
-    if not found:
-        raise XlbenchError("There are no records yet.", "Run `xlbench run` first.")
-    click.echo(markdown(rows_of(found)))
+    if board is not None:
+        shown, said = read_board_figures(board)
+    else:
+        shown = figures(rows_of(_records(context, place, suite, budget)))
+        said = BoardText(name="records", title=f"Records in {place or 'the store'}")
+    if output is not None:
+        write_as(output, shown, wanted or "markdown", said, tidy=tidy)
+    else:
+        click.echo(text_of(shown, wanted or "markdown", said, tidy=tidy), nl=False)
 
 
 @command.command("run")
@@ -100,12 +135,26 @@ def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> N
 
 @command.command("render")
 @click.argument("name")
-def render(name: str) -> None:
-    """Write the pages of the board NAME again, from its records and statistics alone."""
-    from xlbench.boards.board import find_board
-    from xlbench.boards.folder import write_pages
+@format_options
+def render(name: str, wanted: Format | None, output: Path | None, tidy: bool) -> None:
+    """Write the pages of the board NAME again, from its records and statistics alone.
 
-    _list_paths(write_pages(find_board(name)))
+    With --format it writes one file of that format: beside the pages, or where --output says.
+    """
+    from xlbench.boards.board import find_board
+    from xlbench.boards.folder import read_board_figures, write_pages
+    from xlbench.report.write import ENDINGS, PAGES, write_as
+
+    board = find_board(name)
+    if wanted is None and (output or tidy):
+        raise XlbenchError("--output and --tidy are of one format.", "Name it with --format.")
+    if wanted is None or (wanted in PAGES and output is None and not tidy):
+        _list_paths(write_pages(board, ENDINGS[wanted] if wanted else ""))
+        return
+    shown, said = read_board_figures(board)
+    path = output or board.path.with_suffix(ENDINGS[wanted])
+    write_as(path, shown, wanted, said, tidy=tidy)
+    _list_paths([path])
 
 
 @command.command("check")
@@ -133,3 +182,25 @@ def check(names: tuple[str, ...]) -> None:
 def _list_paths(paths: list[Path]) -> None:
     for path in paths:
         click.echo(str(path))
+
+
+def _records(context: click.Context, place: str | None, suite: str | None, budget: str | None) -> list[Record]:
+    """Return the records of a directory or of the store, of one suite and budget if given."""
+    from xlbench.boards.folder import RECORDS
+    from xlbench.errors import look_up
+    from xlbench.records.record import records, records_in
+
+    registry = registry_of(context)
+    if suite is not None:
+        look_up("suite", suite, registry.suites)
+    if budget is not None:
+        look_up("budget", budget.removesuffix("*"), registry.budgets)
+    if place is None:
+        found = records(settings_of(context).home, suite)
+    else:  # of a board's directory, the records that it rests on
+        found = records_in(below if (below := Path(place, RECORDS)).is_dir() else Path(place), suite)
+    return [
+        record
+        for record in found
+        if budget is None or record.experiment is None or record.experiment.budget.name == budget
+    ]

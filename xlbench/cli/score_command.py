@@ -45,6 +45,6 @@ def command(
     if as_json:
         print_json(stored.record.scores.model_dump(mode="json"))
         return
-    from xlbench.report.table import subset_table
+    from xlbench.report.markdown import subset_table
 
     click.echo(subset_table(stored.record.scores))

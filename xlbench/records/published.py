@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -15,7 +16,8 @@ from xlbench.fingerprint import Frozen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from xlbench.scoring.scores import TaskScores
+    from xlbench.experiment import Family
+    from xlbench.scoring.scores import SuiteScores, TaskScores
 
 
 class PublishedRow(Frozen):
@@ -104,6 +106,21 @@ def check_published(model: str, tasks: Iterable[str]) -> PublishedModel:
             f"There are scores on {', '.join(found.tasks)}: leave the [[published]] row out or score another suite.",
         )
     return found
+
+
+def published_family_mean(row: PublishedRow, family: Family, scores: SuiteScores) -> float | None:
+    """Return a published row's mean in a family; None unless it has all the subsets that ours is the mean of."""
+    means = [published_task_mean(row, task, scores) for task, own in scores.tasks.items() if own.family == family]
+    if any(mean is None or there < wanted for mean, there, wanted in means):
+        return None
+    return fmean(mean for mean, _, _ in means if mean is not None)
+
+
+def published_task_mean(row: PublishedRow, task: str, scores: SuiteScores) -> tuple[float | None, int, int]:
+    """Return a published row's mean over the subsets that we score too, how many these are, and how many we have."""
+    wanted = scores.tasks[task].subsets
+    there = [value for subset, value in row.scores.get(task, {}).items() if subset in wanted]
+    return (fmean(there) if there else None), len(there), len(wanted)
 
 
 def _same_data(own: str, revision: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from xlbench.experiment import Experiment, Family
     from xlbench.records.record import Record, Role
     from xlbench.scoring.speed import Measured, Speed
+
+ROLE_ORDER = {"teacher": 0, "assistant": 1, "aligned": 2, "encoder": 3, "student": 3}
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,12 @@ def score_by_seed(row: Row, family: Family) -> dict[int, float]:
     return {_seed(run): run.scores.families[family] for run in valid_runs(row)}
 
 
+def family_deviation(row: Row, family: Family) -> float | None:
+    """Return the sample standard deviation over the sound runs of a family's score; None with one run."""
+    scores = score_by_seed(row, family).values()
+    return stdev(scores) if len(scores) > 1 else None
+
+
 def task_mean(row: Row, task: str) -> float:
     """Return the mean over the sound runs of a task's score, times 100."""
     return fmean(run.scores.tasks[task].mean() for run in valid_runs(row))
@@ -114,6 +122,22 @@ def task_mean(row: Row, task: str) -> float:
 def subset_mean(row: Row, task: str, subset: str) -> float:
     """Return the mean over the sound runs of a subset's score, times 100."""
     return fmean(run.scores.tasks[task].subsets[subset].main for run in valid_runs(row))
+
+
+def baseline(rows: Sequence[Row]) -> Row | None:
+    """Return the row that drops are measured against: the aligned assistant, else the given one."""
+    return next((row for role in ("aligned", "assistant") for row in rows if row.role == role), None)
+
+
+def ranked(rows: Sequence[Row]) -> list[Row]:
+    """Return teacher and assistants first, then the others by their mean over the families, best first."""
+
+    def order(row: Row) -> tuple[int, float, str]:
+        contends = row.role in {"student", "encoder"}
+        mean = fmean(family_mean(row, family) for family in row.record.scores.families)
+        return ROLE_ORDER[row.role] + (contends and has_collapsed(row)), -mean if contends else 0.0, row.name
+
+    return sorted(rows, key=order)
 
 
 def stored_parameters(row: Row) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xlbench.records.rows import seeds
+from xlbench.report.columns import WHOLE
 from xlbench.report.formats import plain
 from xlbench.report.templating import number
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from xlbench.records.rows import Row
     from xlbench.report.figures import Figures
 
+LONG = 200  # characters of a summary
 WIDTH, TRACK, SPACE = 220.0, 44.0, 12.0  # a chart: two tracks, one above the other, in pixels
 Curve = tuple[tuple[float, float], ...]
 
@@ -64,9 +66,9 @@ def training_details(table: Figures) -> list[TrainingDetails]:
     """Return how each row was made, in table order."""
     shown: dict[tuple[str, ...], str] = {}
     found = []
-    first = next((line.row for line in table.lines if line.row.role == "student"), None)
-    for place, line in enumerate(table.lines):
-        row, charts, shared = line.row, [], []
+    first = next((row for row in table.rows if row.role == "student"), None)
+    for place, row in enumerate(table.rows):
+        charts, shared = [], []
         for stages in _by_stage(row):
             keys = tuple(dict.fromkeys(stage.key for stage in stages))
             if not any(len(stage.evaluations) > 1 for stage in stages):
@@ -117,14 +119,22 @@ def _by_stage(row: Row) -> list[tuple[StageOutcome, ...]]:
 
 
 def _summary(row: Row) -> str:
-    experiment = row.record.experiment
+    """Return the method and what it left: not what its student's spec asks, which some methods do not follow."""
+    experiment, size = row.record.experiment, row.record.footprint
     if experiment is None:
         count = len(row.record.stages)
         return f"{count} stage{'s' if count > 1 else ''}, not cut" if count else "scored as given"
-    spec = experiment.student
-    shape = f"{spec.layers} layers" + (f" run {spec.repeats} times" if spec.repeats > 1 else "")
-    width = f", bottleneck {spec.bottleneck}" if spec.bottleneck else ""
-    return plain(f"{experiment.method}, {shape}{width}")
+    parts = [experiment.method]
+    if size.stored_layers:
+        looped = "" if size.stored_layers == size.executed_layers else f" run as {size.executed_layers}"
+        parts.append(f"{size.stored_layers} layers{looped}")
+    shape = row.record.stages[-1].shape if row.record.stages else None
+    if shape and shape.bottleneck:
+        whole = f" ({shape.hidden} for the {shape.frequent:,} most frequent tokens)" if shape.frequent else ""
+        parts.append(f"embedding table of {shape.bottleneck} columns{whole}")
+    if experiment.student.bits < WHOLE:
+        parts.append(f"{experiment.student.bits} bits")
+    return plain(", ".join(parts), LONG)
 
 
 def _stage(stage: StageOutcome) -> tuple[str, ...]:

@@ -1,103 +1,47 @@
-"""What a table says of each row: scores with their doubt, ranks, drops, the frontier; the rows in table order."""
+"""All that a board says: its frames, the rows that they are made of, and what the rows rest on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from xlbench.comparison.rank import frontier, standings
-from xlbench.records.rows import (
-    check_comparable,
-    collapsed_seeds,
-    family_mean,
-    has_collapsed,
-    kept_languages,
-    latency,
-    stored_parameters,
-    valid_runs,
-    weight_bytes,
-)
+from xlbench.comparison.rank import Standing
+from xlbench.records.rows import baseline, family_deviation, family_mean, kept_languages, ranked
+from xlbench.report.frame import board_frame, records_of, task_frame, tidy_frame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xlbench.comparison.rank import Standing
+    from pandas import DataFrame
+
     from xlbench.comparison.statistics import Interval, Statistics
     from xlbench.experiment import Family
     from xlbench.records.published import PublishedRow
     from xlbench.records.record import Failure
     from xlbench.records.rows import Row
+    from xlbench.report.frame import Value
     from xlbench.scoring.scores import SuiteScores
-
-ROLE_ORDER = {"teacher": 0, "assistant": 1, "aligned": 2, "encoder": 3, "student": 3}
-
-
-@dataclass(frozen=True)
-class Drop:
-    """A score against the baseline's: in points, in per cent of it, and the paired interval of the points."""
-
-    points: float
-    percent: float
-    interval: Interval | None
-
-
-@dataclass(frozen=True)
-class Quality:
-    """A row in one family.
-
-    Attributes:
-        score: Mean over the sound runs, times 100.
-        interval: Of the score, over items; None without statistics.
-        deviation: Sample standard deviation of the score over seeds; None with one sound run.
-        standing: Rank and letters among the measured rows; None without statistics, or when collapsed.
-        drop: Against the baseline; None for the baseline itself, given teachers, or where there is none.
-        frontier: No row is as good here and as small and fast, and better in one of these.
-    """
-
-    score: float
-    interval: Interval | None
-    deviation: float | None
-    standing: Standing | None
-    drop: Drop | None
-    frontier: bool
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row of the table with all that is said of it.
-
-    Attributes:
-        row: The row.
-        qualities: By family.
-        share: Its stored parameters over the baseline's; None without one.
-        failed: Its runs that could not end well.
-        languages: What a row kept whose vocabulary was trimmed; empty where none was given up.
-    """
-
-    row: Row
-    qualities: dict[Family, Quality]
-    share: float | None
-    failed: tuple[Failure, ...]
-    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Figures:
-    """A table, as numbers.
+    """A board, as figures.
 
     Attributes:
-        lines: In table order.
-        families: In table order.
-        base: What drops are measured against.
+        rows: The measured rows, in table order: the first lines of ``board`` are theirs.
+        board: A line per row, see :func:`~xlbench.report.frame.board_frame`.
+        tasks: A line per row and task, see :func:`~xlbench.report.frame.task_frame`.
+        tidy: A line per row, seed, task and subset, see :func:`~xlbench.report.frame.tidy_frame`.
+        base: The row that drops are measured against.
         statistics: None where nobody computed them.
         published: Rows by others.
-        failures: All of them; those of rows that have no sound run at all are in no line.
+        failures: Runs that ended without an encoder.
     """
 
-    lines: tuple[Line, ...]
-    families: tuple[Family, ...]
+    rows: tuple[Row, ...]
+    board: DataFrame
+    tasks: DataFrame
+    tidy: DataFrame
     base: Row | None
     statistics: Statistics | None
     published: tuple[PublishedRow, ...]
@@ -106,40 +50,54 @@ class Figures:
     @property
     def scores(self) -> SuiteScores:
         """The scores of the first row: what they say of tasks and data holds for all rows."""
-        return self.lines[0].row.record.scores
+        return self.rows[0].record.scores
 
-    def lost(self) -> dict[str, tuple[Failure, ...]]:
-        """Return the failures of rows that have no run to show, by row."""
-        shown = {line.row.name for line in self.lines}
-        names = dict.fromkeys(failure.row for failure in self.failures if failure.row not in shown)
-        return {name: tuple(failure for failure in self.failures if failure.row == name) for name in names}
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families of the suite's tasks, in table order."""
+        return tuple(self.scores.families)
+
+    def lost(self) -> tuple[str, ...]:
+        """Return the names of rows none of whose runs ended well."""
+        return tuple(self.board["name"][self.board["role"] == "failed"])
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """What plots show of each measured row."""
+        known = self.statistics.rows if self.statistics else {}
+        found = []
+        for row, line in zip(self.rows, records_of(self.board), strict=False):
+            measured = known.get(row.name)
+            qualities = {
+                family: Quality(
+                    family_mean(row, family),
+                    measured.families.get(family) if measured else None,
+                    family_deviation(row, family),
+                    _standing(line, family),
+                )
+                for family in self.families
+            }
+            found.append(Line(row, qualities, kept_languages(row, self.base)))
+        return tuple(found)
 
 
-def seeds_used(line: Line) -> tuple[str, str]:
-    """Return how many seeds a row is the mean of, '3' or '1 of 3', and marks: † some collapsed, ‡ some failed."""
-    if line.row.record.experiment is None:
-        return "", ""
-    fallen = collapsed_seeds(line.row)
-    asked = len(line.row.runs) + len(line.failed)
-    sound = 0 if has_collapsed(line.row) else len(valid_runs(line.row))
-    marks = ("†" if fallen else "") + ("‡" if line.failed else "")
-    return f"{sound} of {asked}" if marks else str(sound), marks
+@dataclass(frozen=True)
+class Quality:
+    """A row in one family, as plots show it."""
+
+    score: float
+    interval: Interval | None
+    deviation: float | None
+    standing: Standing | None
 
 
-def baseline(rows: Sequence[Row]) -> Row | None:
-    """Return the row that drops are measured against: the aligned assistant, else the given one."""
-    return next((row for role in ("aligned", "assistant") for row in rows if row.role == role), None)
+@dataclass(frozen=True)
+class Line:
+    """A row, as plots show it."""
 
-
-def ranked(rows: Sequence[Row]) -> list[Row]:
-    """Return teacher and assistants first, then the others by their mean over the families, best first."""
-
-    def order(row: Row) -> tuple[int, float, str]:
-        contends = row.role in {"student", "encoder"}
-        mean = fmean(family_mean(row, family) for family in row.record.scores.families)
-        return ROLE_ORDER[row.role] + (contends and has_collapsed(row)), -mean if contends else 0.0, row.name
-
-    return sorted(rows, key=order)
+    row: Row
+    qualities: dict[Family, Quality]
+    languages: tuple[str, ...]
 
 
 def figures(
@@ -148,98 +106,29 @@ def figures(
     published: Sequence[PublishedRow] = (),
     failures: Sequence[Failure] = (),
 ) -> Figures:
-    """Return the figures of a table.
+    """Return the figures of a board.
 
     Args:
-        rows: At least one.
+        rows: What :func:`~xlbench.records.rows.rows_of` makes of records; at least one.
         statistics: Of these rows, by name; None leaves ranks and intervals out.
-        published: Rows by others, shown apart.
-        failures: Runs that could not end well.
+        published: Rows by others, shown below, never ranked.
+        failures: Runs that ended without an encoder.
 
     Raises:
-        XlbenchError: The rows do not belong into one table.
+        XlbenchError: There are no rows, or they do not belong into one table.
     """
-    check_comparable(rows)
-    families = tuple(rows[0].record.scores.families)
-    base = baseline(rows)
-    ranks = {family: _standings(rows, family, statistics) for family in families}
-    front = {family: _frontier(rows, family) for family in families}
-    lines = []
-    for row in ranked(rows):
-        measured = statistics.rows.get(row.name) if statistics else None
-        qualities = {
-            family: Quality(
-                score=family_mean(row, family),
-                interval=measured.families.get(family) if measured else None,
-                deviation=_deviation(row, family),
-                standing=ranks[family].get(row.name),
-                drop=_drop(row, base, family, statistics),
-                frontier=row.name in front[family],
-            )
-            for family in families
-        }
-        share = stored_parameters(row) / stored_parameters(base) if base else None
-        failed = tuple(failure for failure in failures if failure.row == row.name)
-        lines.append(Line(row, qualities, share, failed, kept_languages(row, base)))
-    return Figures(tuple(lines), families, base, statistics, tuple(published), tuple(failures))
-
-
-def published_family_mean(row: PublishedRow, family: Family, scores: SuiteScores) -> float | None:
-    """Return a published row's mean in a family; None unless it has all the subsets that ours is the mean of."""
-    means = [published_task_mean(row, task, scores) for task, own in scores.tasks.items() if own.family == family]
-    if any(mean is None or there < wanted for mean, there, wanted in means):
-        return None
-    return fmean(mean for mean, _, _ in means if mean is not None)
-
-
-def published_task_mean(row: PublishedRow, task: str, scores: SuiteScores) -> tuple[float | None, int, int]:
-    """Return a published row's mean over the subsets that we score too, how many these are, and how many we have."""
-    wanted = scores.tasks[task].subsets
-    there = [value for subset, value in row.scores.get(task, {}).items() if subset in wanted]
-    return (fmean(there) if there else None), len(there), len(wanted)
-
-
-def _deviation(row: Row, family: Family) -> float | None:
-    runs = valid_runs(row)
-    return stdev(run.scores.families[family] for run in runs) if len(runs) > 1 else None
-
-
-def _drop(row: Row, base: Row | None, family: Family, statistics: Statistics | None) -> Drop | None:
-    if base is None or row is base or row.role in {"teacher", "assistant", "aligned"} or has_collapsed(row):
-        return None
-    known = statistics is not None and {row.name, base.name} <= statistics.rows.keys()
-    own, other = family_mean(row, family), family_mean(base, family)
-    return Drop(
-        points=own - other,
-        percent=100 * (own / other - 1) if other else 0.0,
-        interval=statistics.difference(row.name, base.name).families[family] if statistics and known else None,
+    return Figures(
+        board=board_frame(rows, statistics, published, failures),
+        tasks=task_frame(rows, statistics, published),
+        tidy=tidy_frame(rows, statistics),
+        rows=tuple(ranked(rows)),
+        base=baseline(rows),
+        statistics=statistics,
+        published=tuple(published),
+        failures=tuple(failures),
     )
 
 
-def _standings(rows: Sequence[Row], family: Family, statistics: Statistics | None) -> dict[str, Standing]:
-    if statistics is None:
-        return {}
-    best_first = sorted(
-        (row for row in rows if row.name in statistics.rows and not has_collapsed(row)),
-        key=lambda row: (-family_mean(row, family), row.name),
-    )
-    return standings([row.name for row in best_first], family, statistics)
-
-
-def _frontier(rows: Sequence[Row], family: Family) -> frozenset[str]:
-    """Quality against stored parameters, bytes and latency; what was not measured cannot count as small."""
-
-    def cost(value: float | None) -> float:
-        return inf if value is None else value
-
-    points = {
-        row.name: (
-            family_mean(row, family),
-            float(stored_parameters(row)),
-            cost(weight_bytes(row)),
-            cost(latency(row)),
-        )
-        for row in rows
-        if not has_collapsed(row)
-    }
-    return frontier(points, (True, False, False, False))
+def _standing(line: dict[str, Value], family: Family) -> Standing | None:
+    rank, letters = line[f"{family}_rank"], line[f"{family}_letters"]
+    return None if rank is None else Standing(int(rank), str(letters))

@@ -54,7 +54,7 @@ def findings(entries: Sequence[FindingEntry], table: Figures) -> tuple[str, ...]
     Raises:
         XlbenchError: A finding names a row that the board does not have.
     """
-    rows = {line.row.name: line.row for line in table.lines}
+    rows = {row.name: row for row in table.rows}
     return tuple(_finding(entry, rows, table) for entry in entries)
 
 

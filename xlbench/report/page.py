@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xlbench.fingerprint import Frozen
-from xlbench.report.cells import main_table
+from xlbench.report.columns import table_of
 from xlbench.report.curves import training_details
 from xlbench.report.figures import figures
 from xlbench.report.findings import FindingEntry, findings
 from xlbench.report.formats import escaped, plain
 from xlbench.report.heat import STEPS, language_map, subset_map
+from xlbench.report.markdown import markdown
 from xlbench.report.notes import EXAMPLE_NOTE, basis, reading, run_warnings
 from xlbench.report.svg import COST_NAMES, ROLE_NAMES, SHAPES, panel, plot, roles_in
-from xlbench.report.table import markdown
 from xlbench.report.templating import asset, environment
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from xlbench.records.published import PublishedRow
     from xlbench.records.record import Failure
     from xlbench.records.rows import Row
+    from xlbench.report.columns import Cell, Table
     from xlbench.report.figures import Figures
     from xlbench.report.svg import Panel
 
@@ -41,6 +42,19 @@ class PlotGroup:
     panels: tuple[Panel, ...]
 
 
+@dataclass(frozen=True)
+class PageRow:
+    """A row of the page; ``key`` ties it to its points in the plots, ``about`` stands below its name."""
+
+    key: str
+    name: str
+    role: str
+    role_name: str
+    shape: str
+    about: str
+    cells: tuple[Cell, ...]
+
+
 def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) -> str:
     """Return the page of a board.
 
@@ -52,7 +66,10 @@ def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) ->
     """
     style = asset("plot.css") + asset("board.css")
     script = asset("board.js")
-    columns, rows = main_table(table)
+    shown = table_of(table)
+    places = [place for place, column in enumerate(shown.columns) if not column.beside]
+    columns = [shown.columns[place] for place in places]
+    rows = _rows(shown, places)
     groups = _plots(table)
     heading = plain(title, LONGEST_TITLE)
     return (
@@ -70,7 +87,7 @@ def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) ->
             columns=columns,
             groups=_grouped([column.group for column in columns]),
             rows=rows,
-            role_names={row.role: ROLE_NAMES.get(row.role, "no run ended well") for row in rows},
+            role_names={row.role: row.role_name for row in rows},
             plots=groups,
             roles=[
                 (role, ROLE_NAMES[role], SHAPES[role])
@@ -85,12 +102,30 @@ def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) ->
             training_details=training_details(table),
             tasks=table.scores.tasks,
             corpora=_corpora(table),
-            reading=reading(table),
+            reading=reading(table, shown),
             basis=basis(table),
             run_warnings=run_warnings(table),
             findings=findings,
         )
     )
+
+
+def _rows(table: Table, places: Sequence[int]) -> list[PageRow]:
+    """Return the rows with the cells of some columns; what the others say stands below the name."""
+    found = []
+    for number, (line, cells) in enumerate(zip(table.lines, table.cells, strict=True)):
+        role = str(line["role"])
+        name = "no run ended well" if role == "failed" else ROLE_NAMES[role]
+        beside = {column.heading: cell for column, cell in zip(table.columns, cells, strict=True) if column.beside}
+        about = [name, *([plain(beside["Method"].figure)] if "Method" in beside else [])]
+        if "Seeds" in beside and (seeds := beside["Seeds"].figure):
+            about.append(f"{seeds} seed{'' if seeds == '1' else 's'}{beside['Seeds'].rest}")
+        chosen = tuple(cells[place] for place in places)
+        shape = SHAPES.get(role, "")
+        found.append(
+            PageRow(f"r{number}", plain(str(line["name"])), role, name, shape, " · ".join(filter(None, about)), chosen)
+        )
+    return found
 
 
 def _html(text: str) -> str:
@@ -125,13 +160,13 @@ def _facts(table: Figures) -> list[tuple[str, str]]:
     """Return the size of the comparison, as figures with their words."""
     tasks = table.scores.tasks
     facts = [
-        (str(len(table.lines)), "encoders measured"),
+        (str(len(table.rows)), "encoders measured"),
         (str(len(tasks)), "tasks" if len(tasks) > 1 else "task"),
         (str(sum(len(task.subsets) for task in tasks.values())), "subsets"),
     ]
     if table.statistics is not None:
         facts += [(f"{table.statistics.items:,}", "test items"), (f"{table.statistics.resamples:,}", "resamples")]
-    seeds = {run.experiment.seed for line in table.lines for run in line.row.runs if run.experiment}
+    seeds = {run.experiment.seed for row in table.rows for run in row.runs if run.experiment}
     if seeds:
         facts.append((str(len(seeds)), "seeds" if len(seeds) > 1 else "seed"))
     return facts
@@ -150,7 +185,7 @@ def _grouped(groups: list[str]) -> list[tuple[str, int]]:
 
 def _corpora(table: Figures) -> list[tuple[str, ...]]:
     """Return what became of the training pairs, corpus by corpus, each once."""
-    facts = [run.corpus for line in table.lines for run in line.row.runs if run.corpus]
+    facts = [run.corpus for row in table.rows for run in row.runs if run.corpus]
     counts = dict.fromkeys(
         (corpus.reference, corpus.read, corpus.unusable, corpus.overlap, corpus.duplicates, corpus.surplus,
          corpus.withheld, corpus.dev, sum(corpus.kept.values()))
@@ -190,7 +225,6 @@ def render(
     Raises:
         XlbenchError: There are no rows, or they do not belong into one table.
     """
-    table = markdown(rows, statistics, published=published, failures=failures)
     found = figures(rows, statistics, published, failures)
     said = findings(board.findings, found)
     files = {f"{board.name}-{cost}.svg": picture for cost in COST_NAMES if (picture := plot(found, cost)) is not None}
@@ -200,13 +234,13 @@ def render(
         if f"{board.name}-{cost}.svg" in files
     ]
     parts = [
-        f"<!-- StoredRecord by `xlbench leaderboard render {board.name}`: changes are lost. -->",
+        f"<!-- Written by `xlbench leaderboard render {board.name}`: changes are lost. -->",
         f"# {escaped(board.title, LONGEST_TITLE)}",
         board.text.strip(),
         f"The same with more detail, sortable: [{board.name}.html]({board.name}.html).",
         *pictures,
         *(["## Findings", "\n".join(f"- {escaped(line, LONG_LINE)}" for line in said)] if said else []),
-        table,
+        markdown(found),
     ]
     return {
         f"{board.name}.md": "\n\n".join(part for part in parts if part) + "\n",

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from xlbench.comparison.rank import frontier
+from xlbench.records.published import published_family_mean
 from xlbench.records.rows import has_collapsed, latency, stored_parameters, weight_bytes
-from xlbench.report.figures import published_family_mean
 from xlbench.report.formats import FAMILY_NAMES, MEGA, doubt, plain, points
 from xlbench.report.layout import Box, Label, linear_scale, log_scale, place_labels, text_width
 from xlbench.report.series import series_of

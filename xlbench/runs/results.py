@@ -143,10 +143,10 @@ class Results:
 
     def markdown(self) -> str:
         """Return the table with its legend as markdown; with several seeds, what each of them gave as well."""
-        from xlbench.report.seeds import seed_table
-        from xlbench.report.table import markdown
+        from xlbench.report.figures import figures
+        from xlbench.report.markdown import markdown, seed_table
 
-        table = markdown(self.rows, self.statistics, failures=self.failures)
+        table = markdown(figures(self.rows, self.statistics, failures=self.failures))
         seeds = [student.record for student in self.students]
         return table if len(seeds) + len(self.failures) < 2 else f"{table}\n\n{seed_table(seeds, self.failures)}"
 

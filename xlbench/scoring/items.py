@@ -174,10 +174,8 @@ def subset_columns(sizes: Mapping[tuple[str, str], int]) -> dict[str, Array]:
     }
 
 
-def by_subset(table: Table) -> dict[tuple[str, str], list[int]]:
+def by_subset(table: Table) -> dict[tuple[str, str], NDArray[np.intp]]:
     """Return the rows of each task and subset of a table with these columns, in order of first appearance."""
-    rows: dict[tuple[str, str], list[int]] = {}
-    names = zip(table["task"].to_pylist(), table["subset"].to_pylist(), strict=True)
-    for row, name in enumerate(names):
-        rows.setdefault(name, []).append(row)
-    return rows
+    names = table.select(["task", "subset"]).to_pandas()
+    groups = names.groupby(["task", "subset"], sort=False, observed=True)
+    return {name: rows.index.to_numpy() for name, rows in groups}
