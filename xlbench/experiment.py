@@ -37,7 +37,6 @@ class StudentSpec(Frozen):
     hidden: int | None = Field(default=None, ge=1, description="Hidden size the assistant must have; None takes any.")
     bits: Bits = Field(
         default=32,
-        exclude_if=lambda bits: bits == 32,  # who is stored whole is who they were: same fingerprint
         description="Of a stored weight: 32, 16 or 8.",
     )
     summary: str = Field(default="", description="One line for listings.")
@@ -66,7 +65,9 @@ class TaskRef(Frozen):
     subsets: tuple[str, ...] = Field(min_length=1, description="MTEB's names of the subsets, in table order.")
     split: str = Field(default="test", description="The split that is scored.")
     loader: str | None = Field(
-        default=None, description="'module:Class' of a task that MTEB does not have; None asks mteb.get_task."
+        default=None,
+        description="'module:Class' of a task that MTEB does not have, or the tag of one that ships with xlbench; None"
+        " asks mteb.get_task.",
     )
 
 
@@ -138,7 +139,6 @@ class Experiment(Frozen):
     suite: Suite
     keep_out: tuple[Suite, ...] = Field(
         default=(),
-        exclude_if=lambda suites: not suites,  # who keeps out nothing more is who they were: same fingerprint
         description="Suites whose sentences no pair may contain, besides those of the scored one.",
     )
     budget: Budget

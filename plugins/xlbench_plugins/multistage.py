@@ -38,7 +38,7 @@ class MultistageOptions(AlignOptions):
         le=1,
         description="Of the student's pairs, for stage 2; 0: the bottleneck stays as cut.",
     )
-    recurrent_share: float = Field(default=0.4, ge=0, le=1, description="Of the student's pairs, for stage 3.")
+    recurrent_share: float = Field(default=0.1, ge=0, le=1, description="Of the student's pairs, for stage 3.")
     recurrent_hidden: float = Field(
         default=0.0,
         ge=0,
@@ -46,15 +46,13 @@ class MultistageOptions(AlignOptions):
     )
     matrix_weight: float = Field(default=10.0, ge=0, description="Weight of the similarity-matrix term.")
     neighbour_weight: float = Field(
-        default=0.0,
+        default=10.0,
         ge=0,
-        exclude_if=lambda weight: weight == 0,
         description="Weight in stage 4 of matching the nearest English neighbours.",
     )
     contrastive_pairs: int = Field(
-        default=0,
+        default=30_000,
         ge=0,
-        exclude_if=lambda pairs: pairs == 0,
         description="Most pairs that stage 4 sees, what is over goes to stage 3; 0: no bound.",
     )
 

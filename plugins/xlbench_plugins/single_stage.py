@@ -28,9 +28,8 @@ class SingleStageOptions(StageOptions):
     """What its one stage minimises beside the pull to the teacher."""
 
     neighbour_weight: float = Field(
-        default=0.0,
+        default=10.0,
         ge=0,
-        exclude_if=lambda weight: weight == 0,
         description="Weight of matching the nearest English neighbours.",
     )
 

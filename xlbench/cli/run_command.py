@@ -30,7 +30,7 @@ from xlbench.errors import XlbenchError
 @click.option("--student-pairs", type=click.IntRange(min=1), help="Overrides the budget's.")
 @click.option("--seeds", metavar="0,1,2", help="Of everything random: the student is trained once with each [0].")
 @precision_option
-@click.option("--preset", help="A set of the method's options; see `xlbench show method` [default].")
+@click.option("--preset", help="A set of the method's options; see `xlbench show method`.")
 @click.option(
     "-o",
     "options",

@@ -43,7 +43,6 @@ class CorpusFacts(Frozen):
     notes: tuple[str, ...] = Field(description="What a reader of scores must be told of the corpora.")
     near_duplicates: dict[str, float] = Field(
         default_factory=dict,
-        exclude_if=lambda shares: not shares,
         description="By task of the suite: the share of its sentences that nearly occur in the training data.",
     )
 

@@ -26,7 +26,7 @@ class Bottleneck(Frozen):
     narrower table for it: as many parameters, spent where they are read.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "bottleneck/1"
     width: int = Field(ge=1)
     start: Literal["pca", "random"] = "pca"
     weighting: Literal["frequency", "uniform"] = Field(
@@ -60,7 +60,7 @@ class FrequencyAdaptiveEmbedding(Frozen):
     then the rows of rare tokens pay for them. Source: Baevski & Auli, ICLR 2019 (adaptive input representations).
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "frequency-adaptive-embedding/1"
     width: int = Field(ge=1, description="Columns for every token, and the only ones of the rare.")
     layers: int = Field(ge=1, description="The student spec's K.")
     bottleneck: int | None = Field(default=None, ge=1, description="The student spec's B.")
@@ -110,7 +110,7 @@ def _with_narrow_embeddings(
 class Loop(Frozen):
     """Keep some of the layers and run them several times."""
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "loop/1"
     layers: int = Field(ge=1)
     repeats: int = Field(default=1, ge=1)
     choice: Literal["spaced", "first", "last"] = "spaced"
@@ -143,7 +143,7 @@ class Loop(Frozen):
 class Quantise(Frozen):
     """Round the weights to fewer bits, in which the encoder is saved; what it computes in is another matter."""
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "quantise/1"
     bits: Literal[8, 16]
 
     def inputs(self) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ class Average(Frozen):
     there are encoders that have what was learnt and lost less of what was known.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "average/1"
     other: str = Field(description="The other encoder.")
     share: float = Field(ge=0, le=1, description="Of the other one.")
 
@@ -205,7 +205,7 @@ class Centre(Frozen):
     r m is subtracted in the last LayerNorm's bias.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "centre/1"
 
     def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""

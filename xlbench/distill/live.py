@@ -87,7 +87,7 @@ class MatchRelations(Frozen):
     a row nor a column. The two encoders may differ in width. Source: Wang et al., Findings of ACL 2021 (MiniLMv2).
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "match-relations/1"
     encoder: str = Field(description="'teacher', 'teacher:1', 'assistant' or an earlier stage.")
     layer: int = Field(default=-1, description="The encoder's, from 1, or from -1 at the top.")
     student_layer: int = Field(default=-1, description="The student's, likewise.")
@@ -145,7 +145,7 @@ class MatchHidden(Frozen):
     Source: Jiao et al., Findings of EMNLP 2020 (TinyBERT), its hidden-state loss without the map between widths.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "match-hidden/1"
     encoder: str = Field(description="'teacher', 'teacher:1', 'assistant' or an earlier stage.")
     pairs: tuple[tuple[int, int], ...] = Field(
         default=((-1, -1),),

@@ -22,9 +22,6 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
-DEFAULT = "default"  # the preset of a run that names none
-
-
 @dataclass(frozen=True)
 class Method:
     """A way to train a student, as a plan of stages.
@@ -36,8 +33,7 @@ class Method:
         options: The class of its options.
         reference: Where the method is described.
         student: Whether it makes a student; False for rows that only score an encoder.
-        presets: Named sets of option values. 'default', where there is one, is what a run gets that names none: a
-            field's own default is what its absence means in a record, and stays when the better value changes.
+        presets: Named sets of option values; a run that names none gets the options' own defaults.
     """
 
     name: str

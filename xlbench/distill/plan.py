@@ -137,6 +137,9 @@ class Stage:
         }
 
 
+PARTS = (Edit, Objective, LiveObjective)
+
+
 def _describe(part: object) -> dict[str, Json]:
     if not isinstance(part, BaseModel):
         raise XlbenchError(
@@ -144,7 +147,9 @@ def _describe(part: object) -> dict[str, Json]:
             "Derive edits and objectives from xlbench.api.Frozen.",
         )
     settings: dict[str, Json] = part.model_dump(mode="json")
-    return {"code": meaning(type(part)), **settings}
+    # A part may hold another one, whose code matters as well.
+    parts = {name: value for name in type(part).model_fields if isinstance(value := getattr(part, name), PARTS)}
+    return {"tag": meaning(type(part)), "settings": settings | {name: _describe(it) for name, it in parts.items()}}
 
 
 @dataclass(frozen=True)
@@ -292,8 +297,8 @@ def stage_keys(plan: Plan, given: Mapping[str, str], data: str, precision: str) 
         facts: Json = {
             "engine": ENGINE_VERSION,
             "stage": stage.describe(),
-            # Sources enter by what they are; what a plan calls them is left out of the key's meaning
-            # only in so far as equal plans use equal names.
+            # What each name in the stage stands for. The names are part of the key too: two plans share a stage
+            # where they call its inputs the same.
             "encoders": {encoder: keys[encoder] for encoder in stage.inputs()},
             "data": data,
             "precision": precision,

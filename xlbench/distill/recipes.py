@@ -8,7 +8,7 @@ from pydantic import Field
 
 from xlbench.distill.edits import Average, Bottleneck, Centre, Loop
 from xlbench.distill.live import LiveObjective, MatchHidden, MatchRelations
-from xlbench.distill.method import DEFAULT, Options, Scalar
+from xlbench.distill.method import Options, Scalar
 from xlbench.distill.objectives import MatchNeighbours, MatchSimilarities, Objective, PullToTarget, Target
 from xlbench.distill.plan import Edit, Stage, Trainable, Training
 from xlbench.distill.trim import TrimVocabulary
@@ -68,13 +68,11 @@ class StageOptions(Options):
     neighbour_temperature: float = Field(
         default=0.05,
         gt=0,
-        exclude_if=lambda temperature: temperature == 0.05,
         description="Of the softmax over neighbours: the lower, the fewer of them count.",
     )
     neighbour_bank: int = Field(
         default=16384,
         ge=0,
-        exclude_if=lambda bank: bank == 16384,
         description="English sentences drawn for each batch that are neighbours too, beside the batch's own.",
     )
     trim: bool = Field(
@@ -96,9 +94,8 @@ class AlignOptions(StageOptions):
         description="Weight in stage 1 of the similarity-matrix term; the paper has it in stage 4 only.",
     )
     assistant_neighbour_weight: float = Field(
-        default=0.0,
+        default=30.0,
         ge=0,
-        exclude_if=lambda weight: weight == 0,  # who does without is who they were: same fingerprint
         description="Weight in stage 1 of matching the nearest English neighbours.",
     )
     assistant_own_weight: float = Field(
@@ -148,29 +145,10 @@ PAPER: Mapping[str, Scalar] = {
 """The published settings: those of Ding et al. (2022) for the student (stages 2 to 4 had 10, 10 and 60 epochs, so an
 eighth, an eighth and the rest of the pairs), those of Reimers & Gurevych (2020) for stage 1."""
 
-BEST: Mapping[str, Scalar] = {
-    "assistant_neighbour_weight": 30.0,
-    "neighbour_weight": 10.0,
-    "recurrent_share": 0.1,
-    "contrastive_pairs": 30_000,
-}
-"""What is known to be better than the values that the options have in themselves: those of :data:`MATRIX`."""
 
-MATRIX: Mapping[str, Scalar] = {
-    "assistant_neighbour_weight": 0.0,
-    "neighbour_weight": 0.0,
-    "recurrent_share": 0.4,
-}
-"""The defaults before neighbours were matched: a similarity matrix is the one term beside the pull, stage 3 is long."""
-
-
-def presets(options: type[StageOptions]) -> dict[str, dict[str, Scalar]]:
-    """Return a method's presets: what it has of :data:`BEST` (``default``), :data:`PAPER` and :data:`MATRIX`."""
-    presets = {
-        name: {option: value for option, value in values.items() if option in options.model_fields}
-        for name, values in ((DEFAULT, BEST), ("paper", PAPER), ("matrix", MATRIX))
-    }
-    return {name: values for name, values in presets.items() if values}
+def presets(options: type[Options]) -> dict[str, dict[str, Scalar]]:
+    """Return the presets of a method of the paper's stages: ``paper``, the published values of its options."""
+    return {"paper": {option: value for option, value in PAPER.items() if option in options.model_fields}}
 
 
 def centred(experiment: Experiment, options: StageOptions) -> tuple[Stage, ...]:

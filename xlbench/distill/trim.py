@@ -29,7 +29,7 @@ class TrimVocabulary(Frozen):
     (2020), 'Load What You Need'.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "trim-vocabulary/1"
     least: int = Field(default=1, ge=1, description="Tokens that occur in fewer places are dropped.")
     characters: bool = Field(default=True, description="Keep single characters of the scripts that are used.")
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import ValidationError
 
 from xlbench.corpora.corpus import open_corpus
-from xlbench.distill.method import DEFAULT
 from xlbench.encoders.find import find_encoder
 from xlbench.errors import XlbenchError, look_up
 from xlbench.experiment import Budget, Data, Experiment, StudentSpec
@@ -79,13 +78,13 @@ def resolve(
     return tuple(experiment.model_copy(update={"seed": seed}) for seed in request.seeds), corpora
 
 
-def method_options(method: Method, given: Mapping[str, Scalar], preset: str = DEFAULT) -> Options:
+def method_options(method: Method, given: Mapping[str, Scalar], preset: str | None = None) -> Options:
     """Return a method's options: those given, else those of the preset, else the defaults.
 
     Raises:
         XlbenchError: The preset or an option is unknown, or an option is of the wrong kind or out of bounds.
     """
-    chosen = look_up(f"preset of method {method.name}", preset, {DEFAULT: {}, **method.presets})
+    chosen = {} if preset is None else look_up(f"preset of method {method.name}", preset, method.presets)
     return validated(method.options, {**chosen, **given}, f"option of method {method.name}:")
 
 

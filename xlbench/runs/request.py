@@ -24,7 +24,9 @@ class Treatment(Frozen):
         default="minilm-half", description="How it is cut: a name, a TOML file beside the working directory, a table."
     )
     bits: Bits | None = Field(default=None, description="Of a stored weight: 32, 16 or 8. Overrides the student's.")
-    preset: str = Field(default="default", description="A set of the method's options to begin with.")
+    preset: str | None = Field(
+        default=None, description="A set of the method's options to begin with, e.g. paper; None: their defaults."
+    )
     options: dict[str, Scalar] = Field(default_factory=dict, description="The method's options, over the preset's.")
 
 

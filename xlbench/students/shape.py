@@ -55,7 +55,7 @@ class Shape(Frozen):
     pooler: bool = True
     dimension: int | None = Field(default=None, ge=1, description="Width of its vectors, where it is not hidden.")
     head: int = Field(default=0, ge=0, description="Parameters of what follows the encoder, e.g. a dense map.")
-    bits: Bits = Field(default=32, exclude_if=lambda bits: bits == 32, description="Of a stored weight.")
+    bits: Bits = Field(default=32, description="Of a stored weight.")
     trimmed: bool = Field(
         default=False,
         description="The corpus decides how many of the vocabulary's rows stay: sizes are the largest possible.",
