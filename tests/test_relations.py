@@ -322,18 +322,18 @@ def test_an_uncut_student_has_the_relations_of_its_source_whatever_its_token_ids
     ran = go(bench, "minilmv2", options, student={"bottleneck": None, "layers": 4, "repeats": 1}, student_pairs=64)
     assert ran.plan.result == "relations"
     assert losses(ran, "relations")[0] == pytest.approx(0.0, abs=1e-6)
-    lower = go(bench, "minilmv2", {**options, "layer": 3}, student={"bottleneck": None}, student_pairs=64)
+    lower = go(bench, "minilmv2", {**options, "relation_layer": 3}, student={"bottleneck": None}, student_pairs=64)
     assert losses(lower, "relations")[0] > 0.01
 
 
 def test_a_layer_that_the_assistant_has_not_is_refused(bench: Bench) -> None:
     with pytest.raises(XlbenchError, match="'relations': Layer 5 of 'aligned' cannot be read, it runs 4"):
-        go(bench, "minilmv2", {"layer": 5})
+        go(bench, "minilmv2", {"relation_layer": 5})
 
 
 def test_dev_looks_include_the_hidden_states_of_stage_3(bench: Bench) -> None:
     without, once, twice = (
-        losses(go(bench, "multistage", {"recurrent_hidden": weight}, student_pairs=64), "recurrent")[0]
+        losses(go(bench, "multistage", {"recurrent_hidden_weight": weight}, student_pairs=64), "recurrent")[0]
         for weight in (0.0, 1.0, 2.0)
     )
     assert once - without > 0.01

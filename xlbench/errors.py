@@ -1,4 +1,4 @@
-"""The one exception that xlbench raises on bad input."""
+"""The one exception that xlbench raises on bad input, and what turns a look-up or a validation into it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from pydantic import BaseModel, ValidationError
 
 
 class XlbenchError(Exception):
@@ -24,6 +26,7 @@ class XlbenchError(Exception):
 
 
 T = TypeVar("T")
+M = TypeVar("M", bound="BaseModel")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -46,3 +49,27 @@ def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
         return table[name]
     except KeyError:
         raise XlbenchError(f"Unknown {kind} '{name}'.", nearest(name, table)) from None
+
+
+def validated(kind: type[M], settings: Mapping[str, object], noun: str) -> M:
+    """Return ``kind`` made from raw settings, pydantic's first complaint as an error of ours.
+
+    Raises:
+        XlbenchError: A value is of the wrong kind or out of bounds, or a name is unknown.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate(settings)
+    except ValidationError as error:
+        raise complaint(error, noun, kind.model_fields) from error
+
+
+def complaint(error: ValidationError, noun: str, valid: object) -> XlbenchError:
+    """Return pydantic's first complaint as an error of ours."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or noun
+    if first["type"] == "extra_forbidden" and isinstance(valid, dict):
+        return XlbenchError(f"Unknown {noun} '{name}'.", nearest(name, valid))
+    given = first.get("input")
+    return XlbenchError(f"{noun.capitalize()} '{name}' cannot be {given!r}: {first['msg'].lower()}.")

@@ -43,7 +43,7 @@ class TokenVectors(Frozen):
         return ()
 
     def reshape(self, shape: Shape) -> Shape:
-        """Return the shape of the table."""
+        """Return the shape of a static encoder."""
         if self.depth == "embeddings":
             shape.require_transformer("read at their embedding layer")
             shape = shape.model_copy(update={"dimension": None})

@@ -308,7 +308,7 @@ def train(model: SentenceTransformer, stage: Stage, context: StageContext, scrat
             "step": row["step"],
             "loss": row["eval_loss"],
             "accuracy": row["eval_accuracy"],
-            "spread": row["eval_spread"],
+            "mean_cosine": row["eval_mean_cosine"],
         }
         for row in trainer.state.log_history
         if "eval_selection_score" in row

@@ -10,10 +10,9 @@ from pydantic import ValidationError
 
 from xlbench.corpora.corpus import open_corpus
 from xlbench.encoders.find import find_encoder
-from xlbench.errors import XlbenchError, look_up
+from xlbench.errors import XlbenchError, complaint, look_up, validated
 from xlbench.experiment import Budget, Data, Experiment, StudentSpec
 from xlbench.fingerprint import Json, fingerprint
-from xlbench.runs.request import complaint, validated
 from xlbench.scoring.data import mteb_version
 from xlbench.scoring.tasks import evaluation_digest
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from xlbench.corpora.corpus import OpenCorpus
-    from xlbench.distill.method import Method, Options, Scalar
     from xlbench.distill.plan import Plan
     from xlbench.experiment import EncoderRef, Precision
     from xlbench.plugins.registry import Registry
@@ -45,7 +43,7 @@ def resolve(
         XlbenchError: A name is unknown, or a value does not fit.
     """
     method = look_up("method", request.method, registry.methods)
-    options = method_options(method, request.options, request.preset)
+    options = method.read_options(request.options, request.preset)
     student = _student(request, registry)
     suite, *keep_out = (look_up("suite", name, registry.suites) for name in (request.suite, *request.keep_out))
     assistant = find_encoder(request.assistant, registry.encoders, settings)
@@ -76,16 +74,6 @@ def resolve(
     except ValidationError as error:
         raise complaint(error, "setting", None) from error
     return tuple(experiment.model_copy(update={"seed": seed}) for seed in request.seeds), corpora
-
-
-def method_options(method: Method, given: Mapping[str, Scalar], preset: str | None = None) -> Options:
-    """Return a method's options: those given, else those of the preset, else the defaults.
-
-    Raises:
-        XlbenchError: The preset or an option is unknown, or an option is of the wrong kind or out of bounds.
-    """
-    chosen = {} if preset is None else look_up(f"preset of method {method.name}", preset, method.presets)
-    return validated(method.options, {**chosen, **given}, f"option of method {method.name}:")
 
 
 def _student(request: Request, registry: Registry) -> StudentSpec:

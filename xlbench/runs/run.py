@@ -14,7 +14,6 @@ from xlbench.distill.plan import Plan, Stage
 from xlbench.records.record import ITEMS, Failure, Provenance, Record, git_revision
 from xlbench.records.stored import saved_record, write_entry
 from xlbench.runs.job import Row, make_row, resolve, run_name, title, wanted_rows
-from xlbench.runs.request import validated
 from xlbench.runs.session import Session, prepare_process
 
 if TYPE_CHECKING:
@@ -149,10 +148,10 @@ def plan_of(experiment: Experiment, registry: Registry) -> Plan:
     """Return the plan of an experiment: its method's, and a stage that stores the student in fewer bits if asked.
 
     Raises:
-        XlbenchError: The method's options are not valid.
+        XlbenchError: The method's options are not valid, or it cannot do this experiment.
     """
     method = registry.methods[experiment.method]
-    plan = method.plan(experiment, validated(method.options, dict(experiment.options), "option"))
+    plan = method.plan_for(experiment)
     bits = experiment.student.bits
     if bits == 32 or not method.student:
         return plan

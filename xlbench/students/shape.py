@@ -127,12 +127,14 @@ class Shape(Frozen):
     def admits(self, made: Shape) -> bool:
         """Return whether an encoder of shape ``made`` is what this shape declares.
 
-        Equal, but where the corpus decides the vocabulary: there it may be any smaller one, with fewer corrections.
+        Equal, but where the corpus decides the vocabulary: there it may be any smaller one, with any corrections that
+        fit into the size.
         """
         decided: dict[str, object] = {"trimmed": made.trimmed}
         if self.trimmed:
             decided["vocabulary"] = min(self.vocabulary, made.vocabulary)
-            decided["frequent"] = min(self.frequent, made.frequent)
+            # A smaller vocabulary may leave room for more whole rows, as long as the whole gets no larger.
+            decided["frequent"] = made.frequent if made.parameters <= self.parameters else self.frequent
         return self.model_copy(update=decided) == made
 
     def with_trimmed_vocabulary(self) -> Shape:

@@ -12,6 +12,7 @@ from unittest import mock
 from xlbench.plugins.registry import load_registry
 from xlbench.runs.job import resolve
 from xlbench.runs.request import make_request
+from xlbench.runs.run import plan_of
 from xlbench.runs.session import Session
 from xlbench.settings import Settings
 from xlbench.testing.guard import Watch, watch
@@ -97,12 +98,13 @@ class Bench:
 
         Args:
             method: Its name.
-            changes: Settings of the request; those of ``student`` are changes of the toy student.
+            changes: Settings of the request; those of ``student`` are changes of the toy student, and those of
+                ``teacher`` name 'assistant' and 'teacher', the toys.
 
         Raises:
             XlbenchError: A value does not fit.
         """
-        student = changes.get("student")
+        student, teachers = changes.get("student"), changes.get("teacher")
         request: dict[str, object] = {
             "method": method,
             "assistant": str(self.place / "assistant"),
@@ -113,17 +115,18 @@ class Bench:
             **changes,
             "student": STUDENT.model_copy(update=dict(student) if isinstance(student, Mapping) else {}),
         }
+        if isinstance(teachers, list):  # toys are called by their directories
+            request["teacher"] = [str(self.place / name) for name in teachers]
         experiments, corpora = resolve(make_request(request), self.registry, self.settings(self.place / "home"))
         return experiments[0], corpora
 
     def plan(self, experiment: Experiment) -> Plan:
-        """Return a method's plan of an experiment.
+        """Return the plan of an experiment: its method's, and the quantising of the student where it has fewer bits.
 
         Raises:
             XlbenchError: The method cannot do this experiment.
         """
-        method = self.method(experiment.method)
-        return method.plan(experiment, method.options.model_validate(experiment.options))
+        return plan_of(experiment, self.registry)
 
     def load_given(self, experiment: Experiment, source: str) -> SentenceTransformer:
         """Load an encoder that was given, by its name in plans."""
@@ -185,7 +188,7 @@ def make_bench(place: Path, plugins: tuple[Path, ...] = ()) -> Bench:
     import torch
 
     # Weights large enough for sentences to differ: the students are hardly trained.
-    # As in real ones, most of an assistant's parameters are rows of its word table, and most of those are never read.
+    # As in real ones, most of an assistant's parameters are token embeddings, and most of those are never read.
     save_toy_encoder(place / "assistant", scale=1.0, rows=1000)
     save_toy_encoder(place / "teacher", seed=1, scale=1.0, rows=1000)
     write_toy_corpus(place / "corpus", PAIRS)

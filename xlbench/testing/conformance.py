@@ -17,7 +17,7 @@ from xlbench.testing.children import encode_plainly, in_child, start_server
 from xlbench.testing.guard import watch
 from xlbench.testing.knobs import together
 from xlbench.testing.plugin import plugin_files, wanted_methods
-from xlbench.testing.trial import Trial, differing, keys_of
+from xlbench.testing.trial import Trial, differing, files, keys_of
 
 if TYPE_CHECKING:
     from xlbench.testing.bench import Bench
@@ -63,8 +63,7 @@ def test_the_plan_is_valid_and_always_the_same(trial: Trial) -> None:
     if trial.method.student:
         assert plan.stage(plan.result), f"the result '{plan.result}' is no stage: it makes no student (student=False)"
     for teachers in (["teacher"], ["assistant", "teacher"]):
-        changes = {"teacher": [str(trial.bench.place / name) for name in teachers]}
-        other, _ = trial.bench.experiment(trial.name, changes)
+        other, _ = trial.bench.experiment(trial.name, {"teacher": teachers})
         try:
             other_plan = trial.plan(other)
         except XlbenchError:  # a method may refuse teachers, in words
@@ -110,6 +109,43 @@ def test_the_fingerprint_changes_with_what_matters_and_not_otherwise(trial: Tria
         f"the artifact changes ({', '.join(differ)}) while its fingerprint stays, when these change together: "
         f"{', '.join(unchanged)}. What a stage does must be in its edits' and objectives' fields."
     )
+
+
+def test_every_option_changes_something(trial: Trial) -> None:
+    """Some other value of each option gives another result, if not with the defaults then with other settings."""
+    unknown = [name for name, values in trial.values.items() if not values]
+    remedy = "name one in its Field(examples=[...])"
+    assert not unknown, f"the kit finds no other valid value of {trial.name}'s options {', '.join(unknown)}: {remedy}"
+    tried = [f"{name} (tried: {', '.join(map(str, trial.values[name]))})" for name in trial.inert()]
+    assert not tried, (
+        f"options of {trial.name} that change no fingerprint, whatever the other options, the student spec and the "
+        f"teachers are: {'; '.join(tried)}. Leave them out, or let the plan use them."
+    )
+
+
+def test_it_can_be_stored_in_eight_bits(trial: Trial) -> None:
+    """With ``--bits 8`` the student is another one, which loads and has the declared size."""
+    from xlbench.encoders.encode import dimension
+    from xlbench.students.int8 import count
+    from xlbench.students.load import load_student
+    from xlbench.students.shape import TRANSFORMERS
+    from xlbench.students.surgery import shape_in
+
+    whole = trial.trained
+    experiment, _ = trial.bench.experiment(trial.name, {"bits": 8})
+    if trial.declared(trial.experiment, whole.plan)[whole.plan.result].architecture not in TRANSFORMERS:
+        with pytest.raises(XlbenchError, match="8 bits"):
+            trial.quantised()
+        return
+    assert trial.keys(experiment)[""] != trial.keys(trial.experiment)[""]
+    small = trial.quantised()
+    declared = trial.declared(experiment, small.plan)[small.plan.result]
+    model = load_student(small.artifact)
+    made = shape_in(model, dimension(model))
+    assert made.bits == 8
+    assert declared.admits(made), f"reshape() declares {declared}, the artifact is {made}"
+    assert made.parameters == count(model)
+    assert files(small.artifact) != files(whole.artifact)
 
 
 def test_the_same_seed_gives_the_same_artifact(trial: Trial) -> None:
