@@ -162,24 +162,24 @@ def test_options_that_are_not_sound(install: Install, field: str, config: str, c
         ),
         (
             GOOD.format(name="minilm-half"),
-            "'minilm-half' is already the name of a StudentSpec from plugin 'builtin-students'",
+            "'minilm-half' is already the name of a StudentSpec from plugin 'builtin'",
             "xlp_bad.py:5",
         ),
         (GOOD.format(name="Minilm-Half"), "the student name 'Minilm-Half' differs from 'minilm-half' only in", ""),
-        (GOOD.format(name="my student"), "the student name 'my student' is not sound: letters", "xlp_bad.py:5"),
+        (GOOD.format(name="my student"), "the student name 'my student' is invalid: letters", "xlp_bad.py:5"),
         (
-            "@hookimpl\ndef xlbench_methods():\n    return [Method(None, 'x', print)]\n",
-            "the method name None is not sound",
+            "@hookimpl\ndef xlbench_methods():\n    return [Method(None, 'x', print, Options)]\n",
+            "the method name None is invalid",
             "xlp_bad.py:4",
         ),
         (
             "def plan(experiment):\n    pass\n\n"
-            "@hookimpl\ndef xlbench_methods():\n    return [Method('m', 's', plan)]\n",
+            "@hookimpl\ndef xlbench_methods():\n    return [Method('m', 's', plan, Options)]\n",
             "plan of method 'm' is plan(experiment), but is called with (experiment, options): too many positional",
             "xlp_bad.py:4",
         ),
         (
-            "@hookimpl\ndef xlbench_methods():\n    return [Method('m', 's', 'plan')]\n",
+            "@hookimpl\ndef xlbench_methods():\n    return [Method('m', 's', 'plan', Options)]\n",
             "method 'm' has plan='plan', which is no function",
             "xlp_bad.py:4",
         ),
@@ -189,7 +189,7 @@ def test_options_that_are_not_sound(install: Install, field: str, config: str, c
             "",
         ),
         (
-            "@hookimpl\ndef xlbench_methods():\n    return [Method('m', '', lambda a, b: None)]\n",
+            "@hookimpl\ndef xlbench_methods():\n    return [Method('m', '', lambda a, b: None, Options)]\n",
             "method 'm' has no summary for listings",
             "",
         ),
@@ -290,11 +290,11 @@ def test_the_command_tells_of_given_files_too_and_the_rest_works(tmp_path: Path)
             "xlbench_methodz() implements the unknown hook 'xlbench_methodz'. Did you mean xlbench_methods or "
             "xlbench_encoders or xlbench_budgets?"
         ),
-        str(tmp_path / "clash.py"): "'minilm-half' is already the name of a StudentSpec from plugin 'builtin-students'",
+        str(tmp_path / "clash.py"): "'minilm-half' is already the name of a StudentSpec from plugin 'builtin'",
     }
     brought = {plugin["name"]: plugin["brings"] for plugin in answer["loaded"]}
     assert brought[str(tmp_path / "well.py")] == [["student", "mine"]]
-    assert len(brought["builtin-students"]) > 1
+    assert len(brought["builtin"]) > 1
 
 
 def test_the_built_ins_are_well() -> None:

@@ -8,14 +8,13 @@ from pydantic import Field
 
 from xlbench.api import (
     AlignOptions,
-    BottleneckOptions,
+    EmbeddingOptions,
     LayerOptions,
     Method,
     Options,
     Plan,
     StudentOptions,
     StudentTrainingOptions,
-    TrimOptions,
     align_stages,
     bottleneck_stage,
     centre_stages,
@@ -84,8 +83,7 @@ class MultistageOptions(AlignOptions, StudentOptions, BottleneckStageOptions, St
 class UnloopedOptions(
     AlignOptions,
     StudentTrainingOptions,
-    TrimOptions,
-    BottleneckOptions,
+    EmbeddingOptions,
     LayerOptions,
     BottleneckStageOptions,
     StageShareOptions,

@@ -95,7 +95,12 @@ class LoopOptions(LayerOptions):
     )
 
 
-class CutOptions(TrimOptions, BottleneckOptions, LoopOptions):
+class EmbeddingOptions(TrimOptions, BottleneckOptions):
+    """What becomes of the token embeddings: trimmed, narrowed, or both."""
+
+
+# Two bases at most where groups are put together: pydantic's plugin for mypy calls three of them a conflict.
+class CutOptions(EmbeddingOptions, LoopOptions):
     """How a student is cut from the assistant: vocabulary, token embeddings and layers."""
 
 

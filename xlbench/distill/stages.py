@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         BottleneckOptions,
         CentreOptions,
         CutOptions,
+        EmbeddingOptions,
         LoopOptions,
         MatrixOptions,
         NeighbourOptions,
@@ -256,7 +257,7 @@ def bottleneck_edits(experiment: Experiment, options: BottleneckOptions) -> tupl
     return (bottleneck,)
 
 
-def embedding_edits(experiment: Experiment, options: CutOptions) -> tuple[Edit, ...]:
+def embedding_edits(experiment: Experiment, options: EmbeddingOptions) -> tuple[Edit, ...]:
     """Return what is done to the token embeddings: trimmed if wanted, narrowed if the student spec says so."""
     return (*trim_edits(options), *bottleneck_edits(experiment, options))
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CANARIES = Path(__file__).parent / "data" / "canaries.tsv"
 PAIRS = 192  # in the corpus, beside the planted canaries
 PROBE = [text for pair in toy_pairs(24, seed=7) for text in pair]
-"""Sentences that are encoded to look at an artifact."""
+"""Sentences that are encoded to examine an artifact."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,9 @@ class Bench:
         """
         return plan_of(experiment, self.registry)
 
-    def load_given(self, experiment: Experiment, source: str) -> SentenceTransformer:
+    def load_given(self, experiment: Experiment, encoder: str) -> SentenceTransformer:
         """Load an encoder that was given, by its name in plans."""
-        return Session(experiment, (), self.registry, self.settings(self.place / "home")).load_given(source)
+        return Session(experiment, (), self.registry, self.settings(self.place / "home")).load_given(encoder)
 
     def run(
         self,
@@ -162,7 +162,7 @@ class Bench:
         # The corpus's own files hold the planted canaries too: pairs come from the context.
         with watch(CANARIES, self.place / "corpus") as seen, vectors_at_saving() as vectors:
             distilled = run_plan(
-                plan, experiment, lambda: corpus, lambda source: self.load_given(experiment, source), settings, hear
+                plan, experiment, lambda: corpus, lambda encoder: self.load_given(experiment, encoder), settings, hear
             )
         return Ran(plan, distilled, corpus, vectors, tuple(notes), seen)
 

@@ -1,6 +1,6 @@
 """What xlbench promises of a method, one test each, on toy encoders and a toy corpus.
 
-Collected by ``pytest --xlbench-method NAME``. A method is trained once, and looked at by all the tests.
+Collected by ``pytest --xlbench-method NAME``. A method is trained once for all the tests.
 """
 
 from __future__ import annotations
@@ -57,7 +57,11 @@ def test_the_plan_is_valid_and_always_the_same(trial: Trial) -> None:
         plan = trial.plan(experiment)
     assert not seen.opened, f"{trial.name}'s plan() reads data or loads weights:\n" + "\n".join(seen.opened)
     trial.declared(experiment, plan)
-    read = {source for stage in plan.stages for source in stage.inputs()} | {plan.result, plan.teacher, plan.assistant}
+    read = {encoder for stage in plan.stages for encoder in stage.inputs()} | {
+        plan.result,
+        plan.teacher,
+        plan.assistant,
+    }
     unread = [stage.name for stage in plan.stages if stage.name not in read]
     assert not unread, f"nothing reads the stages {', '.join(unread)}"
     if trial.method.student:
@@ -84,7 +88,7 @@ def test_it_runs_without_a_network(trial: Trial) -> None:
 
 
 def test_it_never_touches_evaluation_data(trial: Trial) -> None:
-    """It trains on pairs of the harness, free of the suite's sentences, and opens neither suite nor source files."""
+    """It trains on pairs of the harness, free of the suite's sentences; it opens no file of suite or corpus."""
     canaries = {text for line in CANARIES.read_text("utf-8").splitlines() for text in line.split("\t")[:2]}
     ran = trial.ran
     assert canaries.isdisjoint(ran.corpus.sentences)

@@ -55,7 +55,7 @@ class Trial:
         return self.bench.plan(experiment)
 
     def keys(self, experiment: Experiment) -> dict[str, str]:
-        """Return the fingerprint of every source of an experiment's plan, and under ``""`` its result's."""
+        """Return the fingerprint of every encoder of an experiment's plan, and under ``""`` its result's."""
         plan = self.plan(experiment)
         keys = encoder_keys(plan, experiment)
         return {**keys, "": keys[plan.result]}
@@ -104,7 +104,7 @@ class Trial:
         """Run in processes that are killed, then in one that is not.
 
         Returns:
-            The keys of all sources, what the engine said in the last process, and the stages that were in the
+            The keys of all encoders, what the engine said in the last process, and the stages that were in the
             store when it began.
         """
         home = self.store("killed")
@@ -209,7 +209,7 @@ class Trial:
         }
 
     def declared(self, experiment: Experiment, plan: Plan) -> dict[str, Shape]:
-        """Return the shape of every source, as the plan's edits declare it.
+        """Return the shape of every encoder, as the plan's edits declare it.
 
         Raises:
             XlbenchError: The plan is not valid.
@@ -223,7 +223,7 @@ class Trial:
 
 
 def keys_of(bench: Bench, name: str) -> dict[str, str]:
-    """Return the fingerprints of the sources of a method's plan; for another process."""
+    """Return the fingerprints of the encoders of a method's plan; for another process."""
     trial = Trial(bench, name, bench.place)
     return trial.keys(trial.experiment)
 
