@@ -17,7 +17,7 @@ from xlbench.distill.context import StageContext
 from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.outcome import peak_memory
 from xlbench.distill.plan import Stage, Training
-from xlbench.distill.recipes import english
+from xlbench.distill.stages import english_target
 from xlbench.distill.training import train_stage
 from xlbench.encoders.directories import load_directory
 from xlbench.experiment import Data
@@ -73,7 +73,7 @@ def main() -> None:
     )
     context.tokens(model)
     lap("tokenise")
-    objective = PullToTarget(target=english("teacher"))
+    objective = PullToTarget(target=english_target("teacher"))
     context.targets(objective.target)
     lap("targets")
     taught = Training(objectives=(objective,), pairs=int(steps) * BATCH, seed=0, batch_size=BATCH, evaluations=1)

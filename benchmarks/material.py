@@ -12,7 +12,7 @@ from xlbench.distill.context import StageContext
 from xlbench.distill.engine import input_encoders
 from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.plan import Stage, Training
-from xlbench.distill.recipes import english
+from xlbench.distill.stages import english_target
 from xlbench.encoders.find import load_encoder
 from xlbench.encoders.runtime import choose_device
 from xlbench.fingerprint import fingerprint
@@ -147,7 +147,7 @@ class Material:
     def stage(self, pairs: int, seed: int = 0) -> Stage:
         """Return the stage that all contenders train: both sides pulled to the assistant's English vector."""
         taught = Training(
-            objectives=(PullToTarget(target=english("teacher")),),
+            objectives=(PullToTarget(target=english_target("teacher")),),
             pairs=pairs,
             seed=seed,
             batch_size=self.batch_size,

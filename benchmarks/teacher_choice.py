@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 from datasets import disable_progress_bars
 
 from benchmarks.dev_scores import dev_scores
-from xlbench.api import AlignOptions, MatchSimilarities, Plan, PullToTarget, Stage, centred, english, training
+from xlbench.api import (
+    AlignOptions,
+    MatchSimilarities,
+    Plan,
+    PullToTarget,
+    Stage,
+    centre_stages,
+    english_target,
+    make_training,
+)
 from xlbench.corpora.prepare import prepare
 from xlbench.distill.engine import encoder_keys, run_plan
 from xlbench.encoders.find import load_encoder
@@ -40,13 +49,16 @@ def plan(experiment: Experiment, choice: str, pairs: int) -> Plan:
     """Align the centred assistant to one of the three."""
     options = AlignOptions(evaluations=2)
     teacher, other = "teacher-centred", "teacher:1-centred"
-    pull = PullToTarget(target=english(other if choice == "minilm" else teacher))
-    mix = [(english(pull.target.encoder), 1.0)]
+    pull = PullToTarget(target=english_target(other if choice == "minilm" else teacher))
+    mix = [(english_target(pull.target.encoder), 1.0)]
     if choice == "mixed":
-        mix = [(english(teacher), 0.65), (english(other), 0.35)]
+        mix = [(english_target(teacher), 0.65), (english_target(other), 0.35)]
     objectives = (pull, MatchSimilarities(mix=tuple(mix), weight=10.0))
-    taught = training(experiment, options, objectives, pairs, trainable="all-but-token-embeddings", learning_rate=1e-4)
-    return Plan((*centred(experiment, options), Stage("aligned", teacher, (), taught)), "aligned", assistant="aligned")
+    training = make_training(
+        experiment, options, objectives, pairs, trainable="all-but-token-embeddings", learning_rate=1e-4
+    )
+    aligned = Stage("aligned", teacher, (), training)
+    return Plan((*centre_stages(experiment, options), aligned), "aligned", assistant="aligned")
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from xlbench import api
 from xlbench.boards.board import Board, EncoderEntry, PublishedEntry, RunEntry, read_board
 from xlbench.boards.folder import read_folder
 from xlbench.cli.app import COMMANDS, app
-from xlbench.cli.catalogue import budget_line, method_option_rows, other_presets
+from xlbench.cli.catalogue import budget_line, option_rows
 from xlbench.plugins import hooks as hookspecs
 from xlbench.plugins.registry import Registry, load_registry
 from xlbench.plugins.template import rendered
@@ -166,12 +166,14 @@ def methods() -> str:
 
 
 def _method(name: str, method: api.Method) -> str:
-    rows = [[f"`{row['name']}`", f"`{row['default']}`", row["type"], row["help"]] for row in method_option_rows(method)]
+    rows = [
+        [f"`{row['name']}`", f"`{row['default']}`", row["type"], row["help"]] for row in option_rows(method.options)
+    ]
     options = table(["Option", "Default", "Values", ""], rows) if rows else "No options."
     reference = f"\n\nReference: {method.reference}." if method.reference else ""
     presets = "".join(
         f"\n\nPreset `{preset}`: {', '.join(f'`{option}={value}`' for option, value in values.items())}."
-        for preset, values in other_presets(method).items()
+        for preset, values in method.presets.items()
     )
     return f"## `{name}`\n\n{method.summary[0].upper()}{method.summary[1:]}.{reference}\n\n{options}{presets}"
 

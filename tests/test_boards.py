@@ -350,7 +350,7 @@ TWICE_ALIGNED = """
 [[run]]
 method = "full-size"
 student = {{ name = "toy-whole", layers = 4 }}
-preset = "matrix"
+options = {{ assistant_neighbour_weight = 0.0 }}
 name = "matrix"
 seeds = [0]
 

@@ -169,7 +169,7 @@ def test_a_board_of_the_pages_can_be_read_and_names_what_there_is(name: str, reg
     assert board.suite in registry.suites
     assert board.budget in registry.budgets
     for run in board.run:
-        registry.methods[run.method].options.model_validate(run.options)
+        registry.methods[run.method].read_options(run.options, run.preset)
     for entry in board.encoder:
         assert entry.model in registry.encoders
     for published in board.published:
@@ -178,7 +178,7 @@ def test_a_board_of_the_pages_can_be_read_and_names_what_there_is(name: str, reg
 
 def test_the_run_file_of_the_pages_is_a_request(registry: Registry) -> None:
     request = make_request(read_toml(EXAMPLES / "run.toml"))
-    registry.methods[request.method].options.model_validate(request.options)
+    registry.methods[request.method].read_options(request.options, request.preset)
     assert request.suite in registry.suites
     assert request.budget in registry.budgets
 

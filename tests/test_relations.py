@@ -326,18 +326,20 @@ def test_a_full_size_student_starts_with_the_relations_of_its_assistant(bench: B
     ran = run(bench, "minilmv2", options, student={"bottleneck": None, "layers": 4, "repeats": 1}, student_pairs=64)
     assert ran.plan.result == "relations"
     assert losses(ran, "relations")[0] == pytest.approx(0.0, abs=1e-6)
-    other_layer = run(bench, "minilmv2", {**options, "layer": 3}, student={"bottleneck": None}, student_pairs=64)
+    other_layer = run(
+        bench, "minilmv2", {**options, "relation_layer": 3}, student={"bottleneck": None}, student_pairs=64
+    )
     assert losses(other_layer, "relations")[0] > 0.01
 
 
 def test_a_layer_that_the_assistant_does_not_have_is_refused(bench: Bench) -> None:
     with pytest.raises(XlbenchError, match="'relations': Layer 5 of 'aligned' cannot be read, it runs 4"):
-        run(bench, "minilmv2", {"layer": 5})
+        run(bench, "minilmv2", {"relation_layer": 5})
 
 
 def test_the_dev_loss_of_stage_3_includes_the_hidden_states(bench: Bench) -> None:
     without, once, twice = (
-        losses(run(bench, "multistage", {"recurrent_hidden": weight}, student_pairs=64), "recurrent")[0]
+        losses(run(bench, "multistage", {"recurrent_hidden_weight": weight}, student_pairs=64), "recurrent")[0]
         for weight in (0.0, 1.0, 2.0)
     )
     assert once - without > 0.01

@@ -37,7 +37,7 @@ method = "full-size"
 student = {name = "toy-whole", layers = 4}
 """
 OURS = Path(__file__).parents[1] / "leaderboards"
-ROWS = ["assistant", "assistant-centred", "toy-half-seed0"]
+ROWS = ["assistant", "assistant-mean-centred", "toy-half-seed0"]
 
 
 @pytest.fixture(scope="module")

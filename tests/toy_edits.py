@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench.api import Frozen, Method, Options, Plan, Stage, embedding_edits, encode, hookimpl
-from xlbench.api import StageOptions as Common
+from xlbench.api import BottleneckOptions, Frozen, Method, Options, Plan, Stage, bottleneck_edits, encode, hookimpl
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -71,27 +70,22 @@ class NarrowOptions(Options):
 
 def average(experiment: Experiment, options: Options) -> Plan:
     """Two students with random bottlenecks, averaged."""
+    random = BottleneckOptions(bottleneck_start="random")
     stages = [
-        Stage(f"student-{seed}", "assistant", embedding_edits(experiment.model_copy(update={"seed": seed}), _random()))
+        Stage(f"student-{seed}", "assistant", bottleneck_edits(experiment.model_copy(update={"seed": seed}), random))
         for seed in (1, 2)
     ]
     return Plan((*stages, Stage("average", "student-1", (Average(other="student-2"),))), "average")
 
 
-def _random() -> Common:
-    return Common(bottleneck_start="random")
-
-
-def narrow(experiment: Experiment, options: Options) -> Plan:
+def narrow(experiment: Experiment, options: NarrowOptions) -> Plan:
     """The assistant with narrow vectors."""
-    assert isinstance(options, NarrowOptions)
     return Plan((Stage("narrow", "assistant", (Narrow(width=options.width, declared=options.declared),)),), "narrow")
 
 
 @hookimpl
 def xlbench_methods() -> list[Method]:
     """Register both."""
-    return [
-        Method("average", "two students, averaged", average),
-        Method("narrow", "a dense map after the assistant", narrow, NarrowOptions),
-    ]
+    averaged = Method("average", "two students, averaged", average, Options)
+    narrowed = Method("narrow", "a dense map after the assistant", narrow, NarrowOptions)
+    return [averaged, narrowed]

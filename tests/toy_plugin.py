@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from xlbench.api import Budget, Suite, TaskRef, hookimpl
 
-LOADER = "xlbench.scoring.starter_tasks"
-
 
 @hookimpl
 def xlbench_suites() -> list[Suite]:
     """Two subsets of the starter tasks."""
     tasks = (
-        TaskRef(task="StarterSTS", family="sts", subsets=("en-de",), loader=f"{LOADER}:StarterSTS"),
-        TaskRef(task="StarterBitext", family="bitext", subsets=("de-en",), loader=f"{LOADER}:StarterBitext"),
+        TaskRef(task="StarterSTS", family="sts", subsets=("en-de",), loader="starter-sts/1"),
+        TaskRef(task="StarterBitext", family="bitext", subsets=("de-en",), loader="starter-bitext/1"),
     )
     return [Suite(name="toy", summary="two subsets of the starter tasks", tasks=tasks, example=True)]
 

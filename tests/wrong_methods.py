@@ -113,6 +113,14 @@ class SilentOptions(Options):
     scale: float = Field(default=1.0, ge=0)
 
 
+class InertOptions(Options):
+    """One option that the plan uses, one that it uses now and then, and one that it never does."""
+
+    where: Literal["start", "end"] = Field(default="start", description="Enters the plan.")
+    depth: int = Field(default=1, ge=1, le=3, description="Enters the plan where the edit is at the end.")
+    speed: float = Field(default=0.5, gt=0, description="Promises what it does not do.")
+
+
 def cut(experiment: Experiment) -> tuple[Edit, ...]:
     """Return what every one of these methods does rightly."""
     spec = experiment.student
@@ -137,6 +145,13 @@ def method(name: str, fault: Fault) -> Method:
     return Method(name, f"wrong: {fault}", plan, HiddenOptions if fault == "hidden option" else Options)
 
 
+def inert(experiment: Experiment, options: InertOptions) -> Plan:
+    """Leave an option out."""
+    where = options.where if options.where == "start" else f"{options.where} {options.depth}"
+    label = Spoil(fault="none", where=where)
+    return Plan((Stage("student", "assistant", (*cut(experiment), label)),), "student")
+
+
 def unordered(experiment: Experiment, options: Options) -> Plan:
     """Plan in the order of a set."""
     names = {f"name-{number}" for number in range(40)}
@@ -147,6 +162,11 @@ def unordered(experiment: Experiment, options: Options) -> Plan:
 def unchained(experiment: Experiment, options: Options) -> Plan:
     """Start from a stage that there is not."""
     return Plan((Stage("student", "alined", cut(experiment)),), "student")
+
+
+def clashing(experiment: Experiment, options: Options) -> Plan:
+    """Call a stage as the one is called that quantises a student."""
+    return Plan((Stage("quantised", "assistant", cut(experiment)),), "quantised")
 
 
 def named(experiment: Experiment, options: Options) -> Plan:
@@ -164,6 +184,7 @@ def reading(experiment: Experiment, options: Options) -> Plan:
 @hookimpl
 def xlbench_methods() -> list[Method]:
     """Register them."""
+    half_used = Method("inert", "wrong: an option that changes nothing", inert, InertOptions)
     return [
         method("right", "none"),
         method("networker", "network"),
@@ -176,9 +197,11 @@ def xlbench_methods() -> list[Method]:
         method("collapsed", "collapse"),
         method("not-a-number", "nan"),
         method("liar", "size"),
+        half_used,
         Method("silent", "wrong: an option without description", lambda *_: method("", "none").plan(*_), SilentOptions),
-        Method("unordered", "wrong: the order of a set", unordered),
-        Method("unchained", "wrong: no such start", unchained),
-        Method("named", "wrong: a name in a stage", named),
-        Method("reading", "wrong: reads while planning", reading),
+        Method("unordered", "wrong: the order of a set", unordered, Options),
+        Method("unchained", "wrong: no such start", unchained, Options),
+        Method("clashing", "wrong: the name of the stage that quantises", clashing, Options),
+        Method("named", "wrong: a name in a stage", named, Options),
+        Method("reading", "wrong: reads while planning", reading, Options),
     ]

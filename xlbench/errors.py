@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-T = TypeVar("T")
+    from pydantic import BaseModel, ValidationError
 
 
 class XlbenchError(Exception):
@@ -23,6 +23,10 @@ class XlbenchError(Exception):
         super().__init__(problem if not remedy else f"{problem}\n{remedy}")
         self.problem = problem
         self.remedy = remedy
+
+
+T = TypeVar("T")
+M = TypeVar("M", bound="BaseModel")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -55,3 +59,27 @@ def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
 def first_line(error: BaseException) -> str:
     """Return the first line of another library's message, which names the cause; its type if it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def validated(kind: type[M], settings: Mapping[str, object], noun: str) -> M:
+    """Return ``kind`` made from raw settings, pydantic's first complaint as an error of ours.
+
+    Raises:
+        XlbenchError: A value is of the wrong kind or out of bounds, or a name is unknown.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate(settings)
+    except ValidationError as error:
+        raise complaint(error, noun, kind.model_fields) from error
+
+
+def complaint(error: ValidationError, noun: str, valid: object) -> XlbenchError:
+    """Return pydantic's first complaint as an error of ours."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or noun
+    if first["type"] == "extra_forbidden" and isinstance(valid, dict):
+        return XlbenchError(f"Unknown {noun} '{name}'.", nearest(name, valid))
+    given = first.get("input")
+    return XlbenchError(f"{noun.capitalize()} '{name}' cannot be {given!r}: {first['msg'].lower()}.")

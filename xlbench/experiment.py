@@ -22,23 +22,22 @@ Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidato
 """Of everything random: an axis along which an experiment is repeated, not a setting to tune. Ascending."""
 
 Bits = Literal[8, 16, 32]
-"""Of a stored weight: 32 is float32, 16 float16, 8 whole numbers with a scale for each row of a matrix."""
+"""Of a saved weight: 32 is float32, 16 float16, 8 integers with a scale for each row of a matrix."""
 
 
 class StudentSpec(Frozen):
-    """How a student is cut from an assistant, and stored."""
+    """How a student is cut from an assistant, and in how many bits it is saved."""
 
     name: str = Field(min_length=1, description="What boards call it.")
     bottleneck: int | None = Field(
-        default=None, ge=1, description="Width B of the word table; None keeps the assistant's full width."
+        default=None, ge=1, description="Width B of the token embeddings; None keeps the assistant's full width."
     )
     layers: int = Field(ge=1, description="Stored layers K.")
     repeats: int = Field(default=1, ge=1, description="Times R that each stored layer runs.")
     hidden: int | None = Field(default=None, ge=1, description="Hidden size the assistant must have; None takes any.")
     bits: Bits = Field(
         default=32,
-        exclude_if=lambda bits: bits == 32,  # who is stored whole is who they were: same fingerprint
-        description="Of a stored weight: 32, 16 or 8.",
+        description="Bits of a saved weight: 32, 16 or 8.",
     )
     summary: str = Field(default="", description="One line for listings.")
 
@@ -66,7 +65,9 @@ class TaskRef(Frozen):
     subsets: tuple[str, ...] = Field(min_length=1, description="MTEB's names of the subsets, in table order.")
     split: str = Field(default="test", description="The split that is scored.")
     loader: str | None = Field(
-        default=None, description="'module:Class' of a task that MTEB does not have; None asks mteb.get_task."
+        default=None,
+        description="'module:Class' of a task that MTEB does not have, or the tag of one that ships with xlbench; None"
+        " asks mteb.get_task.",
     )
 
 
@@ -97,7 +98,7 @@ class CorpusRef(Frozen):
 
     reference: str = Field(description="As given: 'scheme', 'scheme:argument' or 'scheme:argument?cap=N'.")
     digest: str = Field(description="Of its bytes or its hub commit.")
-    note: str = Field(default="", description="What a reader of scores must be told, e.g. a shared domain.")
+    note: str = Field(default="", description="What a reader of scores must know, e.g. a shared domain.")
 
 
 class Data(Frozen):
@@ -138,7 +139,6 @@ class Experiment(Frozen):
     suite: Suite
     keep_out: tuple[Suite, ...] = Field(
         default=(),
-        exclude_if=lambda suites: not suites,  # who keeps out nothing more is who they were: same fingerprint
         description="Suites whose sentences no pair may contain, besides those of the scored one.",
     )
     budget: Budget

@@ -44,14 +44,24 @@ def file_digest(path: Path) -> str:
 def meaning(kind: type) -> str:
     """Return what identifies the code of ``kind``: a class whose settings alone do not say what it does.
 
-    Classes of xlbench carry a ``version`` that changes with their meaning. Anybody else's are identified by
-    the syntax tree of the module that defines them, so that an edited plugin never meets a stale result, while
-    a changed comment costs nothing.
+    Classes of xlbench carry a ``tag``, name and version: the version is raised when the same settings come to mean
+    something else, and neither changes when the class is renamed or its file moves. Anybody else's class is identified
+    by the syntax tree of the module that defines it, so that an edited plugin never meets a stale result while a
+    changed comment costs nothing, and by the tags of the classes of xlbench that it derives from.
+
+    Raises:
+        TypeError: A class of xlbench has no tag of its own.
     """
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if kind.__module__.partition(".")[0] in {"xlbench", "xlbench_plugins"}:
-        return f"{name}:{getattr(kind, 'version', 1)}"
-    return f"{name.rpartition('.')[2]}:{_syntax_digest(kind.__module__)}"
+    tags = [str(vars(base)["tag"]) for base in kind.__mro__ if _is_ours(base) and "tag" in vars(base)]
+    if not _is_ours(kind):
+        return ":".join([kind.__qualname__, _syntax_digest(kind.__module__), *tags])
+    if "tag" not in vars(kind):
+        raise TypeError(f"{kind.__qualname__} needs a tag of its own, e.g. tag: ClassVar[str] = 'its-name/1'.")
+    return tags[0]
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in {"xlbench", "xlbench_plugins"}
 
 
 @cache

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xlbench.api import (
+    CentreOptions,
     Frozen,
     Method,
-    Options,
     Plan,
     Stage,
-    StageOptions,
+    StudentOptions,
     Target,
-    centred,
-    embedding_edits,
-    english,
+    centre_stages,
+    cut_edits,
+    english_target,
     hookimpl,
-    loop_edit,
+    make_training,
     teacher_names,
-    training,
 )
 
 if TYPE_CHECKING:
@@ -47,18 +46,25 @@ class CosineToTarget(Frozen):
         return 2 - cosines[0].mean() - cosines[1].mean()
 
 
-def plan(experiment: Experiment, options: Options) -> Plan:
+class CosineOptions(CentreOptions, StudentOptions):
+    """What `-o` takes: the options of the groups that the plan uses."""
+
+
+def plan(experiment: Experiment, options: CosineOptions) -> Plan:
     """Cut the student from the assistant and train it in one stage."""
-    assert isinstance(options, StageOptions)
     teacher = teacher_names(experiment, options)[0]
-    taught = training(experiment, options, (CosineToTarget(target=english(teacher)),), experiment.budget.student_pairs)
-    student = Stage(
-        "student", "assistant", (*embedding_edits(experiment, options), loop_edit(experiment, options)), taught
+    training = make_training(
+        experiment,
+        options,
+        (CosineToTarget(target=english_target(teacher)),),
+        experiment.budget.student_pairs,
+        learning_rate=options.learning_rate,
     )
-    return Plan((*centred(experiment, options), student), result="student", teacher=teacher)
+    student = Stage("student", "assistant", cut_edits(experiment, options), training)
+    return Plan((*centre_stages(experiment, options), student), result="student", teacher=teacher)
 
 
 @hookimpl
-def xlbench_methods() -> list[Method]:
+def xlbench_methods() -> list[Method[CosineOptions]]:
     """Register the method."""
-    return [Method("cosine", "one stage, pulled to the teacher's direction", plan, StageOptions)]
+    return [Method("cosine", "one stage, pulled to the teacher's direction", plan, CosineOptions)]

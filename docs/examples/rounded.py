@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from xlbench.api import (
+    CentreOptions,
     Frozen,
     Method,
-    Options,
     Plan,
     Stage,
-    StageOptions,
-    centred,
-    contrastive,
-    embedding_edits,
+    StudentOptions,
+    centre_stages,
+    contrastive_stage,
+    cut_edits,
     hookimpl,
-    loop_edit,
     teacher_names,
 )
 
@@ -52,27 +51,23 @@ class Rounded(Frozen):
         return model
 
 
-class RoundedOptions(StageOptions):
+class RoundedOptions(CentreOptions, StudentOptions):
     """What `-o` takes."""
 
     bits: int = Field(default=8, ge=2, le=16, description="Of a weight in a matrix.")
 
 
-def plan(experiment: Experiment, options: Options) -> Plan:
+def plan(experiment: Experiment, options: RoundedOptions) -> Plan:
     """Cut and train, then round: two stages, of which only the first one trains."""
-    assert isinstance(options, RoundedOptions)
-    edits = (*embedding_edits(experiment, options), loop_edit(experiment, options))
-    pairs = experiment.budget.student_pairs
-    trained = contrastive(
-        experiment, options, "assistant", pairs, matrix_weight=10.0, teacher_share=0.5, edits=edits, name="trained"
-    )
+    teacher = teacher_names(experiment, options)[0]
+    pairs, edits = experiment.budget.student_pairs, cut_edits(experiment, options)
+    trained = contrastive_stage(experiment, options, "assistant", pairs, teacher=teacher, edits=edits, name="trained")
     rounded = Stage("rounded", "trained", (Rounded(bits=options.bits),))
-    stages = (*centred(experiment, options), trained, rounded)
-    return Plan(stages, result="rounded", teacher=teacher_names(experiment, options)[0])
+    return Plan((*centre_stages(experiment, options), trained, rounded), result="rounded", teacher=teacher)
 
 
 @hookimpl
-def xlbench_methods() -> list[Method]:
+def xlbench_methods() -> list[Method[RoundedOptions]]:
     """Register the method."""
     reference = "Jacob et al., CVPR 2018, arXiv:1712.05877"
     return [Method("rounded", "trained in one stage, then rounded to 8 bits", plan, RoundedOptions, reference)]

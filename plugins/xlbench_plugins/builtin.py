@@ -97,8 +97,6 @@ def xlbench_budgets() -> list[Budget]:
     ]
 
 
-STARTER_TASKS = "xlbench.scoring.starter_tasks"
-
 STARTER = Suite(
     name="starter",
     summary="Small tasks that ship with xlbench, in eight languages: a working example, not a benchmark",
@@ -119,13 +117,13 @@ STARTER = Suite(
                 "es-es",
                 "ar-ar",
             ),
-            loader=f"{STARTER_TASKS}:StarterSTS",
+            loader="starter-sts/1",
         ),
         TaskRef(
             task="StarterBitext",
             family="bitext",
             subsets=("de-en", "es-en", "fr-en", "it-en", "nl-en", "tr-en", "ar-en"),
-            loader=f"{STARTER_TASKS}:StarterBitext",
+            loader="starter-bitext/1",
         ),
     ),
 )

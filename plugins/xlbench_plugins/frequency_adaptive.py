@@ -1,9 +1,9 @@
 """The assistant with all its layers in the bytes of a looped student: the rows of rare tokens pay for them.
 
-A student of K layers that run R times each stores 1 / R of the layers that a sentence passes through, and a word table
-in which every token of a hundred languages has the same width. The same bytes hold all K R layers, the whole rows of
-the tokens that the corpus uses most, and a few columns for each of the rest. On the corpus's languages that is all but
-the assistant itself, so nothing is trained after the cut; languages that the corpus lacks pay for it.
+A student of K layers that run R times each stores 1 / R of the layers that a sentence passes through, and token
+embeddings in which every token of a hundred languages has the same width. The same bytes hold all K R layers, the whole
+rows of the tokens that the corpus uses most, and a few columns for each of the rest. On the corpus's languages that is
+all but the assistant itself, so nothing is trained after the cut; languages outside the corpus pay for it.
 """
 
 from __future__ import annotations
@@ -15,30 +15,35 @@ from pydantic import Field
 from xlbench.api import (
     AlignOptions,
     FrequencyAdaptiveEmbedding,
+    LayerOptions,
     Loop,
     Method,
-    Options,
     Plan,
     Stage,
+    StudentTrainingOptions,
+    TrimOptions,
+    TrimVocabulary,
     XlbenchError,
-    aligned,
-    centred,
+    align_stages,
+    centre_stages,
     hookimpl,
-    presets,
-    recurrent,
+    paper_values,
+    recurrent_stage,
     teacher_names,
 )
 
 if TYPE_CHECKING:
     from xlbench.api import Experiment
 
-REFERENCE = "words: Baevski & Auli, ICLR 2019, arXiv:1809.10853; stage 1: Ding et al., 2022, arXiv:2209.05869"
+REFERENCE = "embedding: Baevski & Auli, ICLR 2019, arXiv:1809.10853; stage 1: Ding et al., 2022, arXiv:2209.05869"
 
 
-class FrequencyAdaptiveOptions(AlignOptions):
+class FrequencyAdaptiveOptions(AlignOptions, StudentTrainingOptions, TrimOptions, LayerOptions):
     """How narrow the rows of rare tokens are, and what is trained after the cut."""
 
-    learning_rate: float = Field(default=3e-5, gt=0, le=1, description="Peak rate of what is trained after the cut.")
+    learning_rate: float = Field(
+        default=3e-5, gt=0, le=1, description="Peak learning rate of what is trained after the cut."
+    )
     rare_width: int | None = Field(
         default=None,
         ge=1,
@@ -48,13 +53,12 @@ class FrequencyAdaptiveOptions(AlignOptions):
         default=0.0,
         ge=0,
         le=1,
-        description="Of the student's pairs, those that pull it to the assistant's own vectors; 0: it stays as cut.",
+        description="Share of the student's pairs that pulls it to the assistant's own vectors; 0: it stays as cut.",
     )
 
 
-def plan(experiment: Experiment, options: Options) -> Plan:
-    """Align the assistant, keep K R of its layers, and cut its word table to what the student spec's size leaves."""
-    assert isinstance(options, FrequencyAdaptiveOptions)
+def plan(experiment: Experiment, options: FrequencyAdaptiveOptions) -> Plan:
+    """Align the assistant, keep K R of its layers, and cut its token embeddings to what the student's size leaves."""
     spec = experiment.student
     width = options.rare_width
     if width is None:
@@ -64,15 +68,20 @@ def plan(experiment: Experiment, options: Options) -> Plan:
                 "Say so, e.g. -o rare_width=16, or choose a student with a bottleneck.",
             )
         width = max(1, spec.bottleneck // 8)
-    layers = Loop(layers=spec.layers * spec.repeats, choice=options.layer_choice)
-    words = FrequencyAdaptiveEmbedding(width=width, layers=spec.layers, bottleneck=spec.bottleneck)
+    embedding = FrequencyAdaptiveEmbedding(
+        width=width,
+        layers=spec.layers,
+        bottleneck=spec.bottleneck,
+        trim=TrimVocabulary() if options.trim else None,
+    )
+    edits = (Loop(layers=spec.layers * spec.repeats, choice=options.layer_choice), embedding)
     if options.recovery_share > 0:
         pairs = options.recovery_share * experiment.budget.student_pairs
-        student = recurrent(experiment, options, "aligned", "aligned", pairs, edits=(layers, words), name="student")
+        student = recurrent_stage(experiment, options, "aligned", "aligned", pairs, edits=edits, name="student")
     else:
-        student = Stage("student", "aligned", (layers, words))
+        student = Stage("student", "aligned", edits)
     return Plan(
-        (*centred(experiment, options), *aligned(experiment, options), student),
+        (*centre_stages(experiment, options), *align_stages(experiment, options), student),
         result="student",
         teacher=teacher_names(experiment, options)[0],
         assistant="aligned",
@@ -80,16 +89,8 @@ def plan(experiment: Experiment, options: Options) -> Plan:
 
 
 @hookimpl
-def xlbench_methods() -> list[Method]:
+def xlbench_methods() -> list[Method[FrequencyAdaptiveOptions]]:
     """Register the method."""
     summary = "stage 1, then all K x R layers whole, paid for by rare tokens' rows (equal size)"
-    return [
-        Method(
-            "frequency-adaptive",
-            summary,
-            plan,
-            FrequencyAdaptiveOptions,
-            REFERENCE,
-            presets=presets(FrequencyAdaptiveOptions),
-        )
-    ]
+    presets = {"paper": paper_values(FrequencyAdaptiveOptions)}
+    return [Method("frequency-adaptive", summary, plan, FrequencyAdaptiveOptions, REFERENCE, presets=presets)]

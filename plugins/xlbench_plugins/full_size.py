@@ -1,4 +1,4 @@
-"""The aligned assistant itself, full-size: what every cut must beat, above all once weights are stored in 8 bits."""
+"""The aligned assistant itself, full-size: what smaller students must beat, above all in 8 bits."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from xlbench.api import (
     AlignOptions,
     Method,
-    Options,
     Plan,
     Stage,
-    TrimVocabulary,
-    aligned,
-    centred,
+    TrimOptions,
+    align_stages,
+    centre_stages,
     hookimpl,
-    presets,
+    paper_values,
     teacher_names,
+    trim_edits,
 )
 
 if TYPE_CHECKING:
@@ -24,21 +24,26 @@ if TYPE_CHECKING:
 REFERENCE = "stage 1: Reimers & Gurevych, EMNLP 2020, arXiv:2004.09813, as in Ding et al., 2022, arXiv:2209.05869"
 
 
-def plan(experiment: Experiment, options: Options) -> Plan:
-    """Stage 1 alone; all layers and columns stay, whatever the student spec says, which boards show."""
-    assert isinstance(options, AlignOptions)
-    stages = (*centred(experiment, options), *aligned(experiment, options))
-    trimmed = (Stage("student", "aligned", (TrimVocabulary(),)),) if options.trim else ()
+class FullSizeOptions(AlignOptions, TrimOptions):
+    """Stage 1, and whether the vocabulary is trimmed."""
+
+
+def plan(experiment: Experiment, options: FullSizeOptions) -> Plan:
+    """Stage 1 alone; all layers and columns stay, whatever the student spec says, as boards show."""
+    stages = (*centre_stages(experiment, options), *align_stages(experiment, options))
+    if options.trim:
+        stages += (Stage("student", "aligned", trim_edits(options)),)
     return Plan(
-        (*stages, *trimmed),
-        result="student" if trimmed else "aligned",
+        stages,
+        result=stages[-1].name,
         teacher=teacher_names(experiment, options)[0],
         assistant="aligned",
     )
 
 
 @hookimpl
-def xlbench_methods() -> list[Method]:
+def xlbench_methods() -> list[Method[FullSizeOptions]]:
     """Register the method."""
     summary = "stage 1 alone: the aligned assistant, with --bits 8 in a quarter of its bytes"
-    return [Method("full-size", summary, plan, AlignOptions, REFERENCE, presets=presets(AlignOptions))]
+    presets = {"paper": paper_values(FullSizeOptions)}
+    return [Method("full-size", summary, plan, FullSizeOptions, REFERENCE, presets=presets, sized=False)]

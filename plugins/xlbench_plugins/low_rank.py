@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from xlbench.api import LowRank, Method, Options, Plan, XlbenchError, hookimpl, presets
+from xlbench.api import LowRank, Method, Plan, XlbenchError, hookimpl, paper_values
 from xlbench_plugins import multistage
+from xlbench_plugins.multistage import UnloopedOptions, as_multistage
 
 if TYPE_CHECKING:
     from xlbench.api import Experiment
@@ -19,17 +20,19 @@ if TYPE_CHECKING:
 REFERENCE = "maps: Wang et al., ICLR 2025, arXiv:2403.07378; stages: Ding et al., 2022, arXiv:2209.05869"
 
 
-class LowRankOptions(multistage.MultistageOptions):
+class LowRankOptions(UnloopedOptions):
     """How narrow the maps are."""
 
     rank_share: float | None = Field(
-        default=None, gt=0, lt=1, description="Of the maps' parameters; None: 1 / R, as large as the student spec says."
+        default=None,
+        gt=0,
+        lt=1,
+        description="Share of the maps' parameters that is kept; None: 1 / R, the size that the student spec says.",
     )
 
 
-def plan(experiment: Experiment, options: Options) -> Plan:
+def plan(experiment: Experiment, options: LowRankOptions) -> Plan:
     """Keep K R layers, run each once, and factorise their maps."""
-    assert isinstance(options, LowRankOptions)
     spec = experiment.student
     if spec.repeats == 1 and options.rank_share is None:
         raise XlbenchError(
@@ -38,11 +41,12 @@ def plan(experiment: Experiment, options: Options) -> Plan:
         )
     once = spec.model_copy(update={"layers": spec.layers * spec.repeats, "repeats": 1})
     narrow = LowRank(share=options.rank_share or 1 / spec.repeats)
-    return multistage.plan(experiment.model_copy(update={"student": once}), options, (narrow,))
+    return multistage.plan(experiment.model_copy(update={"student": once}), as_multistage(options), (narrow,))
 
 
 @hookimpl
-def xlbench_methods() -> list[Method]:
+def xlbench_methods() -> list[Method[LowRankOptions]]:
     """Register the method."""
     summary = "multistage, but all K x R layers with maps of low rank in place of loops (equal size, less work)"
-    return [Method("low-rank", summary, plan, LowRankOptions, REFERENCE, presets=presets(LowRankOptions))]
+    presets = {"paper": paper_values(LowRankOptions)}
+    return [Method("low-rank", summary, plan, LowRankOptions, REFERENCE, presets=presets)]

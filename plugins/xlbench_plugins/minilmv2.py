@@ -7,55 +7,77 @@ pulls them to the teacher. Without it (``relation_share=1``) the method is the p
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
-from xlbench import api
+from xlbench.api import (
+    AlignOptions,
+    Method,
+    Plan,
+    StudentOptions,
+    align_stages,
+    centre_stages,
+    contrastive_stage,
+    cut_edits,
+    hookimpl,
+    paper_values,
+    relation_stage,
+    similarity_terms,
+    teacher_names,
+)
+
+if TYPE_CHECKING:
+    from xlbench.api import Experiment
 
 REFERENCE = "Wang et al., Findings of ACL 2021, arXiv:2012.15828; last stage: Ding et al., 2022, arXiv:2209.05869"
 
 
-class MiniLMv2Options(api.AlignOptions):
+class MiniLMv2Options(AlignOptions, StudentOptions):
     """What relations are learnt from, and for how long."""
 
     relation_share: float = Field(
-        default=0.5, gt=0, le=1, description="Of the student's pairs, for relations; the rest pulls to the teacher."
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of the student's pairs for relations; the rest pulls to the teacher.",
     )
     relation_heads: int | None = Field(
         default=None, ge=1, description="Must divide the hidden size; None: 4 an attention head (base models: 48)."
     )
-    layer: int | None = Field(
+    relation_layer: int | None = Field(
         default=None, ge=1, description="The assistant's, from 1; None: its last (the paper: 19 or 21 of 24 layers)."
     )
     matrix_weight: float = Field(
-        default=10.0, ge=0, description="Weight of the similarity-matrix term in the last stage."
+        default=10.0, ge=0, description="Weight of matching the teacher's similarity matrix in the last stage."
     )
 
 
-def plan(experiment: api.Experiment, options: api.Options) -> api.Plan:
+def plan(experiment: Experiment, options: MiniLMv2Options) -> Plan:
     """Align the assistant, cut the student, teach it relations, pull it to the teacher."""
-    assert isinstance(options, MiniLMv2Options)
     pairs = experiment.budget.student_pairs
-    edits = (*api.embedding_edits(experiment, options), api.loop_edit(experiment, options))
-    of, heads, layer = options.relation_share * pairs, options.relation_heads, options.layer or -1
-    related = api.relations(experiment, options, "aligned", "aligned", of, edits=edits, layer=layer, heads=heads)
-    stages = (*api.centred(experiment, options), *api.aligned(experiment, options), related)
-    left, matrix, share = pairs - round(of), options.matrix_weight, options.teacher_share
+    teachers = teacher_names(experiment, options)
+    related = relation_stage(
+        experiment,
+        options,
+        "aligned",
+        "aligned",
+        options.relation_share * pairs,
+        edits=cut_edits(experiment, options),
+        layer=options.relation_layer or -1,
+        heads=options.relation_heads,
+    )
+    stages = (*centre_stages(experiment, options), *align_stages(experiment, options), related)
+    left = pairs - round(options.relation_share * pairs)
     if left > 0:
-        pulled = api.contrastive(
-            experiment,
-            options,
-            "relations",
-            left,
-            matrix_weight=matrix,
-            teacher_share=share,
-            matrix_sides=options.matrix_sides,
-        )
-        stages += (pulled,)
-    return api.Plan(stages, stages[-1].name, api.teacher_names(experiment, options)[0], "aligned")
+        terms = similarity_terms(teachers, options.matrix_weight, options)
+        stages += (contrastive_stage(experiment, options, "relations", left, teacher=teachers[0], terms=terms),)
+    return Plan(stages, result=stages[-1].name, teacher=teachers[0], assistant="aligned")
 
 
-@api.hookimpl
-def xlbench_methods() -> list[api.Method]:
+@hookimpl
+def xlbench_methods() -> list[Method[MiniLMv2Options]]:
     """Register the method."""
     summary = "self-attention relations of the assistant's last layer, then the teacher's vectors"
-    return [api.Method("minilmv2", summary, plan, MiniLMv2Options, REFERENCE, presets=api.presets(MiniLMv2Options))]
+    presets = {"paper": paper_values(MiniLMv2Options)}
+    return [Method("minilmv2", summary, plan, MiniLMv2Options, REFERENCE, presets=presets)]

@@ -8,96 +8,133 @@ from pydantic import Field
 
 from xlbench.api import (
     AlignOptions,
+    EmbeddingOptions,
+    LayerOptions,
     Method,
     Options,
     Plan,
-    aligned,
-    bottleneck,
-    centred,
-    contrastive,
+    StudentOptions,
+    StudentTrainingOptions,
+    align_stages,
+    bottleneck_stage,
+    centre_stages,
+    contrastive_stage,
     embedding_edits,
     hookimpl,
-    loop_edit,
-    presets,
-    recurrent,
+    layer_edit,
+    neighbour_terms,
+    paper_values,
+    recurrent_stage,
+    similarity_terms,
     teacher_names,
 )
 
 if TYPE_CHECKING:
-    from xlbench.api import Edit, Experiment, Stage
+    from collections.abc import Sequence
+
+    from xlbench.api import Edit, Experiment, Objective, Stage
 
 REFERENCE = "Ding et al., Findings of NAACL 2022, arXiv:2209.05869"
 
 
-class MultistageOptions(AlignOptions):
-    """How the student's pairs are shared out over the stages, and what stage 4 minimises."""
+class BottleneckStageOptions(Options):
+    """Stage 2: fitting the narrow token embeddings."""
 
     bottleneck_share: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Of the student's pairs, for stage 2; 0: the bottleneck stays as cut.",
+        description="Share of the student's pairs for stage 2; 0: the bottleneck stays as it was cut.",
     )
-    recurrent_share: float = Field(default=0.4, ge=0, le=1, description="Of the student's pairs, for stage 3.")
-    recurrent_hidden: float = Field(
+    bottleneck_batch_size: int | None = Field(
+        default=None, ge=4, le=4096, description="Sentence pairs in a step of stage 2; None: as in the other stages."
+    )
+
+
+class StageShareOptions(Options):
+    """Stage 3, and how the student's pairs are shared out between it and stage 4."""
+
+    recurrent_share: float = Field(default=0.1, ge=0, le=1, description="Share of the student's pairs for stage 3.")
+    recurrent_hidden_weight: float = Field(
         default=0.0,
         ge=0,
         description="Weight in stage 3 of the last hidden states' mean squared difference, token by token.",
     )
-    matrix_weight: float = Field(default=10.0, ge=0, description="Weight of the similarity-matrix term.")
-    neighbour_weight: float = Field(
-        default=0.0,
-        ge=0,
-        exclude_if=lambda weight: weight == 0,
-        description="Weight in stage 4 of matching the nearest English neighbours.",
-    )
     contrastive_pairs: int = Field(
-        default=0,
+        default=30_000,
         ge=0,
-        exclude_if=lambda pairs: pairs == 0,
-        description="Most pairs that stage 4 sees, what is over goes to stage 3; 0: no bound.",
+        description="Most pairs that stage 4 sees; what is left goes to stage 3. 0: no limit.",
     )
 
 
-def plan(experiment: Experiment, options: Options, after_loop: tuple[Edit, ...] = ()) -> Plan:
-    """Chain the four stages; without a bottleneck in the student spec, stage 2 has nothing to fit.
+class ContrastiveOptions(Options):
+    """Stage 4: what is matched beside the pull to the teacher."""
 
-    Methods that are this one with other layers say in ``after_loop`` what is done to those that were kept.
+    matrix_weight: float = Field(default=10.0, ge=0, description="Weight of matching the teacher's similarity matrix.")
+    neighbour_weight: float = Field(
+        default=10.0, ge=0, description="Weight of matching each sentence's nearest English neighbours."
+    )
+
+
+class MultistageOptions(AlignOptions, StudentOptions, BottleneckStageOptions, StageShareOptions, ContrastiveOptions):
+    """All stages."""
+
+
+class UnloopedOptions(
+    AlignOptions,
+    StudentTrainingOptions,
+    EmbeddingOptions,
+    LayerOptions,
+    BottleneckStageOptions,
+    StageShareOptions,
+    ContrastiveOptions,
+):
+    """All stages, for students whose layers run once."""
+
+
+def as_multistage(options: Options, **values: float) -> MultistageOptions:
+    """Return options of the multistage method: ``values``, else those that ``options`` has, else the defaults."""
+    shared = options.model_dump(include=set(MultistageOptions.model_fields))
+    return MultistageOptions.model_validate({**shared, **values})
+
+
+def plan(experiment: Experiment, options: MultistageOptions, after_loop: Sequence[Edit] = ()) -> Plan:
+    """Chain the four stages; without a bottleneck in the student spec, there is no stage 2.
+
+    Args:
+        experiment: What is planned.
+        options: Of all stages.
+        after_loop: What methods that differ in their layers alone do to the layers that were kept.
     """
-    assert isinstance(options, MultistageOptions)
     pairs = experiment.budget.student_pairs
-    fitted: list[Stage] = []
+    teachers = teacher_names(experiment, options)
+    student: list[Stage] = []
     if experiment.student.bottleneck is not None and options.bottleneck_share > 0:
-        fitted.append(bottleneck(experiment, options, "aligned", options.bottleneck_share * pairs))
-    start = "bottleneck" if fitted else "aligned"
-    # Where no stage 2 is wanted, the bottleneck is cut where the layers are.
-    edits = () if fitted else embedding_edits(experiment, options)
-    edits += (loop_edit(experiment, options), *after_loop)
-    bound = options.contrastive_pairs or pairs
-    looped = recurrent(
+        share = options.bottleneck_share * pairs
+        batch_size = options.bottleneck_batch_size
+        student.append(bottleneck_stage(experiment, options, "aligned", share, batch_size=batch_size))
+    # Without a stage 2 the token embeddings are cut together with the layers.
+    edits = () if student else embedding_edits(experiment, options)
+    limit = options.contrastive_pairs or pairs
+    recurrent = recurrent_stage(
         experiment,
         options,
-        start,
+        "bottleneck" if student else "aligned",
         "aligned",
-        max(options.recurrent_share * pairs, pairs - _seen(fitted) - bound),
-        edits=edits,
-        hidden_weight=options.recurrent_hidden,
+        max(options.recurrent_share * pairs, pairs - _seen(student) - limit),
+        edits=(*edits, layer_edit(experiment, options), *after_loop),
+        hidden_weight=options.recurrent_hidden_weight,
     )
-    fitted.append(looped)
-    last = contrastive(
-        experiment,
-        options,
-        "recurrent",
-        pairs - _seen(fitted),
-        matrix_weight=options.matrix_weight,
-        teacher_share=options.teacher_share,
-        matrix_sides=options.matrix_sides,
-        neighbour_weight=options.neighbour_weight,
+    student.append(recurrent)
+    terms: tuple[Objective, ...] = (
+        *similarity_terms(teachers, options.matrix_weight, options),
+        *neighbour_terms(teachers[0], options.neighbour_weight, options),
     )
+    last = contrastive_stage(experiment, options, "recurrent", pairs - _seen(student), teacher=teachers[0], terms=terms)
     return Plan(
-        (*centred(experiment, options), *aligned(experiment, options), *fitted, last),
+        (*centre_stages(experiment, options), *align_stages(experiment, options), *student, last),
         result="contrastive",
-        teacher=teacher_names(experiment, options)[0],
+        teacher=teachers[0],
         assistant="aligned",
     )
 
@@ -107,15 +144,8 @@ def _seen(stages: list[Stage]) -> int:
 
 
 @hookimpl
-def xlbench_methods() -> list[Method]:
+def xlbench_methods() -> list[Method[MultistageOptions]]:
     """Register the method."""
-    return [
-        Method(
-            "multistage",
-            "teacher, assistant, bottleneck embedding, recurrent layers, contrastive learning",
-            plan,
-            MultistageOptions,
-            REFERENCE,
-            presets=presets(MultistageOptions),
-        )
-    ]
+    summary = "teacher, assistant, bottleneck embedding, recurrent layers, contrastive learning"
+    presets = {"paper": paper_values(MultistageOptions)}
+    return [Method("multistage", summary, plan, MultistageOptions, REFERENCE, presets=presets)]

@@ -18,14 +18,13 @@ class ReferenceOptions(Options):
     encoder: Literal["assistant", "teacher"] = Field(default="assistant", description="The one that is scored.")
 
 
-def plan(experiment: Experiment, options: Options) -> Plan:
+def plan(experiment: Experiment, options: ReferenceOptions) -> Plan:
     """Score an encoder that was given."""
-    assert isinstance(options, ReferenceOptions)
     return Plan((), options.encoder)
 
 
 @hookimpl
-def xlbench_methods() -> list[Method]:
+def xlbench_methods() -> list[Method[ReferenceOptions]]:
     """Register the method."""
     summary = "the teacher or the assistant itself, untrained"
     return [Method("reference", summary, plan, ReferenceOptions, student=False)]

@@ -7,63 +7,53 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from xlbench.api import (
+    CentreOptions,
     Method,
-    Options,
+    NeighbourOptions,
     Plan,
-    StageOptions,
-    centred,
-    contrastive,
-    embedding_edits,
+    StudentOptions,
+    centre_stages,
+    contrastive_stage,
+    cut_edits,
     hookimpl,
-    loop_edit,
-    presets,
+    neighbour_terms,
+    paper_values,
     teacher_names,
 )
 
 if TYPE_CHECKING:
     from xlbench.api import Experiment
 
+REFERENCE = "Reimers & Gurevych, EMNLP 2020, arXiv:2004.09813"
 
-class SingleStageOptions(StageOptions):
-    """What its one stage minimises beside the pull to the teacher."""
+
+class SingleStageOptions(CentreOptions, StudentOptions, NeighbourOptions):
+    """What the one stage minimises beside the pull to the teacher."""
 
     neighbour_weight: float = Field(
-        default=0.0,
-        ge=0,
-        exclude_if=lambda weight: weight == 0,
-        description="Weight of matching the nearest English neighbours.",
+        default=10.0, ge=0, description="Weight of matching each sentence's nearest English neighbours."
     )
 
 
-def plan(experiment: Experiment, options: Options) -> Plan:
+def plan(experiment: Experiment, options: SingleStageOptions) -> Plan:
     """Cut the student from the untrained assistant and give it all its pairs with the loss of stage 1."""
-    assert isinstance(options, SingleStageOptions)
-    edits = (*embedding_edits(experiment, options), loop_edit(experiment, options))
-    student = contrastive(
+    teacher = teacher_names(experiment, options)[0]
+    student = contrastive_stage(
         experiment,
         options,
         "assistant",
         experiment.budget.student_pairs,
-        matrix_weight=0.0,
-        teacher_share=0.5,
-        neighbour_weight=options.neighbour_weight,
-        edits=edits,
+        teacher=teacher,
+        terms=neighbour_terms(teacher, options.neighbour_weight, options),
+        edits=cut_edits(experiment, options),
         name="student",
     )
-    stages = (*centred(experiment, options), student)
-    return Plan(stages, "student", teacher=teacher_names(experiment, options)[0])
+    return Plan((*centre_stages(experiment, options), student), "student", teacher=teacher)
 
 
 @hookimpl
-def xlbench_methods() -> list[Method]:
+def xlbench_methods() -> list[Method[SingleStageOptions]]:
     """Register the method."""
-    return [
-        Method(
-            "single-stage",
-            "the baseline: one stage, straight from the teacher",
-            plan,
-            SingleStageOptions,
-            "Reimers & Gurevych, EMNLP 2020, arXiv:2004.09813",
-            presets=presets(SingleStageOptions),
-        )
-    ]
+    summary = "the baseline: one stage, straight from the teacher"
+    presets = {"paper": paper_values(SingleStageOptions)}
+    return [Method("single-stage", summary, plan, SingleStageOptions, REFERENCE, presets=presets)]

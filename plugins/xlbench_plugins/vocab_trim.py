@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 REFERENCE = "Abdaoui et al., SustaiNLP 2020, arXiv:2010.05609; Ushio et al., Findings of EMNLP 2023, arXiv:2305.15020"
 
 
-class TrimOptions(Options):
+class VocabTrimOptions(Options):
     """What is kept beside the tokens of the corpus."""
 
-    least: int = Field(default=1, ge=1, description="Tokens that occur in fewer places of the corpus are dropped.")
-    characters: bool = Field(
+    min_count: int = Field(default=1, ge=1, description="Tokens that occur in fewer places of the corpus are dropped.")
+    keep_characters: bool = Field(
         default=True, description="Keep single characters of the corpus's scripts, so that any word can be spelt."
     )
     bottleneck: bool = Field(
@@ -26,17 +26,16 @@ class TrimOptions(Options):
     )
 
 
-def plan(experiment: Experiment, options: Options) -> Plan:
+def plan(experiment: Experiment, options: VocabTrimOptions) -> Plan:
     """Trim the assistant; all its layers stay, whatever the student spec says, which boards show."""
-    assert isinstance(options, TrimOptions)
-    edits: tuple[Edit, ...] = (TrimVocabulary(least=options.least, characters=options.characters),)
+    edits: tuple[Edit, ...] = (TrimVocabulary(min_count=options.min_count, keep_characters=options.keep_characters),)
     if options.bottleneck and experiment.student.bottleneck is not None:
         edits += (Bottleneck(width=experiment.student.bottleneck),)
     return Plan((Stage("trimmed", "assistant", edits),), "trimmed")
 
 
 @hookimpl
-def xlbench_methods() -> list[Method]:
+def xlbench_methods() -> list[Method[VocabTrimOptions]]:
     """Register the method."""
     summary = "the assistant with the corpus's tokens alone, nothing trained: other languages are given up"
-    return [Method("vocab-trim", summary, plan, TrimOptions, REFERENCE)]
+    return [Method("vocab-trim", summary, plan, VocabTrimOptions, REFERENCE, sized=False)]

@@ -232,7 +232,8 @@ def page_texts(board: BoardFile, folder: Folder) -> dict[str, str]:
     return render(_text(board), folder.rows, folder.statistics, published_rows(board, folder), folder.failures)
 
 
-def _published(board: BoardFile, folder: Folder) -> tuple[PublishedRow, ...]:
+def published_rows(board: BoardFile, folder: Folder) -> tuple[PublishedRow, ...]:
+    """Return the rows by others that a board shows beside its own."""
     tasks = folder.records[0].scores.tasks
     return tuple(published_row(entry.model, tasks) for entry in board.board.published)
 

@@ -108,10 +108,10 @@ def run_board(
 def _look_up(board: BoardFile, registry: Registry, settings: Settings) -> tuple[list[_Run], list[_Scored], Experiment]:
     """Find everything that a board names, so that an error comes before hours of training."""
     found = [make_jobs(_request(board.board, entry), registry, settings) for entry in board.board.run]
-    students = [jobs[0].experiment.student.name for jobs in found]
+    students = [jobs[0].student or jobs[0].name for jobs in found]
     runs = []
     for entry, jobs in zip(board.board.run, found, strict=True):
-        student = jobs[0].experiment.student.name
+        student = jobs[0].student or jobs[0].name
         short = student if students.count(student) == 1 else jobs[0].name
         runs.append(_Run(entry.name or short, jobs))
     encoders = []

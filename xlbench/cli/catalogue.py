@@ -8,7 +8,6 @@ import click
 
 from xlbench.cli.app import registry_of
 from xlbench.cli.options import json_option, print_json
-from xlbench.distill.method import DEFAULT
 from xlbench.errors import look_up
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from xlbench.distill.method import Method, Scalar
+    from xlbench.distill.method import Method
     from xlbench.experiment import Budget, StudentSpec
     from xlbench.plugins.registry import Registry
 
@@ -40,7 +39,7 @@ def budget_line(budget: Budget) -> str:
     )
 
 
-def option_rows(options: type[BaseModel], preset: Mapping[str, Scalar] | None = None) -> list[dict[str, str]]:
+def option_rows(options: type[BaseModel]) -> list[dict[str, str]]:
     """Return name, type, default, bounds and help of every option."""
     schema = options.model_json_schema()["properties"] if options.model_fields else {}
     rows = []
@@ -64,21 +63,11 @@ def option_rows(options: type[BaseModel], preset: Mapping[str, Scalar] | None = 
             {
                 "name": name,
                 "type": ", ".join([kind + none, *bounds]),
-                "default": str((preset or {}).get(name, field.default)),
+                "default": str(field.default),
                 "help": field.description or "",
             }
         )
     return rows
-
-
-def method_option_rows(method: Method) -> list[dict[str, str]]:
-    """Return the options of a method as :func:`option_rows` does, with the defaults that a run gets."""
-    return option_rows(method.options, method.presets.get(DEFAULT))
-
-
-def other_presets(method: Method) -> dict[str, dict[str, Scalar]]:
-    """Return the presets of a method that a run must name."""
-    return {name: dict(values) for name, values in method.presets.items() if name != DEFAULT}
 
 
 def details(registry: Registry, kind: str, name: str) -> dict[str, object]:
@@ -90,8 +79,8 @@ def details(registry: Registry, kind: str, name: str) -> dict[str, object]:
     if kind == "method":
         method = look_up(kind, name, registry.methods)
         facts: dict[str, object] = {"name": name, "summary": method.summary, "reference": method.reference}
-        presets = {f"preset {preset}": values for preset, values in other_presets(method).items()}
-        return {**facts, **presets, "options": method_option_rows(method)}
+        presets = {f"preset {preset}": dict(values) for preset, values in method.presets.items()}
+        return {**facts, **presets, "options": option_rows(method.options)}
     if kind == "student":
         return _student(look_up(kind, name, registry.students))
     if kind == "encoder":

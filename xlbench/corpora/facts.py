@@ -43,7 +43,6 @@ class CorpusFacts(Frozen):
     notes: tuple[str, ...] = Field(description="What readers of scores must know of the corpora.")
     near_duplicates: dict[str, float] = Field(
         default_factory=dict,
-        exclude_if=lambda shares: not shares,
         description="By task of the suite: the share of its sentences with a near-duplicate in the training data.",
     )
 

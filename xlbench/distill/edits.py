@@ -1,4 +1,4 @@
-"""The edits that xlbench's own methods use: bottleneck, adaptive words, loop, centre, average, storing."""
+"""The edits of most built-in methods: bottleneck, frequency-adaptive embedding, loop, quantise, average, centre."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from xlbench.distill.trim import TrimVocabulary
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen
 
@@ -20,13 +21,13 @@ CENTRE_SAMPLE = 4096  # sentences; the mean of 384 numbers is known to a per cen
 
 
 class Bottleneck(Frozen):
-    """Exchange the word table for a V x B one and a B -> H map.
+    """Exchange the V x H token embeddings for V x B ones and a B -> H map.
 
-    With a ``frequent_share`` the tokens that the corpus uses most keep their rows as they are, and all others get a
-    narrower table for it: as many parameters, spent where they are read.
+    With a ``frequent_share`` the tokens that the corpus uses most keep their whole rows, and all others get a narrower
+    bottleneck: the parameters stay as many, and more of them belong to tokens that occur.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "bottleneck/1"
     width: int = Field(ge=1)
     start: Literal["pca", "random"] = "pca"
     weighting: Literal["frequency", "uniform"] = Field(
@@ -46,60 +47,73 @@ class Bottleneck(Frozen):
         return shape.with_bottleneck(self.width, self.frequent_share)
 
     def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
-        """Cut the bottleneck; ``pca`` keeps what most of the corpus's other tokens need."""
+        """Cut the bottleneck; ``pca`` keeps what most of the corpus's less frequent tokens need."""
         import torch
 
+        from xlbench.students.surgery import stock_encoder, transformer_shape
+
         generator = torch.Generator().manual_seed(self.seed) if self.start == "random" else None
-        return _with_narrow_embeddings(self, model, context, generator, uniform=self.weighting == "uniform")
+        shape = self.reshape(transformer_shape(stock_encoder(model)))
+        return _with_narrow_embeddings(shape, model, context, generator, uniform=self.weighting == "uniform")
 
 
 class FrequencyAdaptiveEmbedding(Frozen):
-    """Exchange the word table for whole rows of frequent tokens and a narrow one, as large as a student may be.
+    """Exchange the token embeddings for narrow ones and whole rows of frequent tokens, in the size of a student spec.
 
-    The student spec says how large: with its layers and its bottleneck. This encoder may have more layers than that;
-    then the rows of rare tokens pay for them. Source: Baevski & Auli, ICLR 2019 (adaptive input representations).
+    The spec's size is that of this encoder cut to the spec's layers and bottleneck. This encoder may have more layers;
+    then fewer tokens keep whole rows. With ``trim`` the tokens that the corpus never uses are dropped first, and their
+    share of the same size goes into whole rows of the others. Source: Baevski & Auli, ICLR 2019 (adaptive input
+    representations).
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "frequency-adaptive-embedding/1"
     width: int = Field(ge=1, description="Columns for every token, and the only ones of the rare.")
     layers: int = Field(ge=1, description="The student spec's K.")
     bottleneck: int | None = Field(default=None, ge=1, description="The student spec's B.")
+    trim: TrimVocabulary | None = Field(default=None, description="How the vocabulary is trimmed first, if it is.")
 
     def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
         return ()
 
     def reshape(self, shape: Shape) -> Shape:
-        """Return the shape with as many whole rows as make it no larger than the student spec says."""
+        """Return the shape with as many whole rows as the student spec's size has room for."""
         allowed = shape.with_layers(self.layers, 1)
         if self.bottleneck is not None:
             allowed = allowed.with_bottleneck(self.bottleneck)
-        return shape.with_frequent_rows(self.width, allowed.parameters)
+        cut = shape.with_frequent_rows(self.width, allowed.parameters)
+        return cut if self.trim is None else self.trim.reshape(cut)
 
     def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
-        """Cut; the narrow table keeps what most of the corpus's rare tokens need."""
-        return _with_narrow_embeddings(self, model, context)
+        """Cut; the narrow columns keep what most of the corpus's rare tokens need."""
+        from xlbench.students.surgery import stock_encoder, transformer_shape
+
+        size = self.reshape(transformer_shape(stock_encoder(model))).parameters
+        if self.trim is not None:
+            model = self.trim.apply(model, context)
+        return _with_narrow_embeddings(
+            transformer_shape(stock_encoder(model)).with_frequent_rows(self.width, size), model, context
+        )
 
 
 def _with_narrow_embeddings(
-    edit: Bottleneck | FrequencyAdaptiveEmbedding,
+    shape: Shape,
     model: SentenceTransformer,
     context: StageContext,
     generator: torch.Generator | None = None,
     *,
     uniform: bool = False,
 ) -> SentenceTransformer:
-    """Cut the word table to the shape that ``edit`` declares: drawn with ``generator``, or else by weighted PCA."""
+    """Narrow the token embeddings to those of ``shape``: drawn with ``generator``, or else by weighted PCA."""
     import numpy as np
 
-    from xlbench.students.surgery import build_student, cut_bottleneck, transformer_shape
+    from xlbench.students.surgery import build_student, cut_bottleneck
 
     student = build_student(model)
     size = student.config.vocab_size
     counts = context.tokens(model).counts(size)
-    shape = edit.reshape(transformer_shape(student))
     assert shape.bottleneck is not None
-    # Of tokens that are used alike the first ones: SentencePiece numbers them by their frequency elsewhere.
+    # Of tokens that are equally frequent the first ones: SentencePiece numbers tokens by their frequency elsewhere.
     frequent = np.argsort(-counts, kind="stable")[: shape.frequent]
     # One more for every token: those that the corpus never uses still count a little.
     weights = None if generator else np.ones(size) + (0 if uniform else counts)
@@ -110,7 +124,7 @@ def _with_narrow_embeddings(
 class Loop(Frozen):
     """Keep some of the layers and run them several times."""
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "loop/1"
     layers: int = Field(ge=1)
     repeats: int = Field(default=1, ge=1)
     choice: Literal["spaced", "first", "last"] = "spaced"
@@ -121,7 +135,7 @@ class Loop(Frozen):
     @field_validator("order")
     @classmethod
     def _of_layers_that_run_once(cls, order: str, given: ValidationInfo) -> str:
-        # They have but one order: what changes nothing changes no fingerprint.
+        # Layers that run once have only one order; another name for it must not be another key.
         return order if given.data.get("repeats", 1) > 1 else "cycle"
 
     def inputs(self) -> tuple[str, ...]:
@@ -141,9 +155,9 @@ class Loop(Frozen):
 
 
 class Quantise(Frozen):
-    """Round the weights to fewer bits, in which the encoder is saved; what it computes in is another matter."""
+    """Quantise the weights to the bits in which they are saved; the encoder still computes in floating point."""
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "quantise/1"
     bits: Literal[8, 16]
 
     def inputs(self) -> tuple[str, ...]:
@@ -155,7 +169,7 @@ class Quantise(Frozen):
         return shape.with_bits(self.bits)
 
     def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
-        """Round."""
+        """Quantise."""
         from xlbench.students.surgery import quantise
 
         quantise(model, self.bits)
@@ -166,10 +180,10 @@ class Average(Frozen):
     """Mix the weights with those of another encoder of the same shape, tensor by tensor.
 
     Source: Wortsman et al., CVPR 2022 (WiSE-FT): between an encoder before and after training on something narrower
-    there are encoders that have what was learnt and lost less of what was known.
+    there are encoders that have learnt the new and forgotten less of the old.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "average/1"
     other: str = Field(description="The other encoder.")
     share: float = Field(ge=0, le=1, description="Of the other one.")
 
@@ -200,12 +214,12 @@ class Average(Frozen):
 class Centre(Frozen):
     """Take the mean English embedding of the corpus out of an encoder's output, adding no parameter.
 
-    Exactly, a centred embedding is norm(e - m) with e = norm(h), h the mean-pooled output and m the mean of e.
-    h - r m points the same way when r is the length of h; one r, its mean over the corpus, is used for all, and
-    r m is subtracted in the last LayerNorm's bias.
+    A centred embedding is norm(e - m), with e = norm(h), h the mean-pooled output and m the mean of e over the corpus.
+    h - r m has the same direction if r is the length of h. One r, the mean length over the corpus, is used for all
+    sentences, and r m is subtracted in the last LayerNorm's bias.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "centre/1"
 
     def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""

@@ -92,7 +92,7 @@ class MatchRelations(Frozen):
     the three kinds are summed with weights.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "match-relations/1"
     encoder: str = Field(description="'teacher', 'teacher:1', 'assistant' or an earlier stage.")
     layer: int = Field(default=-1, description="Layer of the encoder, from 1, or from -1 at the top.")
     student_layer: int = Field(default=-1, description="Layer of the student, likewise.")
@@ -159,7 +159,7 @@ class MatchHidden(Frozen):
     map between widths: the encoder must be as wide as the student.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "match-hidden/1"
     encoder: str = Field(description="'teacher', 'teacher:1', 'assistant' or an earlier stage.")
     pairs: tuple[tuple[int, int], ...] = Field(
         default=((-1, -1),),

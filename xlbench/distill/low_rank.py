@@ -27,7 +27,7 @@ class LowRank(Frozen):
     Unlike a looped layer, a narrow map is less work; how much time that saves depends on the machine.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "low-rank/1"
     share: float = Field(gt=0, lt=1, description="Of the maps' parameters that their factors have.")
 
     def inputs(self) -> tuple[str, ...]:

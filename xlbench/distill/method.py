@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Generic, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypeVar
+
+from xlbench.errors import look_up, validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from xlbench.distill.plan import Plan
     from xlbench.experiment import Experiment
+    from xlbench.fingerprint import Json
 
 Scalar: TypeAlias = bool | int | float | str
 
@@ -22,28 +26,49 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
-DEFAULT = "default"  # the preset of a run that names none
+# Covariant, so that a registry can hold methods of all kinds of options as `Method`. That is safe as long as callers
+# use `plan_for`, which gives `plan` the options that it was written for.
+O_co = TypeVar("O_co", bound=Options, default=Options, covariant=True)
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Generic[O_co]):
     """A way to train a student, as a plan of stages.
 
     Attributes:
         name: What ``--method`` takes.
         summary: One line for listings.
-        plan: Turns an experiment and the validated options into a plan; reads no data, loads no weights.
-        options: The class of its options.
+        plan: Turns an experiment and its options, already validated, into a plan; reads no data, loads no weights.
+        options: The class of its options; ``Options`` itself for a method that has none.
         reference: Where the method is described.
         student: Whether it makes a student; False for rows that only score an encoder.
-        presets: Named sets of option values. 'default', where there is one, is what a run gets that names none: a
-            field's own default is what its absence means in a record, and stays when the better value changes.
+        sized: Whether the student spec decides how large its students are; where not, tables call them after it.
+        presets: Named sets of option values; a run that names none gets the options' own defaults.
     """
 
     name: str
     summary: str
-    plan: Callable[[Experiment, Options], Plan]
-    options: type[Options] = Options
+    plan: Callable[[Experiment, O_co], Plan]
+    options: type[O_co]
     reference: str = ""
     student: bool = True
+    sized: bool = True
     presets: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
+
+    def read_options(self, given: Mapping[str, Json], preset: str | None = None) -> O_co:
+        """Return validated options: those given, else those of the preset, else the defaults.
+
+        Raises:
+            XlbenchError: The preset or an option is unknown, or an option is of the wrong kind or out of bounds.
+        """
+        chosen = {} if preset is None else look_up(f"preset of method {self.name}", preset, self.presets)
+        return validated(self.options, {**chosen, **given}, f"option of method {self.name}:")
+
+    def plan_for(self, experiment: Experiment) -> Plan:
+        """Return the plan of an experiment, its options validated.
+
+        Raises:
+            XlbenchError: An option is unknown, of the wrong kind or out of bounds, or the method cannot do this
+                experiment.
+        """
+        return self.plan(experiment, self.read_options(experiment.options))

@@ -33,7 +33,6 @@ class Target(Frozen):
     bank: int = Field(
         default=0,
         ge=0,
-        exclude_if=lambda bank: bank == 0,  # who asks for none is who they were: same fingerprint
         description="Further English sentences of the corpus, drawn for each batch, whose vectors come with its own.",
     )
 
@@ -76,7 +75,7 @@ class PullToTarget(Frozen):
     over the dimensions of unit vectors is too small to train on (a known cause of divergence).
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "pull-to-target/1"
     target: Target
     weight: float = Field(default=1.0, gt=0)
 
@@ -101,7 +100,7 @@ class MatchSimilarities(Frozen):
     against the same c_ij, so that similarities within a language are taught too.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "match-similarities/1"
     mix: tuple[tuple[Target, float], ...] = Field(min_length=1, description="English targets and their shares.")
     weight: float = Field(default=1.0, gt=0)
     sides: Sides = Field(default="across", description="'across' compares English with other; 'all' each side too.")
@@ -144,7 +143,7 @@ class MatchNeighbours(Frozen):
     and the sentence's own target left among the neighbours.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "match-neighbours/1"
     target: Target
     weight: float = Field(default=1.0, gt=0)
     temperature: float = Field(default=0.05, gt=0)

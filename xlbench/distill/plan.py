@@ -137,6 +137,9 @@ class Stage:
         }
 
 
+PARTS = (Edit, Objective, LiveObjective)
+
+
 def _describe(part: object) -> dict[str, Json]:
     if not isinstance(part, BaseModel):
         raise XlbenchError(
@@ -144,7 +147,9 @@ def _describe(part: object) -> dict[str, Json]:
             "Derive edits and objectives from xlbench.api.Frozen.",
         )
     settings: dict[str, Json] = part.model_dump(mode="json")
-    return {"code": meaning(type(part)), **settings}
+    # A part may hold another one, whose code matters as well.
+    parts = {name: value for name in type(part).model_fields if isinstance(value := getattr(part, name), PARTS)}
+    return {"tag": meaning(type(part)), "settings": settings | {name: _describe(it) for name, it in parts.items()}}
 
 
 @dataclass(frozen=True)
@@ -183,52 +188,51 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
         XlbenchError: A name is unknown or doubled, shapes do not chain, a stage trains what cannot be trained,
             or a target has another width than the student that is pulled to it.
     """
-    known = dict(shapes)
-    wide = dict(widths)
+    shapes, widths = dict(shapes), dict(widths)  # those of stages are added as they come
     for stage in plan.stages:
-        if stage.name in wide:
+        if stage.name in widths:
             raise XlbenchError(f"Two encoders of the plan are called '{stage.name}'.", "Rename one of the stages.")
-        _check_inputs(stage, wide)
-        if stage.start not in known:
+        _check_inputs(stage, widths)
+        if stage.start not in shapes:
             raise XlbenchError(
                 f"Stage '{stage.name}' starts from '{stage.start}', which is no BERT or XLM-R encoder.",
                 "It can teach as it is (-o centre=false), but nothing can be cut from it.",
             )
-        shape = known[stage.start]
+        shape = shapes[stage.start]
         for edit in stage.edits:
             try:
                 shape = edit.reshape(shape)
             except XlbenchError as error:
                 raise XlbenchError(f"Stage '{stage.name}': {error.problem}", error.remedy) from None
-        _check_training(stage, shape, known, wide)
-        known[stage.name] = shape
-        wide[stage.name] = shape.width
+        _check_training(stage, shape, shapes, widths)
+        shapes[stage.name] = shape
+        widths[stage.name] = shape.width
     for shown in (plan.result, plan.teacher, plan.assistant):
-        if shown not in wide:
+        if shown not in widths:
             raise XlbenchError(
                 f"The plan shows '{shown}', which none of its stages makes.",
-                f"It can show: {', '.join(wide)}.",
+                f"It can show: {', '.join(widths)}.",
             )
-    return known
+    return shapes
 
 
-def _check_inputs(stage: Stage, known: Collection[str]) -> None:
+def _check_inputs(stage: Stage, encoders: Collection[str]) -> None:
     for encoder in stage.inputs():
-        if encoder not in known:
+        if encoder not in encoders:
             raise XlbenchError(
                 f"Stage '{stage.name}' reads '{encoder}', which no earlier stage makes.",
-                f"It can read: {', '.join(known)}.",
+                f"It can read: {', '.join(encoders)}.",
             )
 
 
-def _check_training(stage: Stage, shape: Shape, known: Mapping[str, Shape], wide: Mapping[str, int]) -> None:
+def _check_training(stage: Stage, shape: Shape, shapes: Mapping[str, Shape], widths: Mapping[str, int]) -> None:
     if stage.training is None:
         return
     try:
         shape.require_transformer("trained")
         for target in (target for term in stage.training.terms for target in term.targets()):
-            if target.level == "embeddings" and target.encoder in known:
-                known[target.encoder].require_transformer("read at their embedding layer")
+            if target.level == "embeddings" and target.encoder in shapes:
+                shapes[target.encoder].require_transformer("read at their embedding layer")
     except XlbenchError as error:
         raise XlbenchError(f"Stage '{stage.name}': {error.problem}", "Leave its training out.") from None
     width = shape.hidden if stage.training.level == "embeddings" else shape.width
@@ -236,42 +240,43 @@ def _check_training(stage: Stage, shape: Shape, known: Mapping[str, Shape], wide
         if not isinstance(term, PullToTarget):
             continue
         encoder = term.target.encoder
-        theirs = known[encoder].hidden if term.target.level == "embeddings" and encoder in known else wide[encoder]
-        if theirs != width:
+        at_embeddings = term.target.level == "embeddings" and encoder in shapes
+        target_width = shapes[encoder].hidden if at_embeddings else widths[encoder]
+        if target_width != width:
             raise XlbenchError(
-                f"Stage '{stage.name}' pulls vectors of width {width} to '{encoder}', whose width is {theirs}.",
+                f"Stage '{stage.name}' pulls vectors of width {width} to '{encoder}', whose width is {target_width}.",
                 "Choose a teacher as wide as the assistant (--teacher assistant always is).",
             )
     try:
-        _check_live(stage.training, shape, known)
+        _check_live(stage.training, shape, shapes)
     except XlbenchError as error:
         raise XlbenchError(f"Stage '{stage.name}': {error.problem}", error.remedy) from None
 
 
-def _check_live(training: Training, shape: Shape, known: Mapping[str, Shape]) -> None:
+def _check_live(training: Training, shape: Shape, shapes: Mapping[str, Shape]) -> None:
     for term in training.live_terms:
-        shapes: dict[Layer, Shape] = {}
+        compared: dict[Layer, Shape] = {}
         for layer in term.layers():
             name = "the student" if layer.encoder is None else f"'{layer.encoder}'"
-            theirs = shape if layer.encoder is None else known.get(layer.encoder)
-            if theirs is None or theirs.architecture not in TRANSFORMERS:
+            read = shape if layer.encoder is None else shapes.get(layer.encoder)
+            if read is None or read.architecture not in TRANSFORMERS:
                 raise XlbenchError(f"{name} is no BERT or XLM-R, so its layers cannot be read.", "Leave that term out.")
             if training.level == "embeddings":
                 raise XlbenchError("It trains without encoder layers, so none can be read.", "Leave that term out.")
-            if not 1 <= abs(layer.number) <= theirs.executed_layers:
+            if not 1 <= abs(layer.number) <= read.executed_layers:
                 raise XlbenchError(
-                    f"Layer {layer.number} of {name} cannot be read, it runs {theirs.executed_layers}.",
+                    f"Layer {layer.number} of {name} cannot be read, it runs {read.executed_layers}.",
                     "Layers count from 1 at the bottom, or from -1 at the top.",
                 )
             # A trimmed vocabulary cuts the corpus's sentences as the whole one does.
-            if theirs.vocabulary != shape.vocabulary and not (theirs.trimmed or shape.trimmed):
+            if read.vocabulary != shape.vocabulary and not (read.trimmed or shape.trimmed):
                 raise XlbenchError(
-                    f"{name} has a vocabulary of {theirs.vocabulary:,}, the student one of {shape.vocabulary:,}:"
+                    f"{name} has a vocabulary of {read.vocabulary:,}, the student one of {shape.vocabulary:,}:"
                     " they cannot be compared token by token.",
                     "Choose an encoder with the student's tokenizer, e.g. the assistant.",
                 )
-            shapes[layer] = theirs
-        term.check(shapes)
+            compared[layer] = read
+        term.check(compared)
 
 
 def stage_keys(plan: Plan, given: Mapping[str, str], data: str, precision: str) -> dict[str, str]:
@@ -292,8 +297,8 @@ def stage_keys(plan: Plan, given: Mapping[str, str], data: str, precision: str) 
         facts: Json = {
             "engine": ENGINE_VERSION,
             "stage": stage.describe(),
-            # Sources enter by what they are; what a plan calls them is left out of the key's meaning
-            # only in so far as equal plans use equal names.
+            # What each name in the stage stands for. The names are part of the key too: two plans share a stage
+            # where they call its inputs the same.
             "encoders": {encoder: keys[encoder] for encoder in stage.inputs()},
             "data": data,
             "precision": precision,

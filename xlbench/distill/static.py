@@ -27,7 +27,7 @@ class TokenVectors(Frozen):
     the unknown one included, get zeros and so count for nothing but length, which is normalised away.
     """
 
-    version: ClassVar[int] = 1
+    tag: ClassVar[str] = "token-vectors/1"
     width: int | None = Field(default=None, ge=1, description="None for that of the encoder's own vectors.")
     depth: Literal["encoder", "embeddings"] = Field(
         default="embeddings", description="What a token is passed through: all layers, or the embedding layer alone."
@@ -43,7 +43,7 @@ class TokenVectors(Frozen):
         return ()
 
     def reshape(self, shape: Shape) -> Shape:
-        """Return the shape of the table."""
+        """Return the shape of a static encoder."""
         if self.depth == "embeddings":
             shape.require_transformer("read at their embedding layer")
             shape = shape.model_copy(update={"dimension": None})

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from xlbench.students.shape import Shape
 
 LONGEST = 512  # tokens; no BERT or XLM-R reads more
-LANGUAGES = "languages"  # the trait that says what a trimmed encoder is still good for
+LANGUAGES = "languages"  # metadata: the languages that a trimmed encoder is still good for
 
 
 class TrimVocabulary(Frozen):
-    """Drop the tokens that no sentence of the corpus has, from the word table and the tokenizer.
+    """Drop the tokens that no sentence of the corpus has, from the token embeddings and the tokenizer.
 
-    With ``least`` 1 every sentence of the corpus, dev ones included, keeps its tokens and so its vector. Other
-    languages are given up: the artifact's trait ``languages`` says which ones it kept. Source: Abdaoui et al.
+    With a ``min_count`` of 1 every sentence of the corpus, dev ones included, keeps its tokens and so its vector. Other
+    languages are given up: the artifact's metadata ``languages`` says which ones it kept. Source: Abdaoui et al.
     (2020), 'Load What You Need'.
     """
 
-    version: ClassVar[int] = 1
-    least: int = Field(default=1, ge=1, description="Tokens that occur in fewer places are dropped.")
-    characters: bool = Field(default=True, description="Keep single characters of the scripts that are used.")
+    tag: ClassVar[str] = "trim-vocabulary/1"
+    min_count: int = Field(default=1, ge=1, description="Tokens that occur less often are dropped.")
+    keep_characters: bool = Field(default=True, description="Keep single characters of the scripts that are used.")
 
     def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
@@ -42,7 +42,7 @@ class TrimVocabulary(Frozen):
         return shape.with_trimmed_vocabulary()
 
     def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
-        """Trim the tokenizer and the table."""
+        """Trim the tokenizer and the token embeddings."""
         import numpy as np
         from sentence_transformers.sentence_transformer.modules import Transformer
         from transformers import XLMRobertaModel
@@ -61,8 +61,8 @@ class TrimVocabulary(Frozen):
         kept = choose_tokens(
             tokenizer,
             _counts(table, Vocabulary(tokenizer).size()),
-            least=self.least,
-            characters=self.characters,
+            least=self.min_count,
+            characters=self.keep_characters,
             # XLM-R counts positions from the padding token's id on.
             below=(encoder.config.pad_token_id or 0) + 1 if isinstance(encoder, XLMRobertaModel) else 0,
         )

@@ -78,7 +78,7 @@ def unusable(thing: object, kind: str, name: object, given_by: str) -> Fault | N
 def _unusable(thing: object, kind: str, name: object, given_by: str) -> Iterator[Fault]:
     if not isinstance(name, str) or not VALID_NAME.fullmatch(name):
         rule = "letters, digits, '.', '_' and '-', a letter or digit first"
-        yield Fault(f"the {kind} name {name!r} is not sound: {rule}", given_by)
+        yield Fault(f"the {kind} name {name!r} is invalid: {rule}", given_by)
     if isinstance(thing, RegisteredEncoder) and name in RESERVED:
         yield Fault(f"'{name}' cannot be an encoder's name: it means the experiment's own {name}", given_by)
     for argument, function, passed in _calls(thing):

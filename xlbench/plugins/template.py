@@ -37,7 +37,7 @@ def new_plugin(name: str, parent: Path, taken: Collection[str]) -> Path:
         The project's directory.
 
     Raises:
-        XlbenchError: The name is not sound or taken, the directory is there already, or cannot be written.
+        XlbenchError: The name is invalid or taken, the directory is there already, or cannot be written.
     """
     check_name(name, taken)
     target = parent / name
@@ -65,7 +65,7 @@ def check_name(name: str, taken: Collection[str]) -> None:
     """Refuse a name that cannot be used, proposing the nearest one that can.
 
     Raises:
-        XlbenchError: It is not sound, or a method has it.
+        XlbenchError: It is invalid, or a method has it.
     """
     if name in taken:
         raise XlbenchError(f"There is a method '{name}' already.", f"Call yours {nearest_valid(name, taken)}, say.")
@@ -77,7 +77,7 @@ def check_name(name: str, taken: Collection[str]) -> None:
 
 
 def nearest_valid(name: str, taken: Collection[str]) -> str:
-    """Return the sound, free name nearest to ``name``."""
+    """Return the valid, free name nearest to ``name``."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", plain).lower()
     words = [word for word in re.split(r"[^a-z0-9]+", spaced) if word and word != PREFIX.rstrip("-")]
@@ -85,8 +85,8 @@ def nearest_valid(name: str, taken: Collection[str]) -> str:
     words = [*words[len(front) :], *front]  # numbers in front go to the back, where they may be
     if len(front) == len(words):
         words = ["method", *words]
-    sound = "-".join(words)[:LONGEST].strip("-")
-    return f"my-{sound}"[:LONGEST].strip("-") if sound in taken else sound
+    valid = "-".join(words)[:LONGEST].strip("-")
+    return f"my-{valid}"[:LONGEST].strip("-") if valid in taken else valid
 
 
 def rendered(name: str) -> dict[Path, str]:

@@ -14,7 +14,6 @@ from xlbench.distill.edits import Quantise
 from xlbench.distill.engine import encoder_keys
 from xlbench.distill.plan import Plan, Stage
 from xlbench.fingerprint import Json, fingerprint
-from xlbench.runs.request import validated
 from xlbench.runs.resolve import resolve
 from xlbench.scoring.data import mteb_version
 
@@ -49,6 +48,7 @@ class Job:
         experiment: What is run, with one seed.
         plan: The method's plan, and the stage that quantises the student if that is asked for.
         keys: Fingerprint of every encoder of the plan, by its name there.
+        student: What tables call the student; None where the method makes none.
         rows: What it gives: teacher, assistant, aligned assistant, student.
         corpora: The experiment's corpora, opened.
     """
@@ -56,13 +56,15 @@ class Job:
     experiment: Experiment
     plan: Plan
     keys: Mapping[str, str]
+    student: str | None
     rows: tuple[JobRow, ...]
     corpora: tuple[OpenCorpus, ...]
 
     @property
     def name(self) -> str:
         """What boards call the job's student, whatever its seed: 'multistage/minilm-half'."""
-        return f"{self.experiment.method}/{self.experiment.student.name}"
+        method = self.experiment.method
+        return method if self.student is None or self.student.startswith(method) else f"{method}/{self.student}"
 
 
 def make_jobs(request: Request, registry: Registry, settings: Settings) -> tuple[Job, ...]:
@@ -87,7 +89,8 @@ def make_job(experiment: Experiment, method: Method, corpora: tuple[OpenCorpus, 
     """
     plan = make_plan(experiment, method)
     keys = encoder_keys(plan, experiment)
-    return Job(experiment, plan, keys, _rows(plan, experiment, keys, student=method.student), corpora)
+    student = student_name(experiment, method) if method.student else None
+    return Job(experiment, plan, keys, student, _rows(plan, experiment, keys, student), corpora)
 
 
 def make_plan(experiment: Experiment, method: Method) -> Plan:
@@ -96,7 +99,7 @@ def make_plan(experiment: Experiment, method: Method) -> Plan:
     Raises:
         XlbenchError: The method's options are not valid, or it cannot do this experiment.
     """
-    plan = method.plan(experiment, validated(method.options, dict(experiment.options), "option"))
+    plan = method.plan_for(experiment)
     bits = experiment.student.bits
     if bits == 32 or not method.student:
         return plan
@@ -104,7 +107,15 @@ def make_plan(experiment: Experiment, method: Method) -> Plan:
     return dataclasses.replace(plan, stages=(*plan.stages, quantised), result=QUANTISED)
 
 
-def _rows(plan: Plan, experiment: Experiment, keys: Mapping[str, str], *, student: bool) -> tuple[JobRow, ...]:
+def student_name(experiment: Experiment, method: Method) -> str:
+    """Return what tables call a student: its spec's name, or its method's where the spec does not decide its size."""
+    spec = experiment.student
+    if method.sized:
+        return spec.name
+    return method.name if spec.bits == 32 else f"{method.name}-{spec.bits}bit"
+
+
+def _rows(plan: Plan, experiment: Experiment, keys: Mapping[str, str], student: str | None) -> tuple[JobRow, ...]:
     """Return what taught, what is compared with, each encoder once, and the student if the method makes one."""
     teacher, assistant = title(experiment.teacher), title(experiment.assistant)
     given = {"assistant": assistant, "teacher": teacher}
@@ -119,8 +130,8 @@ def _rows(plan: Plan, experiment: Experiment, keys: Mapping[str, str], *, studen
         if keys[encoder] not in seen:
             seen.add(keys[encoder])
             rows.append(make_row(encoder, role, name, keys[encoder], experiment))
-    if student:  # a row of its own, even where the method leaves an encoder as it was given
-        rows.append(make_row(plan.result, "student", experiment.student.name, keys[plan.result], experiment))
+    if student is not None:  # a row of its own, even where the method leaves an encoder as it was given
+        rows.append(make_row(plan.result, "student", student, keys[plan.result], experiment))
     return tuple(rows)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
 from xlbench.distill.method import Scalar
-from xlbench.errors import XlbenchError, nearest
+from xlbench.errors import XlbenchError, nearest, validated
 from xlbench.experiment import Bits, Precision, Seeds, StudentSpec
 from xlbench.fingerprint import Frozen
 
@@ -24,7 +24,9 @@ class Treatment(Frozen):
         default="minilm-half", description="How it is cut: a name, a TOML file beside the working directory, a table."
     )
     bits: Bits | None = Field(default=None, description="Of a stored weight: 32, 16 or 8. Overrides the student's.")
-    preset: str = Field(default="default", description="A set of the method's options to begin with.")
+    preset: str | None = Field(
+        default=None, description="A set of the method's options to begin with, e.g. paper; None: their defaults."
+    )
     options: dict[str, Scalar] = Field(default_factory=dict, description="The method's options, over the preset's.")
 
 
@@ -50,9 +52,6 @@ class Conditions(Frozen):
     precision: Precision | Literal["auto"] = Field(
         default="auto", description="What encoders compute in; auto: what the device is good at."
     )
-
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class Request(Conditions, Treatment):
@@ -88,28 +87,6 @@ def make_request(settings: dict[str, object]) -> Request:
         XlbenchError: A value is of the wrong kind or out of bounds.
     """
     return validated(Request, settings, "setting")
-
-
-def validated(kind: type[M], settings: dict[str, object], noun: str) -> M:
-    """Return ``kind`` made from raw settings, its complaint in one line.
-
-    Raises:
-        XlbenchError: A value is of the wrong kind or out of bounds, or a name is unknown.
-    """
-    try:
-        return kind.model_validate(settings)
-    except ValidationError as error:
-        raise complaint(error, noun, kind.model_fields) from error
-
-
-def complaint(error: ValidationError, noun: str, valid: object) -> XlbenchError:
-    """Return pydantic's first complaint as an error of ours."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or noun
-    if first["type"] == "extra_forbidden" and isinstance(valid, dict):
-        return XlbenchError(f"Unknown {noun} '{name}'.", nearest(name, valid))
-    given = first.get("input")
-    return XlbenchError(f"{noun.capitalize()} '{name}' cannot be {given!r}: {first['msg'].lower()}.")
 
 
 LETTERS = {"B": "bottleneck", "K": "layers", "R": "repeats", "H": "hidden"}

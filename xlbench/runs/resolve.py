@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from xlbench.corpora.corpus import open_corpus
-from xlbench.distill.method import DEFAULT
 from xlbench.encoders.find import find_encoder
-from xlbench.errors import XlbenchError, look_up
+from xlbench.errors import XlbenchError, complaint, look_up, validated
 from xlbench.experiment import Budget, Data, Experiment, StudentSpec
-from xlbench.runs.request import complaint, inline_spec, validated
+from xlbench.runs.request import inline_spec
 from xlbench.scoring.tasks import evaluation_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from xlbench.corpora.corpus import OpenCorpus
-    from xlbench.distill.method import Method, Options, Scalar
     from xlbench.experiment import EncoderRef, Precision
     from xlbench.plugins.registry import Registry
     from xlbench.runs.request import Request
@@ -42,7 +40,7 @@ def resolve(
         XlbenchError: A name is unknown, or a value does not fit.
     """
     method = look_up("method", request.method, registry.methods)
-    options = method_options(method, request.options, request.preset)
+    options = method.read_options(request.options, request.preset)
     student = _student(request, registry)
     suite, *keep_out = (look_up("suite", name, registry.suites) for name in (request.suite, *request.keep_out))
     assistant = find_encoder(request.assistant, registry.encoders, settings)
@@ -73,16 +71,6 @@ def resolve(
     except ValidationError as error:
         raise complaint(error, "setting", None) from error
     return tuple(experiment.model_copy(update={"seed": seed}) for seed in request.seeds), corpora
-
-
-def method_options(method: Method, given: Mapping[str, Scalar], preset: str = DEFAULT) -> Options:
-    """Return a method's options: those given, else those of the preset, else the defaults.
-
-    Raises:
-        XlbenchError: The preset or an option is unknown, or an option is of the wrong kind or out of bounds.
-    """
-    chosen = look_up(f"preset of method {method.name}", preset, {DEFAULT: {}, **method.presets})
-    return validated(method.options, {**chosen, **given}, f"option of method {method.name}:")
 
 
 def _student(request: Request, registry: Registry) -> StudentSpec:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from xlbench.errors import XlbenchError, first_line, look_up, nearest
 from xlbench.fingerprint import Json, fingerprint
 from xlbench.progress import progress
-from xlbench.scoring.data import data_identity, mteb_version
+from xlbench.scoring.data import data_identity, mteb_version, task_loader
 from xlbench.scoring.quiet import kept_random_state, quiet_datasets
 
 if TYPE_CHECKING:
@@ -131,21 +131,22 @@ def _distinct_tasks(suites: Iterable[Suite]) -> list[TaskRef]:
 
 
 def _create_task(ref: TaskRef) -> AbsTask:
-    if ref.loader is None:
+    loader = task_loader(ref)
+    if loader is None:
         return _get_from_mteb(ref.task)
-    module, _, name = ref.loader.partition(":")
+    module, _, name = loader.partition(":")
     try:
         task: object = getattr(importlib.import_module(module), name)()
     except (ImportError, AttributeError) as error:
         raise XlbenchError(
-            f"Task '{ref.task}' cannot be loaded from '{ref.loader}': {error}",
+            f"Task '{ref.task}' cannot be loaded from '{loader}': {error}",
             "A loader is 'module:Class', of a task class as MTEB's own are.",
         ) from error
     from mteb.abstasks import AbsTask
 
     if not isinstance(task, AbsTask):
         raise XlbenchError(
-            f"The loader '{ref.loader}' of task '{ref.task}' does not give an MTEB task but {type(task).__name__}.",
+            f"The loader '{loader}' of task '{ref.task}' does not give an MTEB task but {type(task).__name__}.",
             "Derive it from mteb.abstasks.AbsTaskSTS or AbsTaskBitextMining.",
         )
     return task

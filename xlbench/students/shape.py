@@ -56,7 +56,7 @@ class Shape(Frozen):
     pooler: bool = True
     dimension: int | None = Field(default=None, ge=1, description="Width of its vectors; None: as hidden.")
     head: int = Field(default=0, ge=0, description="Parameters of the modules after the encoder.")
-    bits: Bits = Field(default=32, exclude_if=lambda bits: bits == 32, description="Of a stored weight.")
+    bits: Bits = Field(default=32, description="Of a stored weight.")
     trimmed: bool = Field(
         default=False,
         description="The corpus decides how many tokens stay: vocabulary and frequent are upper bounds.",
@@ -127,13 +127,14 @@ class Shape(Frozen):
     def admits(self, actual: Shape) -> bool:
         """Return whether an encoder of shape ``actual`` is what this shape declares.
 
-        The two must be equal. Where the corpus decides the vocabulary (``trimmed``), the actual one may be smaller and
-        have fewer corrections.
+        The two must be equal. Where the corpus decides the vocabulary (``trimmed``), the actual one may be smaller,
+        with any number of corrections that fits into the size.
         """
         decided: dict[str, object] = {"trimmed": actual.trimmed}
         if self.trimmed:
             decided["vocabulary"] = min(self.vocabulary, actual.vocabulary)
-            decided["frequent"] = min(self.frequent, actual.frequent)
+            # A smaller vocabulary may leave room for more whole rows, as long as the whole gets no larger.
+            decided["frequent"] = actual.frequent if actual.parameters <= self.parameters else self.frequent
         return self.model_copy(update=decided) == actual
 
     def with_trimmed_vocabulary(self) -> Shape:

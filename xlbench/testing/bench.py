@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CANARIES = Path(__file__).parent / "data" / "canaries.tsv"
 PAIRS = 192  # in the corpus, beside the planted canaries
 PROBE = [text for pair in toy_pairs(24, seed=7) for text in pair]
-"""Sentences that are encoded to look at an artifact."""
+"""Sentences that are encoded to examine an artifact."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,13 @@ class Bench:
 
         Args:
             method: Its name.
-            changes: Settings of the request; those of ``student`` are changes of the toy student.
+            changes: Settings of the request; those of ``student`` are changes of the toy student, and those of
+                ``teacher`` name 'assistant' and 'teacher', the toys.
 
         Raises:
             XlbenchError: A value does not fit.
         """
-        student = changes.get("student")
+        student, teachers = changes.get("student"), changes.get("teacher")
         request: dict[str, object] = {
             "method": method,
             "assistant": str(self.place / "assistant"),
@@ -114,20 +115,22 @@ class Bench:
             **changes,
             "student": STUDENT.model_copy(update=dict(student) if isinstance(student, Mapping) else {}),
         }
+        if isinstance(teachers, list):  # toys are called by their directories
+            request["teacher"] = [str(self.place / name) for name in teachers]
         experiments, corpora = resolve(make_request(request), self.registry, self.settings(self.place / "home"))
         return experiments[0], corpora
 
     def plan(self, experiment: Experiment) -> Plan:
-        """Return a method's plan of an experiment.
+        """Return the plan of an experiment: its method's, and the quantising of the student where it has fewer bits.
 
         Raises:
             XlbenchError: The method cannot do this experiment.
         """
         return make_plan(experiment, self.method(experiment.method))
 
-    def load_given(self, experiment: Experiment, source: str) -> SentenceTransformer:
+    def load_given(self, experiment: Experiment, encoder: str) -> SentenceTransformer:
         """Load an encoder that was given, by its name in plans."""
-        return Session(experiment, (), self.registry, self.settings(self.place / "home")).load_given(source)
+        return Session(experiment, (), self.registry, self.settings(self.place / "home")).load_given(encoder)
 
     def run(
         self,
@@ -192,7 +195,7 @@ def make_bench(place: Path, plugins: tuple[Path, ...] = ()) -> Bench:
     import torch
 
     # Weights large enough for sentences to differ: the students are hardly trained.
-    # As in real ones, most of an assistant's parameters are rows of its word table, and most of those are never read.
+    # As in real ones, most of an assistant's parameters are token embeddings, and most of those are never read.
     save_toy_encoder(place / "assistant", scale=1.0, rows=1000)
     save_toy_encoder(place / "teacher", seed=1, scale=1.0, rows=1000)
     write_toy_corpus(place / "corpus", PAIRS)

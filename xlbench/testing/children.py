@@ -75,7 +75,7 @@ def run_until(bench: Bench, method: str, home: Path, moment: Moment | None) -> t
     """Run a method, killing this process at a moment if it comes.
 
     Returns:
-        The keys of all sources, and what the engine said.
+        The keys of all encoders, and what the engine said.
     """
     from torch.optim.optimizer import register_optimizer_step_post_hook
 

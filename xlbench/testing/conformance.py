@@ -1,6 +1,6 @@
 """What xlbench promises of a method, one test each, on toy encoders and a toy corpus.
 
-Collected by ``pytest --xlbench-method NAME``. A method is trained once, and looked at by all the tests.
+Collected by ``pytest --xlbench-method NAME``. A method is trained once for all the tests.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from xlbench.testing.children import encode_plainly, in_child, start_server
 from xlbench.testing.guard import watch
 from xlbench.testing.knobs import together
 from xlbench.testing.plugin import plugin_files, wanted_methods
-from xlbench.testing.trial import Trial, differing, keys_of
+from xlbench.testing.trial import Trial, differing, files, keys_of
 
 if TYPE_CHECKING:
     from xlbench.testing.bench import Bench
@@ -57,14 +57,17 @@ def test_the_plan_is_valid_and_always_the_same(trial: Trial) -> None:
         plan = trial.plan(experiment)
     assert not seen.opened, f"{trial.name}'s plan() reads data or loads weights:\n" + "\n".join(seen.opened)
     trial.declared(experiment, plan)
-    read = {source for stage in plan.stages for source in stage.inputs()} | {plan.result, plan.teacher, plan.assistant}
+    read = {encoder for stage in plan.stages for encoder in stage.inputs()} | {
+        plan.result,
+        plan.teacher,
+        plan.assistant,
+    }
     unread = [stage.name for stage in plan.stages if stage.name not in read]
     assert not unread, f"nothing reads the stages {', '.join(unread)}"
     if trial.method.student:
         assert plan.stage(plan.result), f"the result '{plan.result}' is no stage: it makes no student (student=False)"
     for teachers in (["teacher"], ["assistant", "teacher"]):
-        changes = {"teacher": [str(trial.bench.place / name) for name in teachers]}
-        other, _ = trial.bench.experiment(trial.name, changes)
+        other, _ = trial.bench.experiment(trial.name, {"teacher": teachers})
         try:
             other_plan = trial.plan(other)
         except XlbenchError:  # a method may refuse teachers, in words
@@ -85,7 +88,7 @@ def test_it_runs_without_a_network(trial: Trial) -> None:
 
 
 def test_it_never_touches_evaluation_data(trial: Trial) -> None:
-    """It trains on pairs of the harness, free of the suite's sentences, and opens neither suite nor source files."""
+    """It trains on pairs of the harness, free of the suite's sentences; it opens no file of suite or corpus."""
     canaries = {text for line in CANARIES.read_text("utf-8").splitlines() for text in line.split("\t")[:2]}
     ran = trial.ran
     assert canaries.isdisjoint(ran.corpus.sentences)
@@ -110,6 +113,42 @@ def test_the_fingerprint_changes_with_what_matters_and_not_otherwise(trial: Tria
         f"the artifact changes ({', '.join(differ)}) while its fingerprint stays, when these change together: "
         f"{', '.join(unchanged)}. What a stage does must be in its edits' and objectives' fields."
     )
+
+
+def test_every_option_changes_something(trial: Trial) -> None:
+    """Some other value of each option gives another result, if not with the defaults then with other settings."""
+    unknown = [name for name, values in trial.values.items() if not values]
+    remedy = "name one in its Field(examples=[...])"
+    assert not unknown, f"the kit finds no other valid value of {trial.name}'s options {', '.join(unknown)}: {remedy}"
+    tried = [f"{name} (tried: {', '.join(map(str, trial.values[name]))})" for name in trial.inert()]
+    assert not tried, (
+        f"options of {trial.name} that change no fingerprint, whatever the other options, the student spec and the "
+        f"teachers are: {'; '.join(tried)}. Leave them out, or let the plan use them."
+    )
+
+
+def test_it_can_be_stored_in_eight_bits(trial: Trial) -> None:
+    """With ``--bits 8`` the student is another one, which loads and has the declared size."""
+    from xlbench.students.load import load_student
+    from xlbench.students.quantised import count_parameters
+    from xlbench.students.shape import TRANSFORMERS
+    from xlbench.students.surgery import encoder_shape
+
+    whole = trial.trained
+    experiment, _ = trial.bench.experiment(trial.name, {"bits": 8})
+    if trial.declared(trial.experiment, whole.plan)[whole.plan.result].architecture not in TRANSFORMERS:
+        with pytest.raises(XlbenchError, match="8 bits"):
+            trial.quantised()
+        return
+    assert trial.keys(experiment)[""] != trial.keys(trial.experiment)[""]
+    small = trial.quantised()
+    declared = trial.declared(experiment, small.plan)[small.plan.result]
+    model = load_student(small.artifact)
+    made = encoder_shape(model)
+    assert made.bits == 8
+    assert declared.admits(made), f"reshape() declares {declared}, the artifact is {made}"
+    assert made.parameters == count_parameters(model)
+    assert files(small.artifact) != files(whole.artifact)
 
 
 def test_the_same_seed_gives_the_same_artifact(trial: Trial) -> None:

@@ -12,7 +12,9 @@ from xlbench.testing.toys import BUDGET, STUDENT, SUITE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from xlbench.distill.method import Options
+    from pydantic.fields import FieldInfo
+
+    from xlbench.distill.method import Options, Scalar
 
 KNOBS: dict[str, dict[str, object]] = {
     "seed": {"seeds": [1]},
@@ -24,6 +26,16 @@ KNOBS: dict[str, dict[str, object]] = {
 }
 """Changes to a bench's request, beside a method's options, that may change its result."""
 
+CONTEXTS: tuple[dict[str, object], ...] = (
+    {},
+    {"teacher": ["teacher"]},
+    {"teacher": ["assistant", "teacher"]},
+    {"student": {"bottleneck": None}},
+    {"student": {"repeats": 1}},
+    {"student_pairs": 1_000_000},
+)
+"""Changes to a bench's request in which an option may come to matter; 'teacher' stands for the toy teacher."""
+
 RENAMED = {
     "student": STUDENT.model_copy(update={"name": "renamed", "summary": "the same under another name"}),
     "budget": BUDGET.model_copy(update={"name": "renamed"}),
@@ -32,20 +44,24 @@ RENAMED = {
 """Parts of an experiment under other names, which change no result."""
 
 
-def other_values(options: type[Options]) -> Iterator[tuple[str, bool | int | float | str]]:
-    """Yield (option, another valid value) for each option that has one that can be found and typed (``-o``)."""
+def other_values(options: type[Options], name: str) -> list[Scalar]:
+    """Return other valid values of an option that can be typed (``-o``), small steps first.
+
+    Those that its annotation lists, some near its default and its bounds, and the ``examples`` of its field.
+    """
+    field = options.model_fields[name]
     defaults = options()
-    for name, field in options.model_fields.items():
-        now: object = getattr(defaults, name)
-        for candidate in [*_listed(field.annotation), *_near(now)]:
-            try:
-                changed = options.model_validate({name: candidate})
-            except ValidationError:
-                continue
-            value = changed.model_dump(mode="json").get(name)  # some values are not written down
-            if getattr(changed, name) != now and isinstance(value, (bool, int, float, str)):
-                yield name, value
-                break
+    now: object = getattr(defaults, name)
+    found: list[Scalar] = []
+    for candidate in (*_listed(field.annotation), *_near(now), *_bounds(field), *(field.examples or ())):
+        try:
+            changed = options.model_validate({name: candidate})
+        except ValidationError:
+            continue
+        value = changed.model_dump(mode="json").get(name)  # some values are not written down
+        if getattr(changed, name) != now and isinstance(value, (bool, int, float, str)) and value not in found:
+            found.append(value)
+    return found
 
 
 def _listed(annotation: object) -> Iterator[object]:
@@ -69,7 +85,14 @@ def _near(value: object) -> Iterator[object]:
     elif isinstance(value, str):
         yield value + "x"
     elif value is None:
-        yield from (1, 8, 0.5, "x", True)
+        yield from (1, 8, 0.5, 0.25, "x", True)
+
+
+def _bounds(field: FieldInfo) -> Iterator[object]:
+    for rule in field.metadata:
+        for bound in ("ge", "gt", "le", "lt"):
+            if isinstance(limit := getattr(rule, bound, None), (int, float)):
+                yield from (limit, limit + 1, limit - 1)
 
 
 def together(changes: Iterable[dict[str, object]]) -> dict[str, object]:

@@ -66,7 +66,7 @@ def save_toy_encoder(
         layers: How many.
         architecture: Which of the two that students are cut from.
         scale: Standard deviation of the weights: the larger, the less alike the vectors of two sentences.
-        rows: Of its word table, where it has more than the tokenizer has tokens.
+        rows: Of its token embeddings, where it has more than the tokenizer has tokens.
     """
     import torch
     from sentence_transformers import SentenceTransformer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,13 @@ from xlbench.distill.plan import check_plan
 from xlbench.errors import XlbenchError
 from xlbench.store import read_entry
 from xlbench.testing.children import Moment, in_child, run_until
-from xlbench.testing.knobs import KNOBS, RENAMED, other_values
+from xlbench.testing.knobs import CONTEXTS, KNOBS, RENAMED, other_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from xlbench.distill.method import Scalar
     from xlbench.distill.plan import Plan
     from xlbench.experiment import Experiment
     from xlbench.students.shape import Shape
@@ -53,7 +55,7 @@ class Trial:
         return self.bench.plan(experiment)
 
     def keys(self, experiment: Experiment) -> dict[str, str]:
-        """Return the fingerprint of every source of an experiment's plan, and under ``""`` its result's."""
+        """Return the fingerprint of every encoder of an experiment's plan, and under ``""`` its result's."""
         plan = self.plan(experiment)
         keys = encoder_keys(plan, experiment)
         return {**keys, "": keys[plan.result]}
@@ -102,7 +104,7 @@ class Trial:
         """Run in processes that are killed, then in one that is not.
 
         Returns:
-            The keys of all sources, what the engine said in the last process, and the stages that were in the
+            The keys of all encoders, what the engine said in the last process, and the stages that were in the
             store when it began.
         """
         home = self.store("killed")
@@ -127,7 +129,7 @@ class Trial:
         """Return the changes of a request that leave the result's fingerprint as it is, by what is changed."""
         base = self.keys(self.experiment)[""]
         changes: dict[str, dict[str, object]] = {
-            f"option {name}": {"options": {name: value}} for name, value in other_values(self.method.options)
+            f"option {name}": {"options": {name: values[0]}} for name, values in self.values.items() if values
         }
         unchanged = {}
         for what, change in {**changes, **KNOBS}.items():
@@ -139,6 +141,67 @@ class Trial:
                 unchanged[what] = change
         return unchanged
 
+    @cached_property
+    def values(self) -> dict[str, list[Scalar]]:
+        """Other values of every option."""
+        return {name: other_values(self.method.options, name) for name in self.method.options.model_fields}
+
+    def inert(self) -> list[str]:
+        """Return the options of which no other value changes a key, whatever else is changed.
+
+        They are first tried alone, then with other teachers, students and budgets, then with another value of one
+        other option as well.
+        """
+        alone: list[tuple[Experiment, dict[str, Scalar]]] = [(experiment, {}) for experiment in self.contexts]
+        left = [name for name, values in self.values.items() if not self.matters(name, values, alone)]
+        found = []
+        for name in left:
+            others = [{other: it} for other, values in self.values.items() if other != name for it in values]
+            both = ((experiment, change) for experiment in self.contexts for change in others)
+            if not self.matters(name, self.values[name], both):
+                found.append(name)
+        return found
+
+    @cached_property
+    def contexts(self) -> list[Experiment]:
+        """The toy experiment as it is, and with other teachers, students and budgets."""
+        found = []
+        for changes in CONTEXTS:
+            with suppress(XlbenchError):  # the method cannot do that, and says so
+                experiment = self.bench.experiment(self.name, changes)[0]
+                self.plan(experiment)
+                found.append(experiment)
+        return found
+
+    def matters(
+        self, name: str, values: list[Scalar], contexts: Iterable[tuple[Experiment, dict[str, Scalar]]]
+    ) -> bool:
+        """Return whether a value of an option changes a key in one of the contexts."""
+        for experiment, others in contexts:
+            with suppress(XlbenchError):
+                before = self.shown_keys(experiment, others)
+                for value in values:
+                    with suppress(XlbenchError):
+                        if self.shown_keys(experiment, {**others, name: value}) != before:
+                            return True
+        return False
+
+    def shown_keys(self, experiment: Experiment, options: Mapping[str, Scalar]) -> list[str]:
+        """Return the fingerprints of all that boards show of an experiment with some options changed."""
+        changed = experiment.model_copy(update={"options": {**experiment.options, **options}})
+        plan = self.plan(changed)
+        keys = encoder_keys(plan, changed)
+        return [keys[encoder] for encoder in (plan.result, plan.teacher, plan.assistant)]
+
+    def quantised(self) -> Ran:
+        """Run with 8 bits, the other stages taken from the first run.
+
+        Raises:
+            XlbenchError: The method's result cannot have 8 bits.
+        """
+        assert self.ran.plan
+        return self.bench.run(self.name, self.home / FIRST, {"bits": 8})
+
     def renamed(self) -> dict[str, str]:
         """Return the result's fingerprint with each part of the experiment under another name."""
         return {
@@ -146,7 +209,7 @@ class Trial:
         }
 
     def declared(self, experiment: Experiment, plan: Plan) -> dict[str, Shape]:
-        """Return the shape of every source, as the plan's edits declare it.
+        """Return the shape of every encoder, as the plan's edits declare it.
 
         Raises:
             XlbenchError: The plan is not valid.
@@ -158,7 +221,7 @@ class Trial:
 
 
 def keys_of(bench: Bench, name: str) -> dict[str, str]:
-    """Return the fingerprints of the sources of a method's plan; for another process."""
+    """Return the fingerprints of the encoders of a method's plan; for another process."""
     trial = Trial(bench, name, bench.place)
     return trial.keys(trial.experiment)
 

@@ -1,4 +1,4 @@
-"""What the options of stage 1 put into a plan."""
+"""What the options of the paper's stages put into a plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xlbench.errors import XlbenchError
 from xlbench.plugins.registry import load_registry
 from xlbench.runs.job import make_plan
 from xlbench.runs.request import Request
-from xlbench.runs.resolve import method_options, resolve
+from xlbench.runs.resolve import resolve
 from xlbench.settings import Settings
 from xlbench.testing.toys import toy_experiment
 
@@ -24,8 +24,7 @@ OWN = Target(encoder="teacher-centred", side="own")
 
 def stage_of(name: str, method: str, **options: object) -> Stage | None:
     kind = load_registry().methods[method]
-    chosen = kind.options.model_validate(options)
-    return kind.plan(toy_experiment(method, chosen), chosen).stage(name)
+    return kind.plan_for(toy_experiment(method, kind.options.model_validate(options))).stage(name)
 
 
 def alignment(method: str, **options: object) -> Stage:
@@ -35,8 +34,8 @@ def alignment(method: str, **options: object) -> Stage:
 
 
 @pytest.mark.parametrize("method", ["multistage", "no-contrastive", "no-bottleneck", "no-recurrent", "minilmv2"])
-def test_stage_1_pulls_to_the_teacher_and_without_the_matrix_does_nothing_else(method: str) -> None:
-    stage = alignment(method, assistant_matrix_weight=0)
+def test_stage_1_pulls_to_the_teacher_and_without_weights_does_nothing_else(method: str) -> None:
+    stage = alignment(method, assistant_matrix_weight=0, assistant_neighbour_weight=0)
     assert stage.start == "teacher-centred"  # the toy experiment's assistant teaches itself
     assert stage.training is not None
     assert stage.training.objectives == (PullToTarget(target=ENGLISH),)
@@ -44,7 +43,7 @@ def test_stage_1_pulls_to_the_teacher_and_without_the_matrix_does_nothing_else(m
 
 def test_the_order_of_loops_is_the_options_where_layers_run_more_than_once() -> None:
     def loop(method: str) -> Loop:
-        stage = stage_of("recurrent", method, loop_order="adjacent")
+        stage = stage_of("recurrent", method)
         assert stage is not None
         return next(edit for edit in stage.edits if isinstance(edit, Loop))
 
@@ -53,7 +52,7 @@ def test_the_order_of_loops_is_the_options_where_layers_run_more_than_once() -> 
 
 
 def test_stage_1_matches_similarities_and_holds_on_to_what_the_assistant_knew() -> None:
-    stage = alignment("multistage", assistant_matrix_weight=10, assistant_own_weight=0.5)
+    stage = alignment("multistage", assistant_neighbour_weight=0, assistant_own_weight=0.5)
     assert stage.training is not None
     assert stage.training.objectives == (
         PullToTarget(target=ENGLISH),
@@ -115,15 +114,14 @@ def test_a_stage_looks_no_oftener_than_it_sees_as_many_pairs_as_a_look_reads() -
         assert stage.training is not None
         return stage.training.evaluations
 
-    # 16 dev pairs; 128 pairs in stage 1, and 0.4 of 512 in stage 3: 205 / 16 = 12.8.
+    # 16 dev pairs; 128 pairs in stage 1, and a tenth of 512 in stage 3: 51 / 16 = 3.2.
     assert looks("alignment", 100) == 8
-    assert looks("recurrent", 100) == 12
-    assert looks("recurrent", 4) == 4
-    few = load_registry().methods["multistage"]
-    chosen = few.options.model_validate({})
-    experiment = toy_experiment("multistage", chosen)
-    scarce = experiment.model_copy(update={"data": experiment.data.model_copy(update={"dev_pairs": 300})})
-    trained = [stage.training for stage in few.plan(scarce, chosen).stages if stage.training]
+    assert looks("recurrent", 100) == 3
+    assert looks("recurrent", 2) == 2
+    kind = load_registry().methods["multistage"]
+    experiment = toy_experiment("multistage", kind.options())
+    scarce = experiment.model_copy(update={"data": experiment.data.model_copy(update={"dev_pairs": 500})})
+    trained = [stage.training for stage in kind.plan_for(scarce).stages if stage.training]
     assert [training.evaluations for training in trained] == [1, 1, 1]  # at its end there is always one
 
 
@@ -149,35 +147,34 @@ def test_the_paper_preset_is_what_was_published_and_options_go_over_it(tmp_path:
         "english_share": 1.0,
         "frequent_share": 0.0,
         "assistant_matrix_weight": 0.0,
+        "assistant_neighbour_weight": 0.0,
         "assistant_embeddings": True,
+        "neighbour_weight": 0.0,
+        "contrastive_pairs": 0,
     }
     assert {name: experiment.options[name] for name in published} == published
-    assert not {"neighbour_weight", "assistant_neighbour_weight"} & experiment.options.keys()  # 0 is not written down
     assert experiment.options["dropout"] is False
     plan = make_plan(experiment, load_registry().methods[experiment.method])
     sizes = {stage.name: stage.training.batch_size for stage in plan.stages if stage.training}
     assert sizes == {"aligned": 64, "bottleneck": 256, "recurrent": 64, "contrastive": 64}
 
 
-@pytest.mark.parametrize("method", ["single-stage", "no-contrastive", "no-bottleneck", "no-recurrent"])
-def test_what_is_compared_with_the_method_has_the_preset_too(method: str) -> None:
-    kind = load_registry().methods[method]
-    options = method_options(kind, {}, "paper")
-    assert options.model_dump()["bottleneck_start"] == "random"
-    assert method_options(kind, {}, "matrix") == kind.options()
+METHODS = load_registry().methods
+PUBLISHED = sorted(name for name, kind in METHODS.items() if "paper" in kind.presets)
 
 
-@pytest.mark.parametrize("method", ["multistage", "no-contrastive", "full-size", "frequency-adaptive", "minilmv2"])
-def test_a_run_that_names_no_preset_matches_neighbours_in_stage_1(method: str) -> None:
-    options = method_options(load_registry().methods[method], {}).model_dump()
-    assert (options["assistant_neighbour_weight"], options["assistant_start_share"]) == (30.0, 0.25)
+@pytest.mark.parametrize("method", PUBLISHED)
+def test_a_method_beside_the_papers_has_those_published_values_that_it_has_options_for(method: str) -> None:
+    kind, published = METHODS[method], METHODS["multistage"].presets["paper"]
+    assert {"multistage", "single-stage", "no-contrastive", "no-bottleneck", "no-recurrent"} <= set(PUBLISHED)
+    assert kind.presets["paper"] == {name: it for name, it in published.items() if name in kind.options.model_fields}
+    assert kind.read_options({}, "paper").model_dump() == {**kind.options().model_dump(), **kind.presets["paper"]}
 
 
-def test_a_run_that_names_no_preset_gives_stage_3_a_tenth_of_its_pairs() -> None:
-    options = method_options(load_registry().methods["multistage"], {}).model_dump()
-    stages = {name: stage_of(name, "multistage", **options) for name in ("recurrent", "contrastive")}
-    pairs = {name: stage.training.pairs for name, stage in stages.items() if stage and stage.training}
-    assert pairs == {"recurrent": 51, "contrastive": 461}  # of 512
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_run_that_names_no_preset_gets_the_defaults_of_the_fields(method: str) -> None:
+    kind = METHODS[method]
+    assert kind.read_options({}) == kind.options()
 
 
 @pytest.mark.parametrize(
@@ -191,11 +188,10 @@ def test_a_run_that_names_no_preset_gives_stage_3_a_tenth_of_its_pairs() -> None
         ("minilmv2", "contrastive", False, True),  # its last stage is as published
     ],
 )
-def test_a_run_that_names_no_preset_matches_neighbours_in_its_last_stage(
+def test_neighbours_are_matched_in_the_last_stage_by_default(
     method: str, last: str, *, neighbours: bool, matrix: bool
 ) -> None:
-    options = method_options(load_registry().methods[method], {})
-    stage = stage_of(last, method, **options.model_dump())
+    stage = stage_of(last, method)
     assert stage is not None
     assert stage.training is not None
     terms = {type(objective) for objective in stage.training.objectives}
@@ -204,7 +200,29 @@ def test_a_run_that_names_no_preset_matches_neighbours_in_its_last_stage(
     assert weights == [10.0] * neighbours
 
 
+def test_stage_3_gets_a_tenth_of_the_pairs_by_default_and_all_that_stage_4_may_not_see() -> None:
+    stages = {name: stage_of(name, "multistage") for name in ("recurrent", "contrastive")}
+    pairs = {name: stage.training.pairs for name, stage in stages.items() if stage and stage.training}
+    assert pairs == {"recurrent": 51, "contrastive": 461}  # of 512
+    experiment = toy_experiment("multistage", METHODS["multistage"].options())
+    more = experiment.model_copy(update={"budget": experiment.budget.model_copy(update={"student_pairs": 300_000})})
+    seen = {it.name: it.training.pairs for it in METHODS["multistage"].plan_for(more).stages if it.training}
+    assert (seen["recurrent"], seen["contrastive"]) == (270_000, 30_000)
+
+
 def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
     with pytest.raises(XlbenchError, match="preset of method multistage 'papr'") as error:
-        method_options(load_registry().methods["multistage"], {}, "papr")
+        METHODS["multistage"].read_options({}, "papr")
     assert "paper" in str(error.value)
+    with pytest.raises(XlbenchError, match="preset of method static 'paper'"):
+        METHODS["static"].read_options({}, "paper")
+
+
+def test_a_plan_refuses_options_that_do_not_fit_by_name() -> None:
+    experiment = toy_experiment("multistage", METHODS["multistage"].options())
+    for options, words in (
+        ({"batch_size": 2}, "Option of method multistage: 'batch_size' cannot be 2: input should be greater than"),
+        ({"batch": 2}, "Unknown option of method multistage: 'batch'"),
+    ):
+        with pytest.raises(XlbenchError, match=words):
+            METHODS["multistage"].plan_for(experiment.model_copy(update={"options": options}))

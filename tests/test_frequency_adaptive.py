@@ -1,4 +1,4 @@
-"""Adaptive words: whole rows of frequent tokens beside a narrow table, exactly as large as a student may be."""
+"""Frequency-adaptive embedding: whole rows of frequent tokens beside narrow ones, in the size of a student spec."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from xlbench.api import FrequencyAdaptiveEmbedding, Loop
+from xlbench.api import FrequencyAdaptiveEmbedding, Loop, TrimVocabulary
 from xlbench.errors import XlbenchError
 from xlbench.plugins.registry import load_registry
 from xlbench.students.shape import MINILM
@@ -15,6 +15,8 @@ from xlbench.students.surgery import stock_encoder, transformer_shape
 from xlbench.testing.toys import toy_experiment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xlbench.distill.context import StageContext
 
 
@@ -47,6 +49,32 @@ def test_frequent_tokens_keep_their_rows_and_the_rest_lie_in_few_directions(cont
     assert declared.frequent == 20
 
 
+def test_a_trimmed_vocabulary_leaves_room_for_more_whole_rows_in_the_same_size(
+    context: StageContext, tmp_path: Path
+) -> None:
+    from xlbench.students.load import load_student
+    from xlbench.testing.toys import save_toy_encoder
+
+    model = load_student(save_toy_encoder(tmp_path / "many-rows", rows=100))  # 40 tokens, and 60 rows without one
+    before = stock_encoder(model).embeddings.word_embeddings.weight.detach().numpy().copy()
+    shape = transformer_shape(stock_encoder(model))
+    edit = FrequencyAdaptiveEmbedding(width=2, layers=4, bottleneck=4, trim=TrimVocabulary())
+    declared = edit.reshape(shape)
+    # A bottleneck of 4 on 100 x 16 has 464 parameters, two columns have 232: 232 / 16 - 1 = 13 rows.
+    assert (declared.vocabulary, declared.frequent, declared.trimmed) == (100, 13, True)
+    cut = edit.apply(model, context)
+    made = transformer_shape(stock_encoder(cut))
+    # Two columns for 40 tokens are 120 parameters less: 13 + 120 / 16 = 20 rows.
+    assert (made.vocabulary, made.frequent) == (40, 20)
+    assert declared.parameters - 16 < made.parameters <= declared.parameters
+    assert declared.admits(made)
+    assert not declared.admits(made.model_copy(update={"frequent": 21}))
+    after = stock_encoder(cut).embeddings.word_embeddings.weight.detach().numpy()
+    most = np.argsort(-context.tokens(cut).counts(40), kind="stable")[:20]
+    np.testing.assert_allclose(after[most], before[most], atol=1e-5)  # the toy's 40 tokens keep their numbers
+    assert context.metadata["languages"] == ["en", "de"]
+
+
 def test_a_size_that_the_layers_alone_exceed_is_refused() -> None:
     with pytest.raises(XlbenchError, match=r"12 layers and 100 columns per token .* no whole row .* fits"):
         FrequencyAdaptiveEmbedding(width=100, layers=6, bottleneck=128).reshape(MINILM)
@@ -69,3 +97,6 @@ def test_the_method_keeps_all_layers_that_the_student_runs_and_trains_only_if_as
     whole = experiment.model_copy(update={"student": experiment.student.model_copy(update={"bottleneck": None})})
     with pytest.raises(XlbenchError, match="has no bottleneck"):
         kind.plan(whole, kind.options())
+    stage = kind.plan(experiment, kind.options.model_validate({"trim": True})).stage("student")
+    assert stage is not None
+    assert stage.edits[1] == FrequencyAdaptiveEmbedding(width=1, layers=2, bottleneck=8, trim=TrimVocabulary())

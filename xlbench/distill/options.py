@@ -1,0 +1,196 @@
+"""Options that several methods share, in small groups: a method has the groups that it uses, and options of its own.
+
+An option of a group changes what every method that has it does; the conformance kit looks for those that do not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from xlbench.distill.method import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from xlbench.distill.method import Scalar
+
+
+class CentreOptions(Options):
+    """Centring of the teachers."""
+
+    centre: bool = Field(
+        default=True, description="Subtract the corpus's mean English vector from the teachers' vectors."
+    )
+
+
+class TrainingOptions(Options):
+    """How every stage is trained."""
+
+    batch_size: int = Field(default=64, ge=4, le=4096, description="Sentence pairs in a step.")
+    english_share: float = Field(
+        default=0.25,
+        gt=0,
+        le=1,
+        description="Share of a batch's pairs whose English side the student encodes too. Every pair has one, so a part"
+        " of them is enough.",
+    )
+    weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW's weight decay, on matrices only.")
+    dropout: bool = Field(default=False, description="Keep the encoder's own dropout while training.")
+    max_tokens: int = Field(default=128, ge=8, le=512, description="Longer sentences are cut to this many tokens.")
+    evaluations: int = Field(
+        default=4,
+        ge=1,
+        le=100,
+        description="Evaluations on the dev pairs in a stage; fewer where it sees few pairs.",
+    )
+
+
+class StudentTrainingOptions(TrainingOptions):
+    """How the student's stages are trained."""
+
+    learning_rate: float = Field(default=6e-4, gt=0, le=1, description="Peak learning rate of the student's stages.")
+
+
+class TrimOptions(Options):
+    """Trimming of the vocabulary."""
+
+    trim: bool = Field(
+        default=False, description="Drop the tokens that the corpus never uses; other languages are given up."
+    )
+
+
+class BottleneckOptions(Options):
+    """How the token embeddings are narrowed to the student's bottleneck."""
+
+    bottleneck_start: Literal["pca", "random"] = Field(
+        default="pca", description="The bottleneck's first values: PCA of the token embeddings, or random (the paper)."
+    )
+    bottleneck_weighting: Literal["frequency", "uniform"] = Field(
+        default="frequency", description="What a token counts for in the PCA: as often as it occurs, or all the same."
+    )
+    frequent_share: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="Share of the bottleneck's parameters that goes into whole rows of the corpus's most frequent"
+        " tokens. The size stays the same: the bottleneck gets narrower for all other tokens.",
+    )
+
+
+class LayerOptions(Options):
+    """Which of the assistant's layers a student has."""
+
+    layer_choice: Literal["spaced", "first", "last"] = Field(
+        default="spaced", description="Layers that are kept: evenly spaced, the first ones or the last ones."
+    )
+
+
+class LoopOptions(LayerOptions):
+    """How the student's layers run more than once."""
+
+    loop_order: Literal["cycle", "adjacent"] = Field(
+        default="adjacent", description="Looped layers run 1, 1, 2, 2, ... (adjacent) or 1..K, 1..K, ... (the paper)."
+    )
+
+
+class EmbeddingOptions(TrimOptions, BottleneckOptions):
+    """What becomes of the token embeddings: trimmed, narrowed, or both."""
+
+
+# Two bases at most where groups are put together: pydantic's plugin for mypy calls three of them a conflict.
+class CutOptions(EmbeddingOptions, LoopOptions):
+    """How a student is cut from the assistant: vocabulary, token embeddings and layers."""
+
+
+class StudentOptions(StudentTrainingOptions, CutOptions):
+    """How a student is cut from the assistant, and how it is trained."""
+
+
+class MatrixOptions(Options):
+    """Matching of similarity matrices."""
+
+    matrix_sides: Literal["across", "all"] = Field(
+        default="all",
+        description="What is compared: English with the other language (the paper), or each with itself as well.",
+    )
+    teacher_share: float = Field(
+        default=0.35, gt=0, lt=1, description="Share of the second and further teachers in the similarity matrix."
+    )
+
+
+class NeighbourOptions(Options):
+    """Matching of nearest English neighbours."""
+
+    neighbour_temperature: float = Field(
+        default=0.05, gt=0, description="Temperature of the softmax over neighbours: the lower, the fewer count."
+    )
+    neighbour_bank: int = Field(
+        default=16384,
+        ge=0,
+        description="English sentences drawn for each batch that may be neighbours too, beside the batch's own.",
+    )
+
+
+class AlignOptions(CentreOptions, TrainingOptions, MatrixOptions, NeighbourOptions):
+    """Stage 1: how the assistant is aligned to the teacher."""
+
+    assistant_learning_rate: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate of stage 1.")
+    assistant_seed: int = Field(
+        default=0, ge=0, description="Seed of stage 1: all seeds of a comparison share one assistant."
+    )
+    assistant_embeddings: bool = Field(default=False, description="Train the assistant's token embeddings too.")
+    assistant_matrix_weight: float = Field(
+        default=10.0,
+        ge=0,
+        description="Weight of matching the teacher's similarity matrix; the paper matches it in stage 4 only.",
+    )
+    assistant_neighbour_weight: float = Field(
+        default=30.0, ge=0, description="Weight of matching each sentence's nearest English neighbours."
+    )
+    assistant_own_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of keeping each sentence near the assistant's own vector of it before stage 1.",
+    )
+    assistant_start_share: float = Field(
+        default=0.25,
+        ge=0,
+        lt=1,
+        description="Share of the weights before stage 1 in their average with those after it; 0: no averaging.",
+    )
+
+
+PAPER: Mapping[str, Scalar] = {
+    "centre": False,
+    "batch_size": 64,
+    "english_share": 1.0,
+    "bottleneck_batch_size": 256,
+    "learning_rate": 1.6e-4,
+    "weight_decay": 0.01,
+    "dropout": True,
+    "max_tokens": 128,
+    "bottleneck_start": "random",
+    "frequent_share": 0.0,
+    "layer_choice": "first",
+    "loop_order": "cycle",
+    "assistant_learning_rate": 2e-5,
+    "assistant_embeddings": True,
+    "assistant_matrix_weight": 0.0,
+    "assistant_neighbour_weight": 0.0,
+    "assistant_start_share": 0.0,
+    "matrix_sides": "across",
+    "bottleneck_share": 0.125,
+    "recurrent_share": 0.125,
+    "contrastive_pairs": 0,
+    "matrix_weight": 1.0,
+    "neighbour_weight": 0.0,
+}
+"""The published settings: those of Ding et al. (2022) for the student (stages 2 to 4 had 10, 10 and 60 epochs, so an
+eighth, an eighth and the rest of the pairs), those of Reimers & Gurevych (2020) for stage 1."""
+
+
+def paper_values(options: type[Options]) -> dict[str, Scalar]:
+    """Return the published values of those options that a method has: its preset ``paper``."""
+    return {option: value for option, value in PAPER.items() if option in options.model_fields}
