@@ -6,6 +6,7 @@ import ast
 import inspect
 import os
 import re
+from collections import Counter
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
@@ -23,7 +24,7 @@ from xlbench import api
 from xlbench.boards.board import Board, EncoderEntry, PublishedEntry, RunEntry, read_board
 from xlbench.boards.folder import read_folder
 from xlbench.cli.app import COMMANDS, app
-from xlbench.cli.catalogue import budget_line, option_rows
+from xlbench.cli.catalogue import budget_line, group_title, option_groups, option_rows
 from xlbench.plugins import hooks as hookspecs
 from xlbench.plugins.registry import Registry, load_registry
 from xlbench.plugins.template import rendered
@@ -37,6 +38,8 @@ from xlbench.students.shape import MINILM, XLMR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pydantic import BaseModel
 
     from xlbench.experiment import Suite
     from xlbench.fingerprint import Frozen
@@ -160,22 +163,66 @@ def hook_names() -> list[str]:
 
 
 def methods() -> str:
-    """Return every built-in method with its options."""
+    """Return every built-in method: the groups of options that it shares with others, and its own options."""
     with built_ins() as registry:
-        return "\n\n".join(_method(name, method) for name, method in sorted(registry.methods.items()))
+        shared = _shared_groups(registry)
+        return "\n\n".join(_method(name, method, shared) for name, method in sorted(registry.methods.items()))
 
 
-def _method(name: str, method: api.Method) -> str:
-    rows = [
-        [f"`{row['name']}`", f"`{row['default']}`", row["type"], row["help"]] for row in option_rows(method.options)
-    ]
-    options = table(["Option", "Default", "Values", ""], rows) if rows else "No options."
-    reference = f"\n\nReference: {method.reference}." if method.reference else ""
-    presets = "".join(
-        f"\n\nPreset `{preset}`: {', '.join(f'`{option}={value}`' for option, value in values.items())}."
-        for preset, values in method.presets.items()
-    )
-    return f"## `{name}`\n\n{method.summary[0].upper()}{method.summary[1:]}.{reference}\n\n{options}{presets}"
+def _method(name: str, method: api.Method, shared: dict[type[BaseModel], list[str]]) -> str:
+    groups = option_groups(method.options)
+    own = [option for group, options in groups.items() if group not in shared for option in options]
+    links = [f"[{group_title(group)}](#{_anchor(group_title(group))})" for group in groups if group in shared]
+    parts = [f"## `{name}`", f"{method.summary[0].upper()}{method.summary[1:]}."]
+    if method.reference:
+        parts.append(f"Reference: {method.reference}.")
+    if links:
+        parts.append(f"Shared options: {', '.join(links)}.")
+    parts.append(_options(method, own) if own else "No options of its own.")
+    unpublished = {preset: values for preset, values in method.presets.items() if preset != "paper"}
+    for preset, values in unpublished.items():
+        parts.append(f"Preset `{preset}`: {', '.join(f'`{option}={value}`' for option, value in values.items())}.")
+    return "\n\n".join(parts)
+
+
+def option_tables() -> str:
+    """Return every group of options that several built-in methods share, once."""
+    with built_ins() as registry:
+        parts = []
+        for group, names_of in _shared_groups(registry).items():
+            users = {name: it for name, it in sorted(registry.methods.items()) if group in option_groups(it.options)}
+            of = f"Of {', '.join(f'[{name}](#{name})' for name in users)}."
+            parts += [f"### {group_title(group)}", of, _options(next(iter(users.values())), names_of)]
+        return "\n\n".join(parts)
+
+
+def _shared_groups(registry: Registry) -> dict[type[BaseModel], list[str]]:
+    """Return the classes of options that more than one method has, each with its options' names."""
+    found: dict[type[BaseModel], list[str]] = {}
+    users: Counter[type[BaseModel]] = Counter()
+    for method in registry.methods.values():
+        for group, options in option_groups(method.options).items():
+            users[group] += 1
+            found[group] = sorted({*found.get(group, ()), *options}, key=list(group.model_fields).index)
+    shared = {group: options for group, options in found.items() if users[group] > 1}
+    return dict(sorted(shared.items(), key=lambda item: group_title(item[0])))
+
+
+def _options(method: api.Method, chosen: list[str]) -> str:
+    """Return a table of some options of a method, with the published values where it has a preset of them."""
+    published = method.presets.get("paper", {})
+    header = ["Option", "Default", *(["Paper"] if any(name in published for name in chosen) else []), "Values", ""]
+    rows = []
+    for row in option_rows(method.options):
+        if row["name"] in chosen:
+            paper = f"`{published[row['name']]}`" if row["name"] in published else ""
+            cells = [f"`{row['name']}`", f"`{row['default']}`", paper, row["type"], row["help"]]
+            rows.append(cells if "Paper" in header else [*cells[:2], *cells[3:]])
+    return table(header, rows)
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
 
 
 def students() -> str:
@@ -302,7 +349,7 @@ def frame(name: str) -> str:
 KINDS: dict[str, Callable[..., str]] = {
     it.__name__: it
     for it in (
-        output, helps, file, template, templated, names, top_names, hooks, methods, students, suites, budgets,
-        encoders, corpora, datasets, fields, board, boards, rows, frame,
+        output, helps, file, template, templated, names, top_names, hooks, methods, option_tables, students, suites,
+        budgets, encoders, corpora, datasets, fields, board, boards, rows, frame,
     )
 }  # fmt: skip

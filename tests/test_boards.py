@@ -105,7 +105,7 @@ def test_a_board_keeps_records_and_statistics_and_no_item_of_a_test_set(board: B
     folder = read_folder(board)
     names = sorted(path.name for path in board.path.with_suffix("").rglob("*.json"))
     assert names == sorted(
-        ["another-encoder-of-old.json", "assistant.json", "assistant-centred.json", "statistics.json", *STUDENTS]
+        ["another-encoder-of-old.json", "assistant.json", "assistant-mean-centred.json", "statistics.json", *STUDENTS]
     )
     others = [
         path

@@ -234,7 +234,21 @@ def test_the_doctor_tells_what_works(tmp_path: Path) -> None:
 
 def test_an_option_that_may_be_none_says_so_and_keeps_its_bounds() -> None:
     class Some(Options):
+        """Steps.
+
+        What it says in its first line is the group that listings show.
+        """
+
         batch: int | None = Field(default=None, ge=4, le=8, description="Pairs.")
 
     (row,) = option_rows(Some)
-    assert row == {"name": "batch", "type": "integer or None, >= 4, <= 8", "default": "None", "help": "Pairs."}
+    kind = {"type": "integer or None, >= 4, <= 8", "default": "None"}
+    assert row == {"group": "Steps", "name": "batch", **kind, "help": "Pairs."}
+
+
+def test_the_options_of_a_method_are_shown_in_groups_its_own_last() -> None:
+    shown = xlbench("show", "method", "frequency-adaptive").stdout.splitlines()
+    groups = [line.strip() for line in shown if line.startswith("  ") and line.endswith(":")]
+    assert groups[0] == "Centring of the teachers' vectors:"
+    assert groups[-1] == "How narrow the rows of rare tokens are, and what is trained after the cut:"
+    assert shown.index("    trim = False  (boolean)") == shown.index("  Trimming of the vocabulary:") + 1

@@ -40,7 +40,8 @@ def installed(project: Path, place: Path) -> Path:
 
 
 def run(place: Path, cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(place), "XLBENCH_HOME": str(cwd / "home")}
+    paths = os.pathsep.join(filter(None, [str(place), os.environ.get("PYTHONPATH")]))  # a checkout may be on it
+    environment = {**os.environ, "PYTHONPATH": paths, "XLBENCH_HOME": str(cwd / "home")}
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )

@@ -52,7 +52,7 @@ class BottleneckStageOptions(Options):
 
 
 class StageShareOptions(Options):
-    """Stage 3, and how the student's pairs are shared out between it and stage 4."""
+    """Stage 3, and the shares of stages 3 and 4 in the student's pairs."""
 
     recurrent_share: float = Field(default=0.1, ge=0, le=1, description="Share of the student's pairs for stage 3.")
     recurrent_hidden_weight: float = Field(
@@ -68,7 +68,7 @@ class StageShareOptions(Options):
 
 
 class ContrastiveOptions(Options):
-    """Stage 4: what is matched beside the pull to the teacher."""
+    """Stage 4: matching beside the pull to the teacher."""
 
     matrix_weight: float = Field(default=10.0, ge=0, description="Weight of matching the teacher's similarity matrix.")
     neighbour_weight: float = Field(

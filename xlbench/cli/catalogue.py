@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 import click
@@ -39,11 +40,27 @@ def budget_line(budget: Budget) -> str:
     )
 
 
+def option_groups(options: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
+    """Return the names of all options by the class that defines them; those of the method itself come last."""
+    groups: dict[type[BaseModel], list[str]] = {}
+    for name in options.model_fields:
+        owner = next(base for base in options.__mro__ if name in vars(base).get("__annotations__", {}))
+        groups.setdefault(owner, []).append(name)
+    return dict(sorted(groups.items(), key=lambda item: (item[0] is options, group_title(item[0]))))
+
+
+def group_title(group: type[BaseModel]) -> str:
+    """Return what a group of options is about: the first line of its docstring."""
+    return inspect.cleandoc(group.__doc__ or "").partition("\n")[0].rstrip(".")  # not its parent's
+
+
 def option_rows(options: type[BaseModel]) -> list[dict[str, str]]:
-    """Return name, type, default, bounds and help of every option."""
+    """Return group, name, type, default, bounds and help of every option, group by group."""
     schema = options.model_json_schema()["properties"] if options.model_fields else {}
     rows = []
-    for name, field in options.model_fields.items():
+    groups = option_groups(options)
+    for name, group in ((name, group) for group, names in groups.items() for name in names):
+        field = options.model_fields[name]
         # 'anyOf' is what pydantic makes of 'int | None'.
         choices = [choice for choice in schema[name].get("anyOf", [schema[name]]) if choice.get("type") != "null"]
         facts = choices[0]
@@ -61,6 +78,7 @@ def option_rows(options: type[BaseModel]) -> list[dict[str, str]]:
         kind = " | ".join(map(str, facts["enum"])) if "enum" in facts else facts.get("type", "text")
         rows.append(
             {
+                "group": group_title(group),
                 "name": name,
                 "type": ", ".join([kind + none, *bounds]),
                 "default": str(field.default),
@@ -149,9 +167,13 @@ def show_command(context: click.Context, kind: str, name: str, as_json: bool) ->
     for key, value in facts.items():
         if key == "options" and isinstance(value, list):
             click.echo("options (set with -o key=value):")
+            group = ""
             for row in value:
-                click.echo(f"  {row['name']} = {row['default']}  ({row['type']})")
-                click.echo(f"      {row['help']}")
+                if row["group"] != group:
+                    group = row["group"]
+                    click.echo(f"  {group or 'Its own'}:")
+                click.echo(f"    {row['name']} = {row['default']}  ({row['type']})")
+                click.echo(f"        {row['help']}")
         elif isinstance(value, dict | list):
             click.echo(f"{key}:")
             for line in value.items() if isinstance(value, dict) else value:
@@ -162,7 +184,7 @@ def show_command(context: click.Context, kind: str, name: str, as_json: bool) ->
 
 def _line(item: object) -> str:
     if isinstance(item, tuple):
-        return f"{item[0]}: {item[1]:,}" if isinstance(item[1], int) else f"{item[0]}: {item[1]}"
+        return f"{item[0]}: {item[1]:,}" if type(item[1]) is int else f"{item[0]}: {item[1]}"
     if isinstance(item, dict):
         return ", ".join(f"{key} {_plain(value)}" for key, value in item.items() if value is not None)
     return str(item)

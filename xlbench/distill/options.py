@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CentreOptions(Options):
-    """Centring of the teachers."""
+    """Centring of the teachers' vectors."""
 
     centre: bool = Field(
         default=True, description="Subtract the corpus's mean English vector from the teachers' vectors."
@@ -26,7 +26,7 @@ class CentreOptions(Options):
 
 
 class TrainingOptions(Options):
-    """How every stage is trained."""
+    """Training of every stage."""
 
     batch_size: int = Field(default=64, ge=4, le=4096, description="Sentence pairs in a step.")
     english_share: float = Field(
@@ -48,7 +48,7 @@ class TrainingOptions(Options):
 
 
 class StudentTrainingOptions(TrainingOptions):
-    """How the student's stages are trained."""
+    """Training of the student's stages."""
 
     learning_rate: float = Field(default=6e-4, gt=0, le=1, description="Peak learning rate of the student's stages.")
 
@@ -62,7 +62,7 @@ class TrimOptions(Options):
 
 
 class BottleneckOptions(Options):
-    """How the token embeddings are narrowed to the student's bottleneck."""
+    """Narrowing of the token embeddings."""
 
     bottleneck_start: Literal["pca", "random"] = Field(
         default="pca", description="The bottleneck's first values: PCA of the token embeddings, or random (the paper)."
@@ -80,7 +80,7 @@ class BottleneckOptions(Options):
 
 
 class LayerOptions(Options):
-    """Which of the assistant's layers a student has."""
+    """Choice of the assistant's layers."""
 
     layer_choice: Literal["spaced", "first", "last"] = Field(
         default="spaced", description="Layers that are kept: evenly spaced, the first ones or the last ones."
@@ -88,7 +88,7 @@ class LayerOptions(Options):
 
 
 class LoopOptions(LayerOptions):
-    """How the student's layers run more than once."""
+    """Looping of layers."""
 
     loop_order: Literal["cycle", "adjacent"] = Field(
         default="adjacent", description="Looped layers run 1, 1, 2, 2, ... (adjacent) or 1..K, 1..K, ... (the paper)."
@@ -96,16 +96,16 @@ class LoopOptions(LayerOptions):
 
 
 class EmbeddingOptions(TrimOptions, BottleneckOptions):
-    """What becomes of the token embeddings: trimmed, narrowed, or both."""
+    """Trimming and narrowing of the token embeddings."""
 
 
 # Two bases at most where groups are put together: pydantic's plugin for mypy calls three of them a conflict.
 class CutOptions(EmbeddingOptions, LoopOptions):
-    """How a student is cut from the assistant: vocabulary, token embeddings and layers."""
+    """Cutting a student from the assistant: vocabulary, token embeddings and layers."""
 
 
 class StudentOptions(StudentTrainingOptions, CutOptions):
-    """How a student is cut from the assistant, and how it is trained."""
+    """Cutting a student from the assistant, and training it."""
 
 
 class MatrixOptions(Options):
@@ -134,7 +134,7 @@ class NeighbourOptions(Options):
 
 
 class AlignOptions(CentreOptions, TrainingOptions, MatrixOptions, NeighbourOptions):
-    """Stage 1: how the assistant is aligned to the teacher."""
+    """Stage 1: aligning the assistant to the teacher."""
 
     assistant_learning_rate: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate of stage 1.")
     assistant_seed: int = Field(
