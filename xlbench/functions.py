@@ -15,8 +15,6 @@ from xlbench.settings import read_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sentence_transformers import SentenceTransformer
-
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.distill.method import Scalar
     from xlbench.experiment import Precision, StudentSpec
@@ -175,26 +173,6 @@ def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:
 
     settings, registry = place(where)
     return Leaderboard(find_board(str(name)), registry, settings)
-
-
-def load(directory: str | Path) -> SentenceTransformer:
-    """Load a saved student, or any other local SentenceTransformer directory, on the CPU.
-
-    No code from the directory is run, and nothing needs to be registered beforehand.
-
-    Raises:
-        XlbenchError: There is no model in the directory.
-    """
-    from xlbench.students.load import load_student
-
-    return load_student(Path(directory))
-
-
-def register() -> None:
-    """Teach transformers the student architectures, so that ``SentenceTransformer(path)`` loads a student."""
-    from xlbench.students.architecture import register as register_architectures
-
-    register_architectures()
 
 
 def request_of(config: str | Path | None, given: Mapping[str, object]) -> Request:
