@@ -144,7 +144,7 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
 
     Args:
         first: A student, results that hold one student or one scored encoder, the name of a run as boards show it, the
-            first digits of its fingerprint, or the path of a record.
+            first digits of its fingerprint, the path of a record, or the row of a board: 'headline:full-size'.
         second: Likewise.
         examples: How many sentence pairs to return for each task, those on which the two disagree most.
         where: As :class:`Where` says.
@@ -152,10 +152,12 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
     Raises:
         XlbenchError: A run is not found, its items are gone, or the two were scored on different things.
     """
+    from xlbench.boards.reference import run_reference
     from xlbench.runs.compare import compare as compare_runs
 
     settings, registry = place(where)
-    return compare_runs(_reference(first), _reference(second), registry, settings, examples=examples)
+    names = [run_reference(_reference(run)) for run in (first, second)]
+    return compare_runs(*names, registry, settings, examples=examples)
 
 
 def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:
