@@ -66,7 +66,7 @@ def read_predictions(record: Path) -> Predicted | None:
     Raises:
         XlbenchError: The file is damaged.
     """
-    path = _path(record.parents[1], record.stem)
+    path = _path(record.parent.parent, record.stem)
     if not path.is_file():
         return None
     import pyarrow as pa
