@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from xlbench.leaderboard.figures import published_family_mean, seeds_used
 from xlbench.leaderboard.formats import FAMILY_NAMES, MEGA, half, plain, points, signed, span
+from xlbench.leaderboard.looks import MARKS
+from xlbench.leaderboard.points import ROLE_NAMES
 from xlbench.leaderboard.rows import has_collapsed, latency, stored_parameters, throughput_ratio, train_minutes
-from xlbench.leaderboard.svg import ROLE_NAMES, SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,13 +55,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class PageRow:
-    """A row of the page; ``key`` ties it to its points in the plots."""
+    """A row of the page; ``key`` ties it to its points in the plots, ``mark`` is a character like theirs."""
 
     key: str
     name: str
     role: str
     role_name: str
-    shape: str
+    mark: str
     about: str
     cells: tuple[Cell, ...]
 
@@ -72,7 +73,7 @@ def main_table(table: Figures) -> tuple[tuple[Column, ...], tuple[PageRow, ...]]
     rows += _others(table, len(columns))
     there = [number for number in range(len(columns)) if any(row.cells[number].text for row in rows)]
     return tuple(columns[number] for number in there), tuple(
-        PageRow(row.key, row.name, row.role, row.role_name, row.shape, row.about, tuple(row.cells[n] for n in there))
+        PageRow(row.key, row.name, row.role, row.role_name, row.mark, row.about, tuple(row.cells[n] for n in there))
         for row in rows
     )
 
@@ -115,7 +116,7 @@ def _measured(key: str, line: Line, table: Figures) -> PageRow:
         _number(train_minutes(row), 1),
     ]
     return PageRow(
-        key, plain(row.name), row.role, ROLE_NAMES[row.role], SHAPES[row.role], _about(line, table), tuple(cells)
+        key, plain(row.name), row.role, ROLE_NAMES[row.role], MARKS[row.role][1], _about(line, table), tuple(cells)
     )
 
 
@@ -205,7 +206,7 @@ def _others(table: Figures, width: int) -> list[PageRow]:
         cells += [Cell()] * (width - len(cells))
         name = plain(row.name)
         about = "published, not ranked"
-        found.append(PageRow(f"r{number}", name, "published", about, SHAPES["published"], about, tuple(cells)))
+        found.append(PageRow(f"r{number}", name, "published", about, MARKS["published"][1], about, tuple(cells)))
     for number, (name, lost) in enumerate(table.lost().items(), len(table.lines) + len(table.published)):
         about = f"no run ended well: 0 of {len(lost)} seeds ‡"
         found.append(PageRow(f"r{number}", plain(name), "lost", about, "", about, (Cell(),) * width))

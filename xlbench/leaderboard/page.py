@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xlbench.leaderboard.cells import main_table
 from xlbench.leaderboard.curves import makings
 from xlbench.leaderboard.formats import plain
 from xlbench.leaderboard.heat import STEPS, language_map, subset_map
+from xlbench.leaderboard.looks import DARK
 from xlbench.leaderboard.notes import EXAMPLE_NOTE, basis, mishaps, reading
-from xlbench.leaderboard.svg import COST_NAMES, ROLE_NAMES, SHAPES, panel, roles_in
+from xlbench.leaderboard.plot_svg import dark_style
+from xlbench.leaderboard.points import ROLE_NAMES
 from xlbench.leaderboard.templating import environment, source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from xlbench.leaderboard.figures import Figures
-    from xlbench.leaderboard.svg import Panel
 
 LONGEST_TITLE = 200
 
 
-@dataclass(frozen=True)
-class PlotGroup:
-    """The plots against one cost, a panel per family."""
-
-    name: str
-    panels: tuple[Panel, ...]
-
-
-def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) -> str:
+def page(
+    title: str, text: str, table: Figures, findings: Sequence[str] = (), drawings: Mapping[str, str] | None = None
+) -> str:
     """Return the page of a board.
 
     Args:
@@ -40,11 +34,11 @@ def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) ->
         text: Markdown paragraphs on top; HTML in it is shown, not obeyed, and pictures are not loaded.
         table: What it shows.
         findings: What was found, in plain sentences.
+        drawings: Plots as SVG elements, by their headings.
     """
-    style = source("plot.css") + source("board.css")
+    style = source("board.css") + dark_style(DARK)
     script = source("board.js")
     columns, rows = main_table(table)
-    groups = _plots(table)
     heading = plain(title, LONGEST_TITLE)
     return (
         environment()
@@ -62,12 +56,7 @@ def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) ->
             groups=_grouped([column.group for column in columns]),
             rows=rows,
             role_names={row.role: ROLE_NAMES.get(row.role, "no run ended well") for row in rows},
-            plots=groups,
-            roles=[
-                (role, ROLE_NAMES[role], SHAPES[role])
-                for role in roles_in([part for group in groups for part in group.panels])
-            ],
-            curved=any(part.curves for group in groups for part in group.panels),
+            plots=drawings or {},
             intervals=table.statistics is not None,
             languages=[language_map(table, family) for family in table.families],
             subsets=[subset_map(table, task) for task in table.scores.tasks],
@@ -94,15 +83,6 @@ def _html(text: str) -> str:
 def _digest(text: str) -> str:
     """Return what a content security policy knows a script or style by (CSP level 2, 'hash-source')."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _plots(table: Figures) -> list[PlotGroup]:
-    groups = []
-    for cost, (name, _) in COST_NAMES.items():
-        panels = tuple(found for family in table.families if (found := panel(table, family, cost)) is not None)
-        if panels:
-            groups.append(PlotGroup(f"Quality against {name}", panels))
-    return groups
 
 
 def _facts(table: Figures) -> list[tuple[str, str]]:

@@ -10,7 +10,8 @@ from xlbench.leaderboard.figures import figures
 from xlbench.leaderboard.findings import findings
 from xlbench.leaderboard.formats import escaped
 from xlbench.leaderboard.page import LONGEST_TITLE, page
-from xlbench.leaderboard.svg import COST_NAMES, plot
+from xlbench.leaderboard.panels import COST_NAMES, panels_of
+from xlbench.leaderboard.plots import drawing, picture_of
 from xlbench.leaderboard.table import markdown
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from xlbench.comparison.statistics import Statistics
     from xlbench.leaderboard.board import Failure, PublishedRow
+    from xlbench.leaderboard.panels import Cost
     from xlbench.leaderboard.rows import Row
 
 
@@ -55,12 +57,10 @@ def render(
     table = markdown(rows, statistics, published=published, failures=failures)
     found = figures(rows, statistics, published, failures)
     said = findings(board.findings, found)
-    files = {f"{board.name}-{cost}.svg": picture for cost in COST_NAMES if (picture := plot(found, cost)) is not None}
-    pictures = [
-        f"![Quality against {name}]({board.name}-{cost}.svg)"
-        for cost, (name, _) in COST_NAMES.items()
-        if f"{board.name}-{cost}.svg" in files
-    ]
+    drawings = {
+        cost: drawing(cost, _heading(cost), panels) for cost in COST_NAMES if (panels := panels_of(found, cost))
+    }
+    pictures = [f"![{_heading(cost)}]({board.name}-{cost}.svg)" for cost in drawings]
     parts = [
         f"<!-- Made by `xlbench leaderboard render {board.name}`: changes are lost. -->",
         f"# {escaped(board.title, LONGEST_TITLE)}",
@@ -72,6 +72,12 @@ def render(
     ]
     return {
         f"{board.name}.md": "\n\n".join(part for part in parts if part) + "\n",
-        f"{board.name}.html": page(board.title, board.text, found, said),
-        **files,
+        f"{board.name}.html": page(
+            board.title, board.text, found, said, {_heading(cost): svg for cost, svg in drawings.items()}
+        ),
+        **{f"{board.name}-{cost}.svg": picture_of(svg) for cost, svg in drawings.items()},
     }
+
+
+def _heading(cost: Cost) -> str:
+    return f"Quality against {COST_NAMES[cost]}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xlbench.errors import XlbenchError
 from xlbench.leaderboard.folder import read_folder
 from xlbench.leaderboard.pages import BoardText, render
+from xlbench.leaderboard.plot_svg import without_drawings
 from xlbench.leaderboard.published import published_row
 from xlbench.store import write_atomically
 
@@ -41,6 +42,8 @@ def write_pages(board: BoardFile) -> list[Path]:
 def differences(board: BoardFile) -> list[str]:
     """Return how the pages that are there differ from what the board's folder gives, as lines of a unified diff.
 
+    Of a plot its data counts and not how it is drawn, which is for the plotting library's version to decide.
+
     Raises:
         XlbenchError: The board has not been run, or its folder cannot be read.
     """
@@ -48,9 +51,10 @@ def differences(board: BoardFile) -> list[str]:
     lines = [f"{_sentence(folder.stale)}."] if folder.stale else []
     for name, text in _pages(board, folder).items():
         path = board.path.with_name(name)
-        there = path.read_text("utf-8") if path.is_file() else ""
-        if there != text:
-            lines += _diff(str(path), there, text)
+        there = without_drawings(path.read_text("utf-8")) if path.is_file() else ""
+        given = without_drawings(text)
+        if there != given:
+            lines += _diff(str(path), there, given)
     return lines
 
 
