@@ -18,10 +18,10 @@ import matplotlib as mpl
 import pytest
 from matplotlib.text import Annotation, Text
 from toy_board import collapsed, example_records, statistics_of, student
-from xlbench.report.board import PublishedRow, find_board
-from xlbench.report.folder import read_folder
-from xlbench.report.published import published_row
 
+from xlbench.boards.board import find_board
+from xlbench.boards.folder import read_folder
+from xlbench.records.published import PublishedRow, published_row
 from xlbench.records.rows import rows_of
 from xlbench.report.figures import figures
 from xlbench.report.panels import claim_panels, panels_of
@@ -33,8 +33,8 @@ from xlbench.report.points import Panel, Point, with_frontier
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
-    from xlbench.report.record import Record
 
+    from xlbench.records.record import Record
     from xlbench.report.figures import Figures
     from xlbench.report.panels import Cost
 

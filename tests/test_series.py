@@ -11,8 +11,7 @@ from xlbench.report.figures import figures
 from xlbench.report.series import series_of
 
 if TYPE_CHECKING:
-    from xlbench.report.record import Record
-
+    from xlbench.records.record import Record
     from xlbench.report.figures import Figures
 
 

@@ -108,7 +108,7 @@ def page(
 def _rows(table: Table, places: Sequence[int]) -> list[PageRow]:
     """Return the rows with the cells of some columns; what the others say stands below the name."""
     found = []
-    for number, (line, cells) in enumerate(zip(table.lines, table.cells, strict=True)):
+    for place, (line, cells) in enumerate(zip(table.lines, table.cells, strict=True)):
         role = str(line["role"])
         name = "all runs failed" if role == "failed" else ROLE_NAMES[role]
         beside = {column.heading: cell for column, cell in zip(table.columns, cells, strict=True) if column.beside}
@@ -118,7 +118,7 @@ def _rows(table: Table, places: Sequence[int]) -> list[PageRow]:
         chosen = tuple(cells[place] for place in places)
         mark = MARKS[role][1] if role in MARKS else ""
         found.append(
-            PageRow(f"r{number}", plain(str(line["name"])), role, name, mark, " · ".join(filter(None, about)), chosen)
+            PageRow(f"r{place}", plain(str(line["name"])), role, name, mark, " · ".join(filter(None, about)), chosen)
         )
     return found
 
