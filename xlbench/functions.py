@@ -156,12 +156,12 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
     from xlbench.runs.compare import compare as compare_runs
 
     settings, registry = place(where)
-    one, two = (run_reference(_reference(run)) for run in (first, second))
+    one, two = run_reference(_reference(first)), run_reference(_reference(second))
     return compare_runs(one, two, registry, settings, examples=examples)
 
 
 def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:
-    """Open a board: its rows as frames, its table and pages; ``.run()`` makes what it lacks.
+    """Open a board: its rows as frames, its table and pages; ``.run()`` adds missing rows.
 
     Args:
         name: Of a board under ./leaderboards or one that ships with xlbench, or the path of a TOML file.
