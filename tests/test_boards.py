@@ -328,10 +328,11 @@ def test_boards_are_found_by_name_or_path_and_listed(board: BoardFile, monkeypat
     for path in board.path.parent.glob("*.toml"):
         if path != board.path:
             path.unlink()
-    (listed,) = json.loads(CliRunner().invoke(app, ["leaderboard", "list", "--json"]).stdout)
+    listed, *shipped = json.loads(CliRunner().invoke(app, ["leaderboard", "list", "--json"]).stdout)
+    assert all(row["shipped"] for row in shipped)
     assert listed == {
         "name": "toys", "title": "Toys & <others>", "suite": "toy", "budget": "toy", "runs": 2, "encoders": 1,
-        "published": 0, "run": True,
+        "published": 0, "run": True, "shipped": False,
     }  # fmt: skip
 
 

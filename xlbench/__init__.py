@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from xlbench._version import __version__
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.errors import XlbenchError
-    from xlbench.functions import compare, leaderboard, load, register, run, score
+    from xlbench.functions import compare, leaderboard, run, score
     from xlbench.runs.compare import Comparison
     from xlbench.runs.results import Results, Student
+    from xlbench.students.load import load, register
 
 __all__ = [
     "Comparison",
@@ -42,8 +43,8 @@ _DEFINED = {
     "__version__": "xlbench._version",
     "compare": "xlbench.functions",
     "leaderboard": "xlbench.functions",
-    "load": "xlbench.functions",
-    "register": "xlbench.functions",
+    "load": "xlbench.students.load",
+    "register": "xlbench.students.load",
     "run": "xlbench.functions",
     "score": "xlbench.functions",
 }

@@ -15,8 +15,6 @@ from xlbench.settings import read_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sentence_transformers import SentenceTransformer
-
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.distill.method import Scalar
     from xlbench.experiment import Precision, StudentSpec
@@ -154,7 +152,7 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
 
     Args:
         first: A student, results that hold one student or one scored encoder, the name of a run as boards show it, the
-            first digits of its fingerprint, or the path of a record.
+            first digits of its fingerprint, the path of a record, or the row of a board: 'headline:full-size'.
         second: Likewise.
         examples: How many sentence pairs to return for each task, those on which the two disagree most.
         where: As :class:`Where` says.
@@ -162,14 +160,16 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
     Raises:
         XlbenchError: A run is not found, its items are gone, or the two were scored on different things.
     """
+    from xlbench.boards.reference import run_reference
     from xlbench.runs.compare import compare as compare_runs
 
     settings, registry = place(where)
-    return compare_runs(_reference(first), _reference(second), registry, settings, examples=examples)
+    names = [run_reference(_reference(run)) for run in (first, second)]
+    return compare_runs(*names, registry, settings, examples=examples)
 
 
 def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:
-    """Open a board: its rows as frames, its table and pages; ``.run()`` makes what it lacks.
+    """Open a board: its rows as frames, its table and pages; ``.run()`` adds missing rows.
 
     Args:
         name: Of a board under ./leaderboards or one that ships with xlbench, or the path of a TOML file.
@@ -183,26 +183,6 @@ def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:
 
     settings, registry = place(where)
     return Leaderboard(find_board(str(name)), registry, settings)
-
-
-def load(directory: str | Path) -> SentenceTransformer:
-    """Load a saved student, or any other local SentenceTransformer directory, on the CPU.
-
-    No code from the directory is run, and nothing needs to be registered beforehand.
-
-    Raises:
-        XlbenchError: There is no model in the directory.
-    """
-    from xlbench.students.load import load_student
-
-    return load_student(Path(directory))
-
-
-def register() -> None:
-    """Teach transformers the student architectures, so that ``SentenceTransformer(path)`` loads a student."""
-    from xlbench.students.architecture import register as register_architectures
-
-    register_architectures()
 
 
 def request_of(config: str | Path | None, given: Mapping[str, object]) -> Request:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError, model_validator
 
+from xlbench.boards.shipped import copy_board, is_installed, shipped_paths
 from xlbench.errors import XlbenchError, nearest
 from xlbench.experiment import Seeds
 from xlbench.fingerprint import Frozen, fingerprint
 from xlbench.report.findings import FindingEntry
 from xlbench.runs.request import Conditions, Treatment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER = Path("leaderboards")  # under the working directory: NAME.toml, what it gave, and the pages
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it names files and their links
@@ -74,10 +79,12 @@ class BoardFile:
     Attributes:
         path: The TOML file. Its pages lie beside it; what they rest on, in a directory beside it.
         board: What it declares.
+        shipped: Whether it lies where xlbench is installed, so that nothing may be written beside it.
     """
 
     path: Path
     board: Board
+    shipped: bool = False
 
     @property
     def name(self) -> str:
@@ -86,7 +93,10 @@ class BoardFile:
 
 
 def find_board(name: str) -> BoardFile:
-    """Read a board by its name under ``leaderboards/``, or by the path of its TOML file.
+    """Read a board by its name or by the path of its TOML file.
+
+    A name is looked for under ``leaderboards/`` of the working directory first, then among the boards that ship with
+    xlbench.
 
     Raises:
         XlbenchError: There is no such board, or it is not valid; names file, table and key.
@@ -94,9 +104,33 @@ def find_board(name: str) -> BoardFile:
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if path.is_file():
         return read_board(path)
-    known = [board.stem for board in board_paths()]
+    if (shipped := shipped_paths().get(name)) is not None:
+        return replace(read_board(shipped), shipped=True)
+    known = board_names()
     remedy = nearest(name, known) if known else f"There is no board in '{FOLDER}' here: give the path of a TOML file."
     raise XlbenchError(f"There is no board '{name}' ({path}).", remedy)
+
+
+def board_names() -> list[str]:
+    """Return the names of all boards that are found by name: those under ``leaderboards/`` first."""
+    return list(dict.fromkeys([*(path.stem for path in board_paths()), *shipped_paths()]))
+
+
+def own_board(board: BoardFile, say: Callable[[str], None] = lambda _: None) -> BoardFile:
+    """Return a board that may be written to: of one that ships with xlbench, a copy under ``leaderboards/``.
+
+    Args:
+        board: The board.
+        say: Told where the copy is.
+
+    Raises:
+        XlbenchError: Something of its name is there already, or the copy cannot be written.
+    """
+    if not board.shipped:
+        return board
+    path = copy_board(board.path, FOLDER)
+    say(f"board '{board.name}' ships with xlbench; copied to '{path}'")
+    return read_board(path)
 
 
 def board_paths() -> list[Path]:
@@ -119,9 +153,9 @@ def read_board(path: Path) -> BoardFile:
     except (OSError, UnicodeDecodeError) as error:
         raise XlbenchError(f"Board '{path}' cannot be read: {error}", "Give a TOML file.") from error
     except tomllib.TOMLDecodeError as error:
-        raise XlbenchError(f"Board '{path}' is not valid TOML: {error}", "Mend that line.") from error
+        raise XlbenchError(f"Board '{path}' is not valid TOML: {error}", "Fix that line.") from error
     try:
-        return BoardFile(path, Board.model_validate(declared))
+        return BoardFile(path, Board.model_validate(declared), shipped=is_installed(path))
     except ValidationError as error:
         raise _complaint(path, error) from error
 

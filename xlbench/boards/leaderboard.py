@@ -1,4 +1,4 @@
-"""A board for whoever works in Python: its rows as frames, its table, its page, and running it."""
+"""A board as a Python object: its rows as frames, its table, its page, and running it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from xlbench.boards.board import own_board
 from xlbench.boards.folder import page_texts, published_rows, read_folder, was_run, write_pages
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Leaderboard:
     def run(self, *, reproduce: bool = False, say: Callable[[str], None] = lambda _: None) -> Leaderboard:
         """Train and score what neither the board's folder nor the store has, then write its pages.
 
+        A board that ships with xlbench is copied into ./leaderboards first.
+
         Args:
             reproduce: Make here what came with the board, too.
             say: Told what is made, what comes from the store or with the board, and what sharing saved.
@@ -72,12 +75,22 @@ class Leaderboard:
         """
         from xlbench.boards.run import run_board
 
-        run_board(self.file, self.registry, self.settings, say, reproduce=reproduce)
-        return Leaderboard(self.file, self.registry, self.settings)
+        board = own_board(self.file, say)
+        run_board(board, self.registry, self.settings, say, reproduce=reproduce)
+        return Leaderboard(board, self.registry, self.settings)
 
-    def render(self) -> list[Path]:
-        """Write the board's pages again, from its records and statistics alone, and return their paths."""
-        return write_pages(self.file)
+    def render(self, *, say: Callable[[str], None] = lambda _: None) -> list[Path]:
+        """Write the board's pages again, from its records and statistics alone, and return their paths.
+
+        A board that ships with xlbench is copied into ./leaderboards first.
+
+        Args:
+            say: Told of the copy.
+
+        Raises:
+            XlbenchError: The board has not been run as it is, or a page cannot be written.
+        """
+        return write_pages(own_board(self.file, say))
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the scores, tidy: one row per encoder, seed, task and subset; scores × 100."""

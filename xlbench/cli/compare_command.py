@@ -34,12 +34,14 @@ LONGEST = 300  # characters of a sentence
 def command(context: click.Context, first: str, second: str, examples: int, as_json: bool) -> None:
     """What separates two runs, with intervals: scores, paired differences, and where they disagree with the gold.
 
-    RUN is a name as boards show it, the first digits of its fingerprint, or the path of a record; item-level
-    scores come from the store, or from what the record's board kept.
+    RUN is a name as boards show it, the first digits of its fingerprint, the path of a record, or a row of a board
+    (headline:multilingual-e5-small); item-level scores come from the store, or from what the record's board kept.
     """
+    from xlbench.boards.reference import run_reference
     from xlbench.runs.compare import compare
 
-    found = compare(first, second, registry_of(context), settings_of(context), examples=examples)
+    names = [run_reference(name) for name in (first, second)]
+    found = compare(*names, registry_of(context), settings_of(context), examples=examples)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return

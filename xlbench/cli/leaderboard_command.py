@@ -26,11 +26,11 @@ def command() -> None:
 @command.command("list")
 @json_option
 def list_boards(as_json: bool) -> None:
-    """The boards under leaderboards/ of this directory."""
-    from xlbench.boards.board import FOLDER, board_paths, read_board
+    """The boards under leaderboards/ of this directory, and those that ship with xlbench."""
+    from xlbench.boards.board import FOLDER, board_names, find_board
     from xlbench.boards.folder import was_run
 
-    boards = [read_board(path) for path in board_paths()]
+    boards = [find_board(name) for name in board_names()]
     rows = [
         {
             "name": board.name,
@@ -41,16 +41,24 @@ def list_boards(as_json: bool) -> None:
             "encoders": len(board.board.encoder),
             "published": len(board.board.published),
             "run": was_run(board),
+            "shipped": board.shipped,
         }
         for board in boards
     ]
     if as_json:
         print_json(rows)
         return
-    for row in rows:
-        click.echo(f"{row['name']:20} {row['title']}{'' if row['run'] else '  (not run yet)'}")
-    if not rows:
-        click.echo(f"There is no board in '{FOLDER}'.")
+    headings = {
+        False: f"In '{FOLDER}':",
+        True: f"Shipped with xlbench, and copied into '{FOLDER}' when run or rendered:",
+    }
+    for shipped, heading in headings.items():
+        click.echo(heading)
+        of_these = [row for row in rows if row["shipped"] is shipped]
+        for row in of_these:
+            click.echo(f"  {row['name']:20} {row['title']}{'' if row['run'] else '  (not run yet)'}")
+        if not of_these:
+            click.echo("  none")
 
 
 FORMATS = ("markdown", "csv", "latex", "json", "parquet", "html")
@@ -118,8 +126,11 @@ def show(
 @click.option("--reproduce", is_flag=True, help="Make here what came with the board, too.")
 @click.pass_context
 def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> None:
-    """Train and score what the board NAME asks for and neither its folder nor the store has, then write its pages."""
-    from xlbench.boards.board import find_board
+    """Train and score what the board NAME asks for and neither its folder nor the store has, then write its pages.
+
+    A board that ships with xlbench is copied into leaderboards/ of this directory first.
+    """
+    from xlbench.boards.board import find_board, own_board
     from xlbench.boards.run import run_board
 
     settings = settings_of(context)
@@ -130,7 +141,8 @@ def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> N
         if not settings.quiet:
             click.echo(note, err=True)
 
-    _list_paths(run_board(find_board(name), registry_of(context), settings, say, reproduce=reproduce))
+    board = own_board(find_board(name), say)
+    _list_paths(run_board(board, registry_of(context), settings, say, reproduce=reproduce))
 
 
 @command.command("render")
@@ -139,15 +151,18 @@ def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> N
 def render(name: str, wanted: Format | None, output: Path | None, tidy: bool) -> None:
     """Write the pages of the board NAME again, from its records and statistics alone.
 
-    With --format it writes one file of that format: beside the pages, or where --output says.
+    With --format it writes one file of that format: beside the pages, or where --output says. A board that ships with
+    xlbench is copied into leaderboards/ of this directory first, unless --output says where.
     """
-    from xlbench.boards.board import find_board
+    from xlbench.boards.board import find_board, own_board
     from xlbench.boards.folder import read_board_figures, write_pages
     from xlbench.report.write import ENDINGS, PAGES, write_as
 
     board = find_board(name)
     if wanted is None and (output or tidy):
         raise XlbenchError("--output and --tidy are of one format.", "Name it with --format.")
+    if output is None:
+        board = own_board(board, lambda note: click.echo(note, err=True))
     if wanted is None or (wanted in PAGES and output is None and not tidy):
         _list_paths(write_pages(board, ENDINGS[wanted] if wanted else ""))
         return
@@ -167,6 +182,11 @@ def check(names: tuple[str, ...]) -> None:
     differing = []
     for name in names or [str(path) for path in board_paths()]:
         board = find_board(name)
+        if board.shipped:
+            raise XlbenchError(
+                f"Board '{board.name}' ships with xlbench without pages.",
+                f"`xlbench leaderboard render {board.name}` writes them here.",
+            )
         if lines := differences(board):
             differing.append(board.name)
             click.echo("\n".join(lines))

@@ -1,4 +1,4 @@
-"""Rows in the store: a record beside its item-level scores, under the key of all that the row rests on."""
+"""Records in the store, each beside its item-level scores: written, read by key, and found by name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench.errors import XlbenchError, nearest
 from xlbench.progress import waits_for
+from xlbench.records.predictions import read_predictions
 from xlbench.records.record import FILE, ITEMS, KIND, Record, read_record
 from xlbench.scoring.items import read_items
 from xlbench.store import entry_path, get_or_build, read_entry
@@ -79,6 +80,9 @@ def find_run(reference: str, settings: Settings) -> StoredRecord:
     path = Path(reference)
     if path.suffix == ".json" or path.is_file():
         wanted = read_record(path)
+        predicted = read_predictions(path)
+        if predicted and (run := saved_record(predicted.key, settings)):
+            return run
         found = [run for run in kept if run.record == wanted]
         if not found:
             raise XlbenchError(

@@ -1,7 +1,12 @@
-"""Saving a student as a SentenceTransformer directory, and loading it again, without pickles."""
+"""Saving a student as a SentenceTransformer directory, and loading it again, without pickles.
+
+Loading imports nothing of xlbench's training, scoring and boards: torch, transformers, sentence-transformers and
+pydantic, with what these need, are enough to use a student.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlbench.encoders.modules import inner_model
@@ -9,8 +14,6 @@ from xlbench.errors import XlbenchError
 from xlbench.students import architecture
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sentence_transformers import SentenceTransformer
 
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
@@ -81,3 +84,19 @@ def load_student(path: Path) -> SentenceTransformer:
             "Name a directory that xlbench or SentenceTransformer saved.",
         )
     return SentenceTransformer(str(path), device="cpu", local_files_only=True)
+
+
+def load(directory: str | Path) -> SentenceTransformer:
+    """Load a saved student, or any other local SentenceTransformer directory, on the CPU.
+
+    No code from the directory is run, and nothing needs to be registered beforehand.
+
+    Raises:
+        XlbenchError: There is no model in the directory.
+    """
+    return load_student(Path(directory))
+
+
+def register() -> None:
+    """Teach transformers the student architectures, so that ``SentenceTransformer(path)`` loads a student."""
+    architecture.register()
