@@ -32,6 +32,7 @@ from xlbench.plugins.template import rendered
 from xlbench.report.fields import ENCODER, FAMILY, FOOTPRINT, TASKS, TIDY
 from xlbench.report.figures import figures
 from xlbench.report.findings import FindingEntry
+from xlbench.report.frame import board_frame
 from xlbench.report.markdown import markdown
 from xlbench.runs.request import Request
 from xlbench.scoring.data import read_declaration
@@ -341,6 +342,39 @@ def rows(name: str, *words: str) -> str:
     return table(titles, chosen)
 
 
+HEADLINE = {  # rows of the README's table, and what they are for whoever does not know our names yet
+    "multilingual-e5-small": "The assistant as it is published",
+    "multilingual-e5-small, aligned (stage 1)": "The same, aligned: what students are cut from",
+    "full-size-8bit": "All of that, in 8 bits",
+    "frequency-adaptive/minilm-half-deep": "12 layers, narrow rows for rare tokens",
+    "frequency-adaptive/minilm-half-8bit": "The same with fewer whole rows, in 8 bits",
+    "multistage/minilm-half": "The paper's student: 6 layers that run twice",
+}
+
+
+def headline() -> str:
+    """Return the README's table: six rows of the board in five columns, and what the figures rest on."""
+    folder = read_folder(read_board(ROOT / "leaderboards" / "headline.toml"))
+    lines = board_frame(folder.rows, folder.statistics).set_index("name")
+    shown = []
+    for name, meaning in HEADLINE.items():
+        line = lines.loc[name]
+        drop = " / ".join(f"{line[f'{family}_drop']:+.1f}" for family in ("sts", "bitext"))
+        scores = [f"{line[f'{family}_score']:.1f}" for family in ("sts", "bitext")]
+        size = f"{line.megabytes:.0f} MB, {line.parameters / 1e6:.1f} M"
+        cost = [size, f"{line.throughput_ratio:.2f}×"]
+        drop = drop.replace("-", "−") if "nan" not in drop else ""
+        shown.append([f"{meaning} (`{name}`)" if "/" in name or "8bit" in name else meaning, *scores, *cost, drop])
+    (seed,) = {row.record.experiment.seed for row in folder.rows if row.record.experiment}
+    (hardware,) = re.findall(r"rounds\. On (.+)\.$", markdown(figures(folder.rows, folder.statistics)), re.MULTILINE)
+    under = (
+        f"Scores × 100; drop in STS / bitext against the aligned assistant; seed {seed}; speed on {hardware}; STS17, STSb,"
+        " Tatoeba and NTREX, [whose domains the corpus shares](leaderboards/headline.md)."
+    )
+    header = ["Encoder", "STS", "Bitext", "Weights, parameters", "Speed", "Drop"]
+    return f"{table(header, shown)}\n\n{under}"
+
+
 def frame(name: str) -> str:
     """Return the columns of a data frame; of a board's, those of each family once."""
     family = {f"FAMILY_{column}": field for column, field in FAMILY.items()}
@@ -352,6 +386,6 @@ KINDS: dict[str, Callable[..., str]] = {
     it.__name__: it
     for it in (
         output, helps, file, template, templated, names, top_names, hooks, methods, option_tables, students, suites,
-        budgets, encoders, corpora, datasets, fields, board, boards, rows, frame,
+        budgets, encoders, corpora, datasets, fields, board, boards, rows, headline, frame,
     )
 }  # fmt: skip
