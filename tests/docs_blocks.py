@@ -32,7 +32,8 @@ from xlbench.plugins.template import rendered
 from xlbench.report.fields import ENCODER, FAMILY, FOOTPRINT, TASKS, TIDY
 from xlbench.report.figures import figures
 from xlbench.report.findings import FindingEntry
-from xlbench.report.frame import board_frame
+from xlbench.report.formats import signed
+from xlbench.report.frame import board_frame, records_of
 from xlbench.report.markdown import markdown
 from xlbench.runs.request import Request
 from xlbench.scoring.data import read_declaration
@@ -353,26 +354,31 @@ HEADLINE = {  # rows of the README's table, and what they are for whoever does n
 
 
 def headline() -> str:
-    """Return the README's table: six rows of the board in five columns, and what the figures rest on."""
+    """Return the README's table: six rows of the board, and what the figures rest on."""
     folder = read_folder(read_board(ROOT / "leaderboards" / "headline.toml"))
-    lines = board_frame(folder.rows, folder.statistics).set_index("name")
+    lines = {str(line["name"]): line for line in records_of(board_frame(folder.rows, folder.statistics))}
     shown = []
     for name, meaning in HEADLINE.items():
-        line = lines.loc[name]
-        drop = " / ".join(f"{line[f'{family}_drop']:+.1f}" for family in ("sts", "bitext"))
+        line = lines[name]
+        title = meaning if line["role"] != "student" else f"{meaning} (`{name}`)"
         scores = [f"{line[f'{family}_score']:.1f}" for family in ("sts", "bitext")]
-        size = f"{line.megabytes:.0f} MB, {line.parameters / 1e6:.1f} M"
-        cost = [size, f"{line.throughput_ratio:.2f}×"]
-        drop = drop.replace("-", "−") if "nan" not in drop else ""
-        shown.append([f"{meaning} (`{name}`)" if "/" in name or "8bit" in name else meaning, *scores, *cost, drop])
+        size = f"{line['megabytes']:.0f} MB, {_number(line['parameters']) / 1e6:.1f} M"
+        drops = [line[f"{family}_drop"] for family in ("sts", "bitext")]
+        drop = " / ".join(signed(_number(it)) for it in drops if it is not None)
+        shown.append([title, *scores, size, f"{line['throughput_ratio']:.2f}×", drop])
     (seed,) = {row.record.experiment.seed for row in folder.rows if row.record.experiment}
-    (hardware,) = re.findall(r"rounds\. On (.+)\.$", markdown(figures(folder.rows, folder.statistics)), re.MULTILINE)
+    (hardware,) = re.findall(r"Speed and ms were measured on (.+)\.\n", board("headline"))
     under = (
-        f"Scores × 100; drop in STS / bitext against the aligned assistant; seed {seed}; speed on {hardware}; STS17, STSb,"
-        " Tatoeba and NTREX, [whose domains the corpus shares](leaderboards/headline.md)."
+        f"Scores × 100; drop in STS / bitext against the aligned assistant; seed {seed}; speed on {hardware}; STS17,"
+        " STSb, Tatoeba and NTREX, [whose domains the corpus shares](leaderboards/headline.md)."
     )
     header = ["Encoder", "STS", "Bitext", "Weights, parameters", "Speed", "Drop"]
     return f"{table(header, shown)}\n\n{under}"
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return value
 
 
 def frame(name: str) -> str:
