@@ -35,6 +35,8 @@ from xlbench.report.findings import FindingEntry
 from xlbench.report.formats import signed
 from xlbench.report.frame import board_frame, records_of
 from xlbench.report.markdown import markdown
+from xlbench.report.panels import claim_panels
+from xlbench.report.plots import claim_picture
 from xlbench.runs.request import Request
 from xlbench.scoring.data import read_declaration
 from xlbench.students.shape import MINILM, XLMR
@@ -374,6 +376,13 @@ def headline() -> str:
     )
     header = ["Encoder", "STS", "Bitext", "Weights, parameters", "Speed", "Drop"]
     return f"{table(header, shown)}\n\n{under}"
+
+
+def claim() -> str:
+    """Return the README's picture, as an SVG file: the board's rows against the paper's claim."""
+    folder = read_folder(read_board(ROOT / "leaderboards" / "headline.toml"))
+    panels = claim_panels(figures(folder.rows, folder.statistics))
+    return claim_picture("Quality against size and speed", *panels, most=len(folder.rows))
 
 
 def _number(value: object) -> float:
