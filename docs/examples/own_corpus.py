@@ -14,7 +14,7 @@ from xlbench.api import CorpusReader, Pair, XlbenchError, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from xlbench.settings import Settings
+    from xlbench.api import Settings
 
 
 @dataclass(frozen=True)
