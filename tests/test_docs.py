@@ -80,10 +80,8 @@ def test_a_block_that_drifted_is_told_of() -> None:
 
 
 def test_every_public_name_stands_in_the_reference_once() -> None:
-    plugins, python = (
-        named(DOCS / "reference" / "api.md", "names"),
-        named(DOCS / "reference" / "python.md", "top_names"),
-    )
+    reference = DOCS / "reference"
+    plugins, python = named(reference / "api.md", "names"), named(reference / "python.md", "top_names")
     assert sorted([*plugins, "XlbenchError"]) == sorted(api.__all__)
     assert sorted([*python, "__version__"]) == sorted([*xlbench.__all__, *SHARED])
 

@@ -224,7 +224,7 @@ def test_a_mark_says_what_it_is_of() -> None:
 
 def test_collapsed_rows_are_not_drawn_and_published_ones_not_on_the_frontier() -> None:
     scores = {name: dict.fromkeys(task.subsets, 60.0) for name, task in example_records()[0].scores.tasks.items()}
-    published = PublishedRow(name="org/other", source="s", commit="c", scores=scores, parameters=10**8)
+    published = PublishedRow(name="org/other", citation="s", commit="c", scores=scores, parameters=10**8)
     found, _ = panels_of(table(student(), collapsed(student(method="b")), published=(published,)), "bytes")
     assert [each.name for each in found.points if each.role == "student"] == ["multistage/minilm-half"]
     # 100 million parameters, of four bytes each as nobody says otherwise.
@@ -332,6 +332,6 @@ def test_colours_in_a_drawing_are_those_that_a_dark_page_exchanges() -> None:
 
 
 def test_nothing_of_matplotlib_is_loaded_before_something_is_drawn() -> None:
-    code = "import sys, xlbench.report.pages; print(json.dumps([n for n in sys.modules if 'matplotlib' in n]))"
+    code = "import sys, xlbench.report.page; print(json.dumps([n for n in sys.modules if 'matplotlib' in n]))"
     run = subprocess.run([sys.executable, "-c", f"import json; {code}"], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout) == []
