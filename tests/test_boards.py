@@ -121,7 +121,7 @@ def test_a_board_keeps_records_and_statistics_and_no_item_of_a_test_set(board: B
         "toy-half": 2,
         "another <encoder> | of old": 1,
         "assistant": 1,
-        "assistant, centred": 1,
+        "assistant, mean-centred": 1,
     }
     assert folder.statistics.rows.keys() == {row.name for row in folder.rows}
     assert folder.failures == ()

@@ -97,9 +97,9 @@ def test_a_row_made_elsewhere_is_paired_as_one_made_beside_the_others(
     notes = go(extended(board), elsewhere)
     assert notes[0] == "rows that came with the board: 3"
     assert "all 3 records come from the store" in notes
-    assert "scoring toy-whole" in notes
+    assert "scoring full-size" in notes
     assert read_folder(board).statistics == read_folder(beside).statistics
-    assert {f"{row.name}" for row in read_folder(board).rows} >= {"toy-half", "toy-whole"}
+    assert {f"{row.name}" for row in read_folder(board).rows} >= {"toy-half", "full-size"}
 
 
 def test_a_board_can_be_reproduced(board: BoardFile, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_damaged_file_is_named(board: BoardFile, tmp_path: Path) -> None:
 def test_a_row_that_goes_takes_its_predictions_along(board: BoardFile, tmp_path: Path) -> None:
     go(extended(board), tmp_path / "home")
     folder = board.path.with_suffix("") / "predictions"
-    assert (folder / "toy-whole-seed0.parquet").is_file()
+    assert (folder / "full-size-seed0.parquet").is_file()
     board.path.write_text(board.path.read_text("utf-8").removesuffix(ANOTHER), "utf-8")
     go(read_board(board.path), tmp_path / "home")
     assert sorted(path.stem for path in folder.iterdir()) == ROWS
