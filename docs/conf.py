@@ -20,7 +20,7 @@ nb_execution_mode = "force"  # what a page shows is what today's code gives
 nb_execution_timeout = 1800  # seconds a cell; a run takes one or two minutes, and ten on a busy machine
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
-nb_merge_streams = True
+nb_output_stderr = "remove"  # notes of libraries on missing widgets
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"xlbench {release}"
