@@ -23,10 +23,10 @@ exclude_patterns = ["examples"]
 myst_heading_anchors = 3
 
 nb_execution_mode = "force"  # what a page shows is what today's code gives
-nb_execution_timeout = 600  # seconds a cell; a run of the budget smoke takes one or two minutes
+nb_execution_timeout = 1800  # seconds a cell; a run takes one or two minutes, and ten on a busy machine
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
-nb_merge_streams = True
+nb_output_stderr = "remove"  # notes of libraries on missing widgets
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"xlbench {release}"
