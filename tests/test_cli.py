@@ -228,7 +228,7 @@ def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path
 def test_the_doctor_tells_what_works(tmp_path: Path) -> None:
     findings = {it["topic"]: it for it in json.loads(xlbench("--offline", "doctor", "--json", home=tmp_path).stdout)}
     assert findings["torch"]["good"] is True
-    assert findings["hub"]["text"] == "offline by setting"
+    assert findings["hub"]["text"] == "not used: offline mode is on"
     assert {"device", "precision", "threads", "disk", "data root"} <= set(findings)
 
 
