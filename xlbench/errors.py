@@ -126,11 +126,13 @@ def _written(location: tuple[int | str, ...], settings: object, *, missing: bool
     """Return the parts of a location that stand in the settings; all of them where the settings are not known."""
     if settings is None:
         return tuple(map(str, location))
-    parts, here = [], settings
+    parts: list[str] = []
+    here = settings
     for number, part in enumerate(location):
-        keys = here.keys() if isinstance(here, dict) else range(len(here)) if isinstance(here, list | tuple) else ()
-        if part in keys:
-            here = here[part]  # type: ignore[index]
+        if isinstance(here, dict) and part in here:  # noqa: SIM114 - two types, of which only the first has any key
+            here = here[part]
+        elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
+            here = here[part]
         elif not (missing and number == len(location) - 1):
             continue
         parts.append(str(part))
