@@ -253,7 +253,7 @@ def test_sharing_is_accounted_for(place: Path, finished: tuple[BoardFile, list[s
     apart = once + centred + targets
     (line,) = [note for note in finished[1] if note.startswith("stages and targets")]
     assert line == (
-        f"stages and targets: {once:.0f} s, made once; {apart:.0f} s in separate runs ({100 * once / apart:.0f} %)"
+        f"stages and targets: {once:.0f} s, computed once; {apart:.0f} s in separate runs ({100 * once / apart:.0f} %)"
     )
 
 

@@ -228,7 +228,7 @@ def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path
 def test_the_doctor_tells_what_works(tmp_path: Path) -> None:
     findings = {it["topic"]: it for it in json.loads(xlbench("--offline", "doctor", "--json", home=tmp_path).stdout)}
     assert findings["torch"]["good"] is True
-    assert findings["hub"]["text"] == "offline by setting"
+    assert findings["hub"]["text"] == "not used: offline mode is on"
     assert {"device", "precision", "threads", "disk", "data root"} <= set(findings)
 
 
@@ -252,3 +252,21 @@ def test_the_options_of_a_method_are_shown_in_groups_its_own_last() -> None:
     assert groups[0] == "Centring of the teachers' vectors:"
     assert groups[-1] == "How narrow the rows of rare tokens are, and what is trained after the cut:"
     assert shown.index("    trim = False  (boolean)") == shown.index("  Trimming of the vocabulary:") + 1
+
+
+def test_seeds_that_blanks_separate_are_named_with_the_remedy() -> None:
+    complains(xlbench("run", "--seeds", "0", "1", "2"), "'--seeds 0' is followed by '1 2'", "--seeds 0,1,2.")
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("student = 5", "'student' cannot be 5"),  # pydantic says student.str
+        ("[student]\nname = 's'\nlayers = 0", "'student.layers' cannot be 0"),  # student.StudentSpec.layers
+        ("[options]\nlearning_rate = [1]", "'options.learning_rate' cannot be [1]"),  # options.learning_rate.bool
+    ],
+)
+def test_a_bad_value_is_named_as_the_user_wrote_it(written: str, words: str, tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(written)
+    complains(xlbench("run", "--config", str(config)), words)

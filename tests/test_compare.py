@@ -212,7 +212,7 @@ def test_missing_items_are_an_error(kept: Kept, tmp_path: Path) -> None:
 
 def test_without_sentences_items_are_shown_by_number(kept: Kept, tmp_path: Path) -> None:
     none = compare("plain", "better", load_registry(), kept.settings)
-    assert none.notes == ("The sentences of ToyBitext are not shown: no plugin brings suite 'toy'.",)
+    assert none.notes == ("The sentences of ToyBitext are not shown: no plugin provides suite 'toy'.",)
     assert [(it.row, it.texts, it.taken) for it in none.examples] == [(2, None, None)]
     settings = toy_settings(tmp_path)
     for name, key in (("plain", "a" * 20), ("better", "b" * 20)):

@@ -174,4 +174,4 @@ def test_records_of_a_board_are_compared_on_another_machine(board: BoardFile, tm
     (board.path.with_suffix("") / "predictions" / "assistant.parquet").unlink()
     with pytest.raises(XlbenchError, match="is not in the store") as caught:
         compare(one, two, load_registry((PLUGIN,)), settings_at(tmp_path / "empty"))
-    assert caught.value.remedy == "Run it here first, or give --home: its board did not keep what it predicted."
+    assert caught.value.remedy == "Run it here first, or give --home; its board has no predictions of it."

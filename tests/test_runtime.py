@@ -280,7 +280,7 @@ def test_the_doctor_shows_choices_and_reasons() -> None:
     assert chosen["compile"].startswith("off: on a CPU")
     assert chosen["attention"].startswith("eager: ")
     assert chosen["kernels"].split(":")[0] in {"packed", "plain"}
-    assert chosen["memory"].split(":")[0] in {"kept", "given back"}
+    assert chosen["memory"].split(":")[0] in {"kept", "returned to the system after each step"}
     assert chosen["threads"].startswith(f"{torch.get_num_threads()} on ")
     assert texts("--no-compile")["compile"] == "off: as given"
     assert texts("--threads", "1")["threads"].startswith("1 on ")
@@ -315,12 +315,12 @@ def test_the_doctor_names_a_gpu_that_torch_cannot_use_and_too_many_threads(monke
 def test_a_report_is_aligned_with_remedies_underneath() -> None:
     findings = [
         Finding("device", True, "cpu: as given"),
-        Finding("hub", None, "offline by setting"),
+        Finding("hub", None, "not used: offline mode is on"),
         Finding("encoder", False, "x: is not here", "Run `pip install x`."),
     ]
     assert report(findings, 80) == [
         "ok  device   cpu: as given",
-        "--  hub      offline by setting",
+        "--  hub      not used: offline mode is on",
         "NO  encoder  x: is not here",
         "             Run `pip install x`.",
         "",

@@ -100,7 +100,7 @@ def test_the_table_has_a_line_per_seed_and_leaves_bad_ones_out_of_the_mean() -> 
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("0,x", ["'--seeds 0,x'", "Write --seeds 0,1,2"]),
+        ("0,x", ["'--seeds 0,x'", "Separate them by commas: --seeds 0,1,2"]),
         ("1,1", ["a seed is there twice"]),
         ("-1", ["greater than or equal to 0"]),
         ("", ["'--seeds '"]),

@@ -1,4 +1,4 @@
-"""What sharing stages and targets saved: each made once, against runs that each make their own."""
+"""Training time that a board saves because runs share stages and targets in the store."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ STAGES = "stages"
 
 
 class Accounting(NamedTuple):
-    """Seconds of stages and targets.
+    """Seconds that stages and targets took.
 
     Attributes:
-        shared: Each made once.
-        apart: Each made by every run that rests on it.
+        shared: With each of them computed once, as they were.
+        apart: If every run computed its own.
     """
 
     shared: float
@@ -30,16 +30,16 @@ class Accounting(NamedTuple):
 
     def __str__(self) -> str:
         share = f" ({100 * self.shared / self.apart:.0f} %)" if self.apart else ""
-        return f"stages and targets: {self.shared:.0f} s, made once; {self.apart:.0f} s in separate runs{share}"
+        return f"stages and targets: {self.shared:.0f} s, computed once; {self.apart:.0f} s in separate runs{share}"
 
 
 def account(jobs: Iterable[Job], home: Path) -> Accounting:
-    """Return what the stages and targets of jobs took when they were made.
+    """Return how long the stages and targets of jobs took to compute.
 
-    A stage's own time is without that of the targets that were made while it was.
+    The time of targets that were computed during a stage is not counted as the stage's.
 
     Args:
-        jobs: Those whose stages are in the store; an entry that is no longer there counts nothing.
+        jobs: Jobs whose stages are in the store; an entry that was deleted counts as zero.
         home: The store.
     """
     once: dict[str, float] = {}

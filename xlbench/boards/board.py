@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError, model_validator
 
 from xlbench.boards.shipped import copy_board, is_installed, shipped_paths
-from xlbench.errors import XlbenchError, nearest
+from xlbench.errors import XlbenchError, nearest, rejection
 from xlbench.experiment import Seeds
 from xlbench.fingerprint import Frozen, fingerprint
 from xlbench.report.findings import FindingEntry
@@ -57,7 +57,9 @@ class Board(Conditions):
     run: tuple[RunEntry, ...] = Field(default=(), description="Students to train and score.")
     encoder: tuple[EncoderEntry, ...] = Field(default=(), description="Encoders that are only scored.")
     published: tuple[PublishedEntry, ...] = Field(default=(), description="Scores of others, not ranked.")
-    finding: tuple[FindingEntry, ...] = Field(default=(), description="Differences that are told in words.")
+    finding: tuple[FindingEntry, ...] = Field(
+        default=(), description="Differences that a sentence under the table states."
+    )
 
     @model_validator(mode="after")
     def _has_rows(self) -> Board:
@@ -66,7 +68,7 @@ class Board(Conditions):
         return self
 
     def digest(self) -> str:
-        """Return the fingerprint of what is measured: what is only said of it may change without a new run."""
+        """Return the fingerprint of what is measured; title, text and findings may change without a new run."""
         return fingerprint(
             self.model_dump(mode="json", exclude={"title", "text", "published", "finding"}, exclude_defaults=True)
         )
@@ -121,7 +123,7 @@ def own_board(board: BoardFile, say: Callable[[str], None] = lambda _: None) -> 
 
     Args:
         board: The board.
-        say: Told where the copy is.
+        say: Called with a line that names the copy.
 
     Raises:
         XlbenchError: Something of its name is there already, or the copy cannot be written.
@@ -157,7 +159,7 @@ def read_board(path: Path) -> BoardFile:
     try:
         return BoardFile(path, Board.model_validate(declared), shipped=is_installed(path))
     except ValidationError as error:
-        raise _complaint(path, error) from error
+        raise _complaint(path, declared, error) from error
 
 
 TABLES: dict[str, type[Frozen]] = {
@@ -168,22 +170,21 @@ TABLES: dict[str, type[Frozen]] = {
 }
 
 
-def _complaint(path: Path, error: ValidationError) -> XlbenchError:
-    """Return pydantic's complaint as an error of ours: 'run', 1, 'metod' is the second ``[[run]]``'s key."""
-    first = max(error.errors(), key=lambda entry: len(entry["loc"]))  # of a union's, the one that came furthest
-    place = list(first["loc"])
+def _complaint(path: Path, declared: dict[str, object], error: ValidationError) -> XlbenchError:
+    """Return what pydantic rejects as an error of xlbench: 'run', 1, 'metod' is a key of the second ``[[run]]``."""
+    place, problem, value = rejection(error, declared)
     where, valid = f"'{path}'", Board.model_fields
-    if len(place) > 1 and place[0] in TABLES and isinstance(place[1], int):
-        where += f", [[{place[0]}]] {place[1] + 1}"
-        valid = TABLES[str(place[0])].model_fields
+    if len(place) > 1 and place[0] in TABLES and place[1].isdecimal():
+        where += f", [[{place[0]}]] {int(place[1]) + 1}"
+        valid = TABLES[place[0]].model_fields
         place = place[2:]
-    key = ".".join(str(part) for part in place if part not in {"str", "StudentSpec"})
-    problem = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden" and len(place) == 1:
+    key = ".".join(place)
+    kind = error.errors()[0]["type"]
+    if kind == "extra_forbidden" and len(place) == 1:
         if valid is not Board.model_fields and key in Board.model_fields:
             return XlbenchError(f"{where}: '{key}' holds for the whole board.", "Set it above the tables, once.")
         return XlbenchError(f"{where}: unknown key '{key}'.", nearest(key, valid))
     if not key:
         return XlbenchError(f"{where}: {problem}.")
-    given = "" if first["type"] == "missing" else f" cannot be {first['input']!r}"
+    given = "" if kind == "missing" else f" cannot be {value!r}"
     return XlbenchError(f"{where}: '{key}'{given}: {problem[0].lower()}{problem[1:]}.")

@@ -1,8 +1,8 @@
-"""What a board rests on, beside its TOML file: records, the statistics of their items, and runs that failed.
+"""The folder of a board: its records, the statistics of their items, and its failed runs.
 
 ``NAME/records/*.json``, ``NAME/statistics.json`` and, where there is one, ``NAME/failures.json``. Items hold the
-golds of test sets and stay in the store, but for what was predicted (:mod:`xlbench.leaderboard.predictions`); pages
-are made from this directory and the TOML file alone.
+gold scores of test sets and stay in the store; only predictions are kept beside the records
+(:mod:`xlbench.records.predictions`). Pages are rendered from this folder and the TOML file alone.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _failures = TypeAdapter(tuple[Failure, ...])
 class SavedStatistics(Frozen):
     """``statistics.json``: statistics and what they were computed for."""
 
-    board: str  # fingerprint of what the TOML file asked for
+    board: str  # fingerprint of what the TOML file declares
     records: str  # fingerprint of the records
     statistics: Statistics
 
 
 @dataclass(frozen=True)
 class Folder:
-    """What a board rests on.
+    """The results of a board, as read from its folder.
 
     Attributes:
         records: In the order of their files' names.

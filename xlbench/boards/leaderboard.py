@@ -59,13 +59,13 @@ class Leaderboard:
         return self.folder.records
 
     def run(self, *, reproduce: bool = False, say: Callable[[str], None] = lambda _: None) -> Leaderboard:
-        """Train and score what neither the board's folder nor the store has, then write its pages.
+        """Train and score the rows that are missing in the board's folder and in the store, then write its pages.
 
         A board that ships with xlbench is copied into ./leaderboards first.
 
         Args:
             reproduce: Make here what came with the board, too.
-            say: Told what is made, what comes from the store or with the board, and what sharing saved.
+            say: Called with what is trained, what comes from the store or with the board, and what sharing saved.
 
         Returns:
             The board as it is then.
@@ -85,7 +85,7 @@ class Leaderboard:
         A board that ships with xlbench is copied into ./leaderboards first.
 
         Args:
-            say: Told of the copy.
+            say: Called with a line that names the copy.
 
         Raises:
             XlbenchError: The board has not been run as it is, or a page cannot be written.

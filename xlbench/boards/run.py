@@ -62,7 +62,7 @@ def run_board(
         board: The board.
         registry: What plugins brought.
         settings: Paths and switches.
-        say: Told what is made, what comes from the store or with the board, and what sharing saved.
+        say: Called with what is trained, what comes from the store or with the board, and what sharing saved.
         reproduce: Run every row that is not in the store here, also those that came with the board.
 
     Returns:
@@ -122,7 +122,7 @@ def _look_up(board: BoardFile, registry: Registry, settings: Settings) -> tuple[
     for name in names:
         if names.count(name) > 1:
             raise XlbenchError(
-                f"'{board.path}': two rows are called '{name}'.", 'Tell them apart: give one of them name = "...".'
+                f"'{board.path}': two rows are called '{name}'.", 'Give one of them another name: name = "...".'
             )
     _check_findings(board, names, runs)
     beside = (runs[0].jobs if runs else make_jobs(_request(board.board, RunEntry()), registry, settings))[0].experiment

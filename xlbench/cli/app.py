@@ -41,7 +41,7 @@ MODULES = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are run: help must not wait for pydantic, let alone torch."""
+    """A group that imports a command only when it is run, so that --help loads neither pydantic nor torch."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command, proposing the nearest for a name that is none."""
+        """Find a command; for an unknown name, propose the nearest one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from xlbench.errors import look_up
 
@@ -79,8 +79,10 @@ class LazyGroup(click.Group):
     "--data-root", type=click.Path(path_type=Path), help="Local copies of hub data and models [XLBENCH_DATA]."
 )
 @click.option("--offline", is_flag=True, help="Never ask the hub [HF_HUB_OFFLINE].")
-@click.option("--device", help="cpu, cuda or mps; chosen by what is there if not given.")
-@click.option("--compile/--no-compile", "compiled", default=None, help="Compile training; chosen likewise.")
+@click.option("--device", help="cpu, cuda or mps [the best that the machine has].")
+@click.option(
+    "--compile/--no-compile", "compiled", default=None, help="Compile the training step [where it is faster]."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads for torch.")
 @click.option("--plugin", "plugin_files", type=click.Path(path_type=Path), multiple=True, help="A plugin as one file.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bars and no notes.")
@@ -110,14 +112,14 @@ def app(
 
 
 def where_of(context: click.Context) -> Where:
-    """Return where things are and how to run, as the functions of ``xlbench`` take it; tells of broken plugins."""
+    """Return paths and switches as the functions of ``xlbench`` take them; reports broken plugins."""
     registry_of(context)
     where: Where = context.find_root().obj
     return where
 
 
 def say_of(context: click.Context) -> Callable[[str], None]:
-    """Return what shows notes: on standard error, unless --quiet."""
+    """Return a function that prints notes on standard error, unless --quiet."""
     quiet = context.find_root().obj["quiet"]
     return lambda note: None if quiet else click.echo(note, err=True)
 
@@ -130,12 +132,12 @@ def settings_of(context: click.Context) -> Settings:
 
 
 def registry_of(context: click.Context) -> Registry:
-    """Return what plugins brought; broken ones are reported on standard error, once."""
+    """Return what plugins registered; broken ones are reported on standard error, once."""
     from xlbench.plugins.registry import load_registry
 
-    told = context.info_name == "plugins"  # which tells of every broken one, however strict
-    registry = load_registry(context.find_root().obj["plugin"], strict=False if told else None)
-    if registry.broken and not told:
+    lists_broken = context.info_name == "plugins"  # that command lists every broken plugin itself
+    registry = load_registry(context.find_root().obj["plugin"], strict=False if lists_broken else None)
+    if registry.broken and not lists_broken:
         names = ", ".join(f"'{plugin.name}'" for plugin in registry.broken)
         click.echo(f"xlbench: broken plugin {names} left out; see `xlbench plugins`", err=True)
     return registry

@@ -1,4 +1,4 @@
-"""``xlbench list`` and ``xlbench show``: what there is to choose from, and everything about one choice."""
+"""``xlbench list`` and ``xlbench show``: everything that is registered, and the details of one entry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def summaries(registry: Registry, kind: str) -> dict[str, str]:
-    """Return a line for everything of a kind, by name."""
+    """Return a one-line summary of each entry of a kind, by name."""
     if kind == "corpora":
         return {name: f"{it.summary} (e.g. {it.example})" for name, it in sorted(registry.corpora.items())}
     if kind == "budgets":
@@ -32,7 +32,7 @@ def summaries(registry: Registry, kind: str) -> dict[str, str]:
 
 
 def budget_line(budget: Budget) -> str:
-    """Return a budget in words."""
+    """Return a budget as one line of text."""
     kept = f"{budget.pairs_per_language:,}" if budget.pairs_per_language else "all"
     return (
         f"{kept} pairs a language, {budget.dev_pairs:,} dev;"
@@ -50,7 +50,7 @@ def option_groups(options: type[BaseModel]) -> dict[type[BaseModel], list[str]]:
 
 
 def group_title(group: type[BaseModel]) -> str:
-    """Return what a group of options is about: the first line of its docstring."""
+    """Return the title of a group of options: the first line of its docstring."""
     return inspect.cleandoc(group.__doc__ or "").partition("\n")[0].rstrip(".")  # not its parent's
 
 
@@ -89,7 +89,7 @@ def option_rows(options: type[BaseModel]) -> list[dict[str, str]]:
 
 
 def details(registry: Registry, kind: str, name: str) -> dict[str, object]:
-    """Return everything about one thing.
+    """Return the details of one entry.
 
     Raises:
         XlbenchError: There is no such thing; the remedy proposes the nearest names.
@@ -159,7 +159,7 @@ KINDS = ("method", "student", "encoder", "corpus", "suite", "budget")
 @json_option
 @click.pass_context
 def show_command(context: click.Context, kind: str, name: str, as_json: bool) -> None:
-    """Everything about one thing: a method's options, a student's size, a suite's tasks."""
+    """Details of one entry: a method's options, a student's size, a suite's tasks."""
     facts = details(registry_of(context), kind, name)
     if as_json:
         print_json(facts)

@@ -32,10 +32,10 @@ LONGEST = 300  # characters of a sentence
 @json_option
 @click.pass_context
 def command(context: click.Context, first: str, second: str, examples: int, as_json: bool) -> None:
-    """What separates two runs, with intervals: scores, paired differences, and where they disagree with the gold.
+    """Compare two runs: scores, paired differences with intervals, and sentences where they disagree with the gold.
 
-    RUN is a name as boards show it, the first digits of its fingerprint, the path of a record, or a row of a board
-    (headline:multilingual-e5-small); item-level scores come from the store, or from what the record's board kept.
+    RUN is a name as boards show it, the first digits of a fingerprint, the path of a record, or a row of a board
+    (headline:multilingual-e5-small). Item-level scores come from the store, or from predictions beside the record.
     """
     from xlbench.boards.reference import run_reference
     from xlbench.runs.compare import compare
@@ -55,7 +55,7 @@ def _lines(found: Comparison) -> Iterator[str]:
         yield f"{letter}: {side.name} ({side.description}; {side.fingerprint[:8]})"
     yield f"\n{_table(found)}\n"
     yield f"A - B: paired difference in points with its 95 % interval, from {found.resamples:,} resamples of the items."
-    yield "*: the interval excludes zero; all others are differences that these items cannot tell from none."
+    yield "*: the interval excludes zero; all other differences are not significant on these items."
     for task, examples in groupby(found.examples, key=lambda example: example.task):
         yield f"\n{task}, where A and B disagree most:"
         for example in examples:

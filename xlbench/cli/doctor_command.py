@@ -25,13 +25,13 @@ MARKS = {True: "ok", False: "NO", None: "--"}
 @json_option
 @click.pass_context
 def command(context: click.Context, precision: Precision | Literal["auto"], as_json: bool) -> None:
-    """What works on this machine, and what was chosen and why; 'NO' marks what to fix, with the remedy.
+    """Show what works on this machine, and what xlbench chose and why; 'NO' marks what to fix, with the remedy.
 
     \b
     To choose otherwise:
       xlbench --device cpu|cuda|mps --threads N --compile|--no-compile COMMAND
       xlbench run|score --precision float32|bfloat16|float16
-    """  # noqa: D301 - \b is click's own: lines that are not to be wrapped
+    """  # noqa: D301 - click does not wrap the lines after \b
     from xlbench.runs.doctor import examine
 
     findings = examine(registry_of(context), settings_of(context), precision)
@@ -42,7 +42,7 @@ def command(context: click.Context, precision: Precision | Literal["auto"], as_j
 
 
 def report(findings: Sequence[Finding], width: int) -> list[str]:
-    """Return the lines of a report: marks, topics and texts one under another, remedies under what they are for."""
+    """Return the lines of a report: marks, topics and texts in columns, each remedy under its problem."""
     column = max(len(finding.topic) for finding in findings)
     lines = []
     for finding in findings:

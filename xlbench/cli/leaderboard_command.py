@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @click.group("leaderboard")
 def command() -> None:
-    """Ranked tables: boards declared as leaderboards/NAME.toml, or the records made so far."""
+    """Ranked tables: boards declared as leaderboards/NAME.toml, or all records in the store."""
 
 
 @command.command("list")
 @json_option
 def list_boards(as_json: bool) -> None:
-    """The boards under leaderboards/ of this directory, and those that ship with xlbench."""
+    """List the boards under leaderboards/ of this directory, and those that ship with xlbench."""
     from xlbench.boards.board import FOLDER, board_names, find_board
     from xlbench.boards.folder import was_run
 
@@ -70,13 +70,13 @@ def format_options(function: Callable[..., None]) -> Callable[..., None]:
     function = click.option("--tidy", is_flag=True, help=tidy)(function)
     output = click.Path(path_type=Path, dir_okay=False)
     function = click.option("--output", type=output, help="Write to this file.")(function)
-    return click.option("--format", "wanted", type=click.Choice(FORMATS), help="How it is written.")(function)
+    return click.option("--format", "wanted", type=click.Choice(FORMATS), help="Format of the output.")(function)
 
 
 @command.command("show")
 @click.argument("place", metavar="[NAME|DIRECTORY]", required=False)
 @click.option("--suite", help="Only records of this suite.")
-@click.option("--budget", help="Of students, only those trained with this budget.")
+@click.option("--budget", help="Only students that were trained with this budget.")
 @format_options
 @json_option
 @click.pass_context
@@ -123,10 +123,10 @@ def show(
 @command.command("run")
 @click.argument("name")
 @click.option("--no-speed", is_flag=True, help="Do not measure the speed of new records.")
-@click.option("--reproduce", is_flag=True, help="Make here what came with the board, too.")
+@click.option("--reproduce", is_flag=True, help="Train and score again what ships with the board.")
 @click.pass_context
 def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> None:
-    """Train and score what the board NAME asks for and neither its folder nor the store has, then write its pages.
+    """Train and score the missing rows of the board NAME, then write its pages.
 
     A board that ships with xlbench is copied into leaderboards/ of this directory first.
     """
@@ -175,7 +175,7 @@ def render(name: str, wanted: Format | None, output: Path | None, tidy: bool) ->
 @command.command("check")
 @click.argument("names", nargs=-1)
 def check(names: tuple[str, ...]) -> None:
-    """Compare the pages of boards, all if none is named, with what their records give."""
+    """Check that the pages of boards (all if none is named) match their records."""
     from xlbench.boards.board import board_paths, find_board
     from xlbench.boards.folder import differences
 

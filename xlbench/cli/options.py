@@ -11,11 +11,11 @@ from xlbench.errors import XlbenchError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")  # spelt out here: help must not wait for pydantic
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")  # repeated here so that --help does not import pydantic
 
 
 def parse_assignments(values: tuple[str, ...]) -> dict[str, str]:
-    """Turn ``key=value`` into a mapping; pydantic makes numbers and truth values of the strings.
+    """Parse ``key=value`` into a mapping; pydantic converts the strings to numbers and booleans later.
 
     Raises:
         XlbenchError: One of them has no '='.
@@ -24,31 +24,33 @@ def parse_assignments(values: tuple[str, ...]) -> dict[str, str]:
     for value in values:
         key, equals, setting = value.partition("=")
         if not equals:
-            raise XlbenchError(f"'-o {value}' is no option.", "Write -o key=value, e.g. -o learning_rate=1e-4.")
+            raise XlbenchError(f"'-o {value}' has no '='.", "Write -o key=value, e.g. -o learning_rate=1e-4.")
         pairs[key.strip().replace("-", "_")] = setting.strip()
     return pairs
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Turn ``0,1,2`` into numbers.
+    """Parse ``0,1,2`` into numbers.
 
     Raises:
-        XlbenchError: One of them is none.
+        XlbenchError: One of them is not a whole number.
     """
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise XlbenchError(f"'--seeds {text}' is no list of numbers.", "Write --seeds 0,1,2.") from None
+        raise XlbenchError(
+            f"'--seeds {text}' is not a list of whole numbers.", "Separate them by commas: --seeds 0,1,2."
+        ) from None
 
 
 def parse_list(text: str) -> list[str]:
-    """Turn ``de,tr`` into names."""
+    """Parse ``de,tr`` into names."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def json_option(function: Callable[..., None]) -> Callable[..., None]:
     """Add ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="For a program to read.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for a program to read.")(function)
 
 
 def precision_option(function: Callable[..., None]) -> Callable[..., None]:
@@ -60,7 +62,7 @@ def precision_option(function: Callable[..., None]) -> Callable[..., None]:
         type=click.Choice(PRECISIONS),
         default="auto",
         show_default=True,
-        help="What encoders compute in; auto: what the device is good at.",
+        help="Number format that encoders compute in; auto: the best that the device supports.",
     )(function)
 
 

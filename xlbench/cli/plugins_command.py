@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 @click.command("plugins")
-@click.option("--check", is_flag=True, help="Look closer: options, listings, names. Exit code 2 if anything is wrong.")
+@click.option("--check", is_flag=True, help="Also check options, listings and names. Exit code 2 if anything is wrong.")
 @json_option
 @click.pass_context
 def plugins_command(context: click.Context, check: bool, as_json: bool) -> None:
-    """Installed plugins with what they bring, and the ones that are broken, with the cause."""
+    """List installed plugins with what they register, and broken ones with the cause."""
     from xlbench.plugins.registry import check_plugins
 
     registry = registry_of(context)
@@ -48,7 +48,7 @@ def _print(registry: Registry, broken: tuple[Broken, ...], *, check: bool) -> No
 @click.command("new-plugin")
 @click.argument("name")
 @click.option(
-    "--into", type=click.Path(path_type=Path), default=Path(), help="Where its directory is made [the current one]."
+    "--into", type=click.Path(path_type=Path), default=Path(), help="Where to create its directory [the current one]."
 )
 @click.pass_context
 def new_plugin_command(context: click.Context, name: str, into: Path) -> None:
@@ -64,5 +64,5 @@ def new_plugin_command(context: click.Context, name: str, into: Path) -> None:
 
 
 def _argument(path: Path) -> str:
-    """Return a path as pip takes it for one: not for the name of a package."""
+    """Return a path in a form that pip does not mistake for the name of a package."""
     return str(path) if path.is_absolute() else f"./{path}"

@@ -12,24 +12,36 @@ from xlbench.cli.options import json_option, parse_assignments, parse_list, pars
 from xlbench.errors import XlbenchError
 
 
-@click.command("run")
-@click.option("--config", type=click.Path(path_type=Path), help="A TOML file of settings; what is typed goes first.")
+@click.command("run", context_settings={"allow_extra_args": True})  # refused below, with what was given
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A TOML file of settings; options on the command line override it.",
+)
 @click.option("--method", help="Which method trains the student [multistage].")
 @click.option("--student", help="How the student is cut: a name, a TOML file, or B=128,K=6,R=2 [minilm-half].")
-@click.option("--bits", type=click.Choice([8, 16, 32]), help="Of a saved weight [the student's: 32].")
-@click.option("--teacher", multiple=True, help="Who teaches; 'assistant' is its own English side [assistant].")
-@click.option("--assistant", help="The multilingual encoder that is cut [multilingual-e5-small].")
+@click.option(
+    "--bits", type=click.Choice([8, 16, 32]), help="Bits of a weight in the student's files [the student's: 32]."
+)
+@click.option(
+    "--teacher",
+    multiple=True,
+    help="Encoder whose English embeddings are the target; 'assistant' is the assistant itself [assistant].",
+)
+@click.option("--assistant", help="The multilingual encoder that the student is cut from [multilingual-e5-small].")
 @click.option(
     "--corpus", multiple=True, help="Where pairs are read from: starter, tsv:PATH, hub:ORG/NAME ... [starter]."
 )
-@click.option("--languages", metavar="de,tr", help="Other sides to use [all of the corpora's].")
-@click.option("--suite", help="What is scored [starter].")
-@click.option("--keep-out", multiple=True, help="A suite more whose sentences no pair may contain [none].")
-@click.option("--budget", help="How much data and training [example].")
-@click.option("--pairs-per-language", type=click.IntRange(min=1), help="Replaces the budget's.")
-@click.option("--assistant-pairs", type=click.IntRange(min=0), help="Replaces the budget's.")
-@click.option("--student-pairs", type=click.IntRange(min=1), help="Replaces the budget's.")
-@click.option("--seeds", metavar="0,1,2", help="Of everything random: the student is trained once with each [0].")
+@click.option("--languages", metavar="de,tr", help="Languages to train on, beside English [all of the corpora's].")
+@click.option("--suite", help="The suite of tasks to score on [starter].")
+@click.option(
+    "--keep-out", multiple=True, help="One more suite whose sentences are removed from the training data [none]."
+)
+@click.option("--budget", help="How much data and training: a named budget [example].")
+@click.option("--pairs-per-language", type=click.IntRange(min=1), help="Overrides the budget's number.")
+@click.option("--assistant-pairs", type=click.IntRange(min=0), help="Overrides the budget's number.")
+@click.option("--student-pairs", type=click.IntRange(min=1), help="Overrides the budget's number.")
+@click.option("--seeds", metavar="0,1,2", help="Random seeds; the student is trained once with each [0].")
 @precision_option
 @click.option("--preset", help="A named set of the method's options; see `xlbench show method` [none].")
 @click.option(
@@ -58,6 +70,7 @@ def command(
 
     A second run of the same settings takes everything from the store; a killed one resumes.
     """
+    _refuse_extra(context, typed)
     from xlbench.functions import request_of, run_request_in
 
     request = request_of(config, _given(context, typed))
@@ -81,8 +94,23 @@ def command(
         )
 
 
+def _refuse_extra(context: click.Context, typed: dict[str, object]) -> None:
+    """Refuse arguments that belong to no option; ``--seeds 0 1`` is the usual way to get them."""
+    if not context.args:
+        return
+    extra = " ".join(context.args)
+    seeds = typed.get("seeds")
+    if seeds is not None and all(argument.strip(",").isdecimal() for argument in context.args):
+        numbers = [part for part in f"{seeds},{','.join(context.args)}".split(",") if part]
+        raise XlbenchError(
+            f"'--seeds {seeds}' is followed by '{extra}', which belongs to no option.",
+            f"Separate seeds by commas, without spaces: --seeds {','.join(numbers)}.",
+        )
+    raise XlbenchError(f"'{extra}' belongs to no option of `xlbench run`.", "See `xlbench run --help`.")
+
+
 def _given(context: click.Context, typed: dict[str, object]) -> dict[str, object]:
-    """Return what was typed: whether it was decides, not whether it is true."""
+    """Return the options on the command line, also those whose value is false or empty."""
     read = {"options": parse_assignments, "seeds": parse_seeds, "languages": parse_list}
     given = {}
     for name, value in typed.items():

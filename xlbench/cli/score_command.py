@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("score")
 @click.argument("model")
-@click.option("--suite", default="starter", show_default=True, help="What is scored.")
+@click.option("--suite", default="starter", show_default=True, help="The suite of tasks to score on.")
 @precision_option
 @click.option("--items", type=click.Path(path_type=Path), help="Also write item-level scores to this Parquet file.")
 @json_option
@@ -31,7 +31,7 @@ def command(
 ) -> None:
     """Score any encoder on a suite: a registered name, a directory or a hub id.
 
-    The record is kept: `xlbench compare` takes it by the encoder's name.
+    The record is stored, so that `xlbench compare` finds it by the encoder's name.
     """
     from xlbench.functions import score
 

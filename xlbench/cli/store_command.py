@@ -13,14 +13,14 @@ from xlbench.cli.options import json_option, print_json
 
 @click.group("store")
 def command() -> None:
-    """What the store holds, and making room."""
+    """List what the store contains, and delete entries to free disk space."""
 
 
 @command.command("list")
 @json_option
 @click.pass_context
 def list_entries(context: click.Context, as_json: bool) -> None:
-    """Every finished entry: kind, key, age, size, what it is."""
+    """List every finished entry: kind, key, age, size and content."""
     from xlbench.store import entries, entry_path
 
     home = settings_of(context).home
@@ -48,9 +48,11 @@ def list_entries(context: click.Context, as_json: bool) -> None:
 
 
 @command.command("prune")
-@click.option("--kind", help="Only this kind.")
-@click.option("--older-than", type=float, default=0.0, show_default=True, help="Hours since it was made.")
-@click.option("--yes", is_flag=True, help="Do it; without, only tell.")
+@click.option("--kind", help="Only entries of this kind.")
+@click.option(
+    "--older-than", type=float, default=0.0, show_default=True, help="Only entries that are older than this many hours."
+)
+@click.option("--yes", is_flag=True, help="Delete them; without it the command only lists them.")
 @click.pass_context
 def prune(context: click.Context, kind: str | None, older_than: float, yes: bool) -> None:
     """Delete entries; records and their scores are kept."""
@@ -71,4 +73,4 @@ def prune(context: click.Context, kind: str | None, older_than: float, yes: bool
     if yes:
         shutil.rmtree(home / "partial", ignore_errors=True)
     elif chosen:
-        click.echo("Nothing was deleted: say --yes.")
+        click.echo("Nothing was deleted; give --yes to delete.")

@@ -1,4 +1,4 @@
-"""A record: what one row of a board rests on, where and with what it was measured, and how it is read."""
+"""A record: one result with everything that it depends on, where it was measured, and how records are read."""
 
 from __future__ import annotations
 
@@ -58,23 +58,25 @@ Role = Literal["teacher", "assistant", "aligned", "student", "encoder"]
 
 
 class Provenance(Frozen):
-    """Where and with what a record was made."""
+    """When, on which machine and with which versions a record was measured."""
 
     made: str = Field(description="UTC, ISO 8601.")
     xlbench: str
-    git: str | None = Field(description="Commit of the checkout that xlbench ran from, '+changes' if it had any.")
+    git: str | None = Field(
+        description="Commit of the checkout that xlbench ran from, '+changes' if files differed from it."
+    )
     machine: Machine
 
 
 class Record(Frozen):
-    """One row: an encoder, how it came to be, and how it did."""
+    """One row of a board: an encoder, how it was trained, and its scores, size and speed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     version: Literal[1] = Field(default=1, alias="schema")
     name: str = Field(description="What boards call the row.")
     role: Role
-    encoder_key: str = Field(description="Fingerprint of the encoder or of the stage that made it.")
+    encoder_key: str = Field(description="Fingerprint of the encoder, or of the stage that produced it.")
     experiment: Experiment | None = Field(description="None for an encoder that was only scored.")
     stages: tuple[StageOutcome, ...] = ()
     corpus: CorpusFacts | None = None
@@ -96,7 +98,7 @@ def read_record(path: Path) -> Record:
     """Read a record.
 
     Raises:
-        XlbenchError: It cannot be read, or is of another schema.
+        XlbenchError: The file cannot be read, or has another schema.
     """
     try:
         return Record.model_validate_json(path.read_text("utf-8"))
@@ -108,15 +110,15 @@ def read_record(path: Path) -> Record:
 
 
 def records(home: Path, suite: str | None = None) -> Iterator[Record]:
-    """Yield the records of a store, oldest first; of one suite if given."""
+    """Yield the records of a store, oldest first; only those of a suite if given."""
     yield from _chosen((home / KIND).glob(f"*/{FILE}"), suite)
 
 
 def records_in(directory: Path, suite: str | None = None) -> Iterator[Record]:
-    """Yield the records that lie as JSON files in a directory, oldest first; of one suite if given.
+    """Yield the records in the JSON files of a directory, oldest first; only those of a suite if given.
 
     Raises:
-        XlbenchError: There is no such directory, or a file in it is no record.
+        XlbenchError: There is no such directory, or a file in it is not a record.
     """
     if not directory.is_dir():
         raise XlbenchError(f"There is no directory '{directory}'.", "Name one that holds records as JSON files.")

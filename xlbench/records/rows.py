@@ -1,4 +1,4 @@
-"""Rows: records of one experiment under several seeds, taken together. And which rows may share a table."""
+"""Rows of a table: the records of one experiment under all of its seeds, and which rows may share a table."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Row:
     """One row of a table.
 
     Attributes:
-        name: What the table calls it; no other row of the table is called so.
-        role: The part that it plays.
+        name: Its name in the table, which no other row of the table has.
+        role: Teacher, assistant, student or other encoder.
         runs: Its records, by ascending seed; one for an encoder that was only scored.
     """
 
@@ -35,15 +35,15 @@ class Row:
 
     @property
     def record(self) -> Record:
-        """The first run: what it says of size, method and data holds for all of them."""
+        """The first run; size, method and data are the same for all runs."""
         return self.runs[0]
 
 
 def rows_of(records: Sequence[Record]) -> tuple[Row, ...]:
-    """Take records together whose experiments differ in nothing but the seed, in order of first appearance.
+    """Group records whose experiments differ only in the seed, in order of first appearance.
 
     Of two records with the same seed, or of the same given encoder, the later in ``records`` counts. Rows that
-    would be called the same are told apart by their method, else by a number.
+    would have the same name get their method in front of it, else a number behind it.
     """
     groups: dict[tuple[str, ...], dict[int, Record]] = {}
     for record in records:
@@ -75,7 +75,7 @@ def _unique_names(firsts: Sequence[Record]) -> list[str]:
 
 
 def collapsed_seeds(row: Row) -> tuple[int, ...]:
-    """Return the seeds whose encoder finds all sentences alike; 0 stands for an encoder without a seed."""
+    """Return the seeds whose encoder gives all sentences nearly the same embedding; 0 for an encoder without seeds."""
     return tuple(_seed(run) for run in row.runs if run.scores.collapsed)
 
 
@@ -155,7 +155,7 @@ def kept_languages(row: Row, base: Row | None) -> tuple[str, ...]:
 
 
 def weight_bytes(row: Row) -> int | None:
-    """Return the bytes of the weight files; None when it was never saved."""
+    """Return the bytes of the weight files; None for an encoder without files."""
     return row.record.footprint.weight_bytes
 
 

@@ -1,4 +1,4 @@
-"""Records in the store, each beside its item-level scores: written, read by key, and found by name."""
+"""Records in the store, each with its item-level scores: how they are written, read by key and found by name."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class StoredRecord(NamedTuple):
-    """A row that a run gave.
+    """A record and where it is stored.
 
     Attributes:
-        record: Its record.
-        key: Of the record's entry in the store, which also holds the items.
+        record: The record.
+        key: Key of its entry in the store, which also holds the item-level scores.
     """
 
     record: Record
@@ -34,13 +34,13 @@ class StoredRecord(NamedTuple):
 
 
 def saved_record(key: str, settings: Settings) -> StoredRecord | None:
-    """Return the row that the store has under a key."""
+    """Return the record that the store has under a key; None if it has none."""
     entry = read_entry(settings.home, KIND, key, verify=False)
     return StoredRecord(read_record(entry.path / FILE), key) if entry else None
 
 
 def write_entry(key: str, settings: Settings, make: Callable[[Path], Record]) -> StoredRecord:
-    """Return the row that the store has under a key, or make and keep it.
+    """Return the record that the store has under a key; if there is none, compute and store it.
 
     Args:
         key: Of its entry.
@@ -87,7 +87,7 @@ def find_run(reference: str, settings: Settings) -> StoredRecord:
         if not found:
             raise XlbenchError(
                 f"The run of record '{reference}' is not in the store in {settings.home}.",
-                "Run it here first, or give --home: its board did not keep what it predicted.",
+                "Run it here first, or give --home; its board has no predictions of it.",
             )
         return found[-1]
     found = [run for run in kept if reference in _names(run.record)]
@@ -96,7 +96,7 @@ def find_run(reference: str, settings: Settings) -> StoredRecord:
     if len(found) > 1:
         shown = ", ".join(f"{run.key[:8]} ({describe(run.record)})" for run in found[-LISTED:])
         raise XlbenchError(
-            f"{len(found)} runs in the store are called '{reference}'.", f"Say which by its fingerprint: {shown}."
+            f"{len(found)} runs in the store are called '{reference}'.", f"Give the fingerprint of one: {shown}."
         )
     if not found:
         names = {name for run in kept for name in _names(run.record)}
@@ -116,7 +116,7 @@ def items_of(run: StoredRecord, settings: Settings) -> Items:
 
 
 def describe(record: Record) -> str:
-    """Return what tells a run from others of its name."""
+    """Return a line that distinguishes a run from others of the same name."""
     made = record.provenance.made[:16].replace("T", " ")
     if record.experiment is None:
         return f"{record.role}, suite {record.scores.suite}, {made}"

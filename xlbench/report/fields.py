@@ -1,4 +1,4 @@
-"""What stands in each column of a board's data frames, with its unit."""
+"""The columns of a board's data frames: type, meaning and unit of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Field(NamedTuple):
-    """A column of a frame: its pandas type, and what stands in it."""
+    """A column of a frame: its pandas type and its meaning."""
 
     kind: Literal["str", "Int64", "float64", "bool"]
     about: str
@@ -36,7 +36,9 @@ TIDY = {
     "score": Field("float64", "Of this run, in points."),
     "low": Field("float64", "Lower end of the 95 % interval of the row's mean over seeds, over items, in points."),
     "high": Field("float64", "Upper end of it."),
-    "collapsed": Field("bool", "All sentences look alike to this run's encoder: its score means nothing."),
+    "collapsed": Field(
+        "bool", "This run's encoder gives all sentences nearly the same embedding: its score means nothing."
+    ),
 }
 TASKS = {
     "name": Field("str", "What the board calls the row."),
@@ -52,7 +54,9 @@ TASKS = {
 }
 FAMILY = {
     "rank": Field("Int64", "1 + how many rows are significantly better: paired 95 % interval above zero."),
-    "letters": Field("str", "Rows that share a letter cannot be told apart: their difference's interval holds zero."),
+    "letters": Field(
+        "str", "Rows that share a letter do not differ significantly: the interval of their difference contains zero."
+    ),
     "score": Field("float64", "Mean over the family's tasks, and over seeds, in points."),
     "low": Field("float64", "Lower end of its 95 % interval over items, in points."),
     "high": Field("float64", "Upper end of it."),
@@ -76,7 +80,7 @@ ENCODER = {
 }
 FOOTPRINT = {
     "parameters": Field("Int64", "Stored parameters; a tensor that several layers share counts once."),
-    "parameters_share": Field("float64", "They over the reference's, in per cent."),
+    "parameters_share": Field("float64", "Parameters in per cent of the reference's."),
     "embedding_parameters": Field(
         "Int64", "Of the embedding layer: token embeddings, their map, positions, types, norm."
     ),
@@ -85,16 +89,18 @@ FOOTPRINT = {
     ),
     "stored_layers": Field("Int64", "Distinct layers."),
     "executed_layers": Field("Int64", "Layers of a forward pass."),
-    "bits": Field("Int64", "Of a stored weight of a student."),
+    "bits": Field("Int64", "Bits of a stored weight of a student."),
     "megabytes": Field("float64", "Of the weight files, 10^6 bytes each."),
-    "languages": Field("str", "Those that a trimmed vocabulary kept, 'de en'; missing where none was given up."),
+    "languages": Field(
+        "str", "Languages that a trimmed vocabulary keeps, e.g. 'de en'; missing for a full vocabulary."
+    ),
     "throughput_ratio": Field("float64", "Sentences per second over the given assistant's in the same process."),
     "sentences_per_second": Field("float64", "All given at once; depends on the machine."),
     "latency_ms": Field("float64", "Milliseconds for one sentence alone; depends on the machine."),
     "train_minutes": Field("float64", "Of all stages of a run, the mean over seeds."),
     "seeds": Field("Int64", "Runs that the scores are the mean of; missing for an encoder that was only scored."),
     "seeds_asked": Field("Int64", "Runs that the board asked for."),
-    "seeds_collapsed": Field("Int64", "Runs to whose encoder all sentences look alike."),
+    "seeds_collapsed": Field("Int64", "Runs whose encoder gives all sentences nearly the same embedding."),
     "seeds_failed": Field("Int64", "Runs that ended without an encoder."),
     "collapsed": Field("bool", "Every run collapsed: the scores mean nothing."),
 }

@@ -1,4 +1,4 @@
-"""A board's findings: sentences that compare two of its rows, and check what was claimed before."""
+"""A board's findings: sentences that compare two of its rows and say whether a published claim is confirmed."""
 
 from __future__ import annotations
 
@@ -26,16 +26,20 @@ Claim = Literal["gain", "loss", "same"]
 
 
 class FindingEntry(Frozen):
-    """``[[finding]]``: two rows whose difference is told in words under the table."""
+    """``[[finding]]``: two rows; a sentence under the table states their difference."""
 
-    part: str = Field(min_length=1, description="What the two differ in.")
-    row: str = Field(min_length=1, description="The row with it, as the table calls it.")
-    beside: str = Field(min_length=1, description="The row without.")
-    claim: Claim | None = Field(default=None, description="What was found before: 'gain', 'loss' or 'same'.")
-    allowed_loss: float | None = Field(
-        default=None, gt=0, description="Of 'same': per cent of the second row's score that the claim lets it lose."
+    part: str = Field(min_length=1, description="The difference between the two rows, in words.")
+    row: str = Field(min_length=1, description="Name of the first row in the table.")
+    beside: str = Field(min_length=1, description="Name of the row that it is compared with.")
+    claim: Claim | None = Field(
+        default=None, description="The result that was published before: 'gain', 'loss' or 'same'."
     )
-    citation: str = Field(default="", description="Who found it, in a sentence.")
+    allowed_loss: float | None = Field(
+        default=None,
+        gt=0,
+        description="For 'same': the loss that the claim allows, in per cent of the second row's score.",
+    )
+    citation: str = Field(default="", description="Who published the claim, in a sentence.")
 
     @model_validator(mode="after")
     def _allows_what_it_claims(self) -> FindingEntry:
@@ -48,8 +52,8 @@ def findings(entries: Sequence[FindingEntry], table: Figures) -> tuple[str, ...]
     """Return a line of plain text for each finding that a board asks for.
 
     Each gives the first row minus the second one: points by family with their paired 95 % interval over items and
-    the least and most that any seed gave, stored parameters and bytes; and whether what was claimed is seen. Of a
-    row whose runs all failed it says that.
+    the smallest and largest value of any seed, stored parameters and bytes; and whether the claim is confirmed. If
+    all runs of a row failed, the line says so.
 
     Raises:
         XlbenchError: A finding names a row that the board does not have.

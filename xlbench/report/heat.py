@@ -1,4 +1,4 @@
-"""Scores by language and by subset, shaded by how far they are from the assistant's."""
+"""Heat maps: scores by language and by subset, shaded by their distance from the assistant's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Heat:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Rows by columns; each row has its key in the main table."""
+    """A table of shaded cells; each row also has its key in the main table."""
 
     title: str
     columns: tuple[str, ...]
@@ -37,13 +37,13 @@ class HeatMap:
 
 
 def language_of(languages: str) -> str:
-    """Return the language that a subset is about: 'de' of 'en-de'; English only where there is nothing else."""
+    """Return the language of a subset other than English: 'de' for 'en-de'; English if it is the only one."""
     return "-".join(part for part in languages.split("-") if part != "en") or languages
 
 
 def language_map(figures: Figures, family: Family) -> HeatMap:
     """Return a family's scores by language: the mean over its tasks of the mean over a language's subsets."""
-    scores = _sound(figures)
+    scores = _valid_scores(figures)
     scores = scores[scores["family"] == family]
     language = scores["languages"].map(language_of).rename("language")
     by_task = scores.groupby(["name", language, "task"])["score"].mean()
@@ -52,17 +52,17 @@ def language_map(figures: Figures, family: Family) -> HeatMap:
 
 def subset_map(figures: Figures, task: str) -> HeatMap:
     """Return a task's scores by subset, each with half of its 95 % interval."""
-    scores = _sound(figures)
+    scores = _valid_scores(figures)
     scores = scores[scores["task"] == task]
     cells = scores.assign(half=(scores["high"] - scores["low"]) / 2).groupby(["name", "subset"], sort=False)
-    # Unstacked, columns are in alphabetical order: the suite's is another.
+    # unstack() sorts the columns by name; restore the order of the suite.
     subsets = scores["subset"].unique()
     means, halves = (cells[name].mean().unstack()[subsets] for name in ("score", "half"))
     return _map(task, figures, means, halves)
 
 
-def _sound(figures: Figures) -> DataFrame:
-    """Return the scores that a row's mean is over: those of seeds that did not collapse."""
+def _valid_scores(figures: Figures) -> DataFrame:
+    """Return the scores of seeds that did not collapse, which a row's mean is taken over."""
     return figures.tidy[~figures.tidy["collapsed"]]
 
 

@@ -53,7 +53,7 @@ def _legend(table: Table) -> list[str]:
 
 
 def basis(figures: Figures) -> list[str]:
-    """Return on what the scores rest: tasks, training data and what of it touches the tasks, published citations."""
+    """Return what the scores depend on: tasks, training data, its overlap with the tasks, published citations."""
     scores = figures.scores
     versions = sorted({run.scores.mteb_version for row in figures.rows for run in row.runs})
     tasks = "; ".join(
@@ -82,7 +82,7 @@ def basis(figures: Figures) -> list[str]:
 
 
 def contamination(records: Sequence[Record]) -> list[str]:
-    """Return what training and test data have in common, as far as the corpora say and overlap was found."""
+    """Return the overlap of training and test data: what the corpora declare and what was found."""
     facts = [record.corpus for record in records if record.corpus]
     lines = [
         f"Training data: {plain(note, LONG)}."

@@ -1,4 +1,4 @@
-"""A board's files: its markdown, its pictures, and one HTML page that needs no other file and no network."""
+"""The files of a board: its markdown, its plots, and one HTML page that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LONGEST_TITLE = 200
 
 @dataclass(frozen=True)
 class PageRow:
-    """A row of the page; ``key`` ties it to its points in the plots, ``mark`` is a character like theirs."""
+    """A row of the page; ``key`` links it to its points in the plots, ``mark`` is a character like their markers."""
 
     key: str
     name: str

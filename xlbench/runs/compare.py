@@ -48,8 +48,8 @@ class Side(Frozen):
     """One of the two runs."""
 
     name: str
-    fingerprint: str = Field(description="Of its entry in the store.")
-    description: str = Field(description="What tells it from others of its name.")
+    fingerprint: str = Field(description="Key of its entry in the store.")
+    description: str = Field(description="Distinguishes it from other runs of the same name.")
 
 
 class Example(Frozen):
@@ -60,9 +60,11 @@ class Example(Frozen):
     subset: str
     row: int = Field(description="Its place in the subset, from 0.")
     items: int = Field(description="Sentence pairs of the subset.")
-    gold: float = Field(description="STS: its rank by people, 1 the least similar. Bitext: its translation's number.")
-    first: float = Field(description="STS: its rank by the first run. Bitext: the number of what that found.")
-    second: float = Field(description="The same of the second.")
+    gold: float = Field(
+        description="STS: its rank by human judgement, 1 the least similar. Bitext: the item of its translation."
+    )
+    first: float = Field(description="STS: its rank by the first run. Bitext: the item that the first run found.")
+    second: float = Field(description="The same for the second run.")
     texts: tuple[str, str] | None = Field(description="Both sentences; None where the data is not there.")
     taken: str | None = Field(description="Bitext: the sentence that the run in error took for the translation.")
 
@@ -120,9 +122,9 @@ def compare(first: str, second: str, registry: Registry, settings: Settings, *, 
     """Compare two runs of the store on the same resamples of their items.
 
     Args:
-        first: As :func:`xlbench.records.stored.find_run` takes it.
+        first: A run, in any form that :func:`xlbench.records.stored.find_run` accepts.
         second: Likewise.
-        registry: What plugins brought: the suite, for the sentences of examples.
+        registry: What plugins registered; it contains the suite, for the sentences of examples.
         settings: Paths and switches.
         examples: How many disagreements to return for each task.
 
@@ -173,7 +175,7 @@ def _interval(gap: Gap) -> tuple[float, float, float, bool]:
 
 
 def _chosen(task: str, family: Family, first: Items, second: Items, count: int) -> list[tuple[str, Disagreement]]:
-    """Return the disagreements of a task that are furthest apart; of equal ones, subsets take turns."""
+    """Return the largest disagreements of a task; equal ones alternate between the subsets."""
     found = [
         (-it.apart, turn, number, subset, it)
         for number, subset in enumerate(subset for of, subset in first if of == task)
@@ -185,11 +187,11 @@ def _chosen(task: str, family: Family, first: Items, second: Items, count: int) 
 def _sentences(
     task: str, one: Record, two: Record, registry: Registry, settings: Settings
 ) -> tuple[dict[str, Columns], str | None]:
-    """Return the sentences of a task by subset, or nothing and why."""
+    """Return the sentences of a task by subset; without them, the reason."""
     hidden = f"The sentences of {task} are not shown: "
     ref = _task_ref(task, one, two, registry)
     if ref is None:
-        return {}, f"{hidden}no plugin brings suite '{one.scores.suite}'."
+        return {}, f"{hidden}no plugin provides suite '{one.scores.suite}'."
     from xlbench.scoring.tasks import load_task, read_data
 
     try:

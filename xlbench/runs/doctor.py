@@ -1,4 +1,4 @@
-"""What works on this machine, what was chosen and why, and what to do about the rest."""
+"""``xlbench doctor``: what works on this machine, what xlbench chose and why, and how to fix what does not work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEEDED = 5e9  # bytes on the store's disk
 
 
 class Finding(NamedTuple):
-    """One line: what was looked at, whether it is well (None: neither), what was found, and what to do if not."""
+    """One line of the report: the topic, whether it works (None: neither good nor bad), what was found, the remedy."""
 
     topic: str
     good: bool | None
@@ -27,12 +27,12 @@ class Finding(NamedTuple):
 
 
 def examine(registry: Registry, settings: Settings, precision: Precision | Literal["auto"] = "auto") -> list[Finding]:
-    """Look at everything that a run needs.
+    """Check everything that a run needs.
 
     Args:
-        registry: What plugins brought.
-        settings: What was given, e.g. a device; the rest is chosen by what is there.
-        precision: What is wanted.
+        registry: What plugins registered.
+        settings: What the user chose, e.g. a device; the rest depends on the machine.
+        precision: The precision that the user asked for.
     """
     findings = _libraries()
     if findings[0].good:
@@ -133,8 +133,10 @@ def _memory() -> Finding:
     from xlbench.encoders.runtime import keep_memory
 
     if keep_memory():
-        return Finding("memory", True, "kept: what a step frees, the C library keeps for the next one")
-    return Finding("memory", None, "given back: only glibc can be told to keep what a step frees for the next one")
+        return Finding("memory", True, "kept: memory that a training step frees is reused by the next one")
+    return Finding(
+        "memory", None, "returned to the system after each step: only glibc has a switch to keep it for the next one"
+    )
 
 
 def _encoder(name: str, registry: Registry, settings: Settings) -> Finding:
@@ -147,7 +149,9 @@ def _encoder(name: str, registry: Registry, settings: Settings) -> Finding:
 
 def _data_root(settings: Settings) -> Finding:
     if settings.data_root is None:
-        return Finding("data root", None, "none: names mean the hub's (for local copies: --data-root DIRECTORY)")
+        return Finding(
+            "data root", None, "none: models and data come from the hub (for local copies: --data-root DIRECTORY)"
+        )
     found = sorted(str(path.relative_to(settings.data_root)) for path in settings.data_root.glob("datasets/*/*"))
     if not found:
         remedy = "Put hub datasets into datasets/ORG/NAME there, as `hf download --local-dir` does."
@@ -157,7 +161,7 @@ def _data_root(settings: Settings) -> Finding:
 
 def _hub(settings: Settings) -> Finding:
     if settings.offline:
-        return Finding("hub", None, "offline by setting")
+        return Finding("hub", None, "not used: offline mode is on")
     from urllib.request import Request, urlopen
 
     from huggingface_hub import constants
@@ -168,8 +172,8 @@ def _hub(settings: Settings) -> Finding:
         return Finding(
             "hub",
             None,
-            f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}); starter kit and data root work",
-            "Give --offline to spare every command the attempt.",
+            f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}); starter kit and data root still work",
+            "Give --offline, so that commands do not wait for it.",
         )
     return Finding("hub", True, constants.ENDPOINT)
 

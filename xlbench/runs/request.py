@@ -1,4 +1,7 @@
-"""A request: the settings of a run or of a board, by names that are not looked up yet."""
+"""A request: the settings of a run or a board as the user writes them, and how they are read and checked.
+
+Names of methods, corpora and encoders are looked up later, in :mod:`xlbench.runs.resolve`.
+"""
 
 from __future__ import annotations
 
@@ -17,54 +20,62 @@ if TYPE_CHECKING:
 
 
 class Treatment(Frozen):
-    """What may differ between two rows of one table: how a student is trained, and which."""
+    """What may differ between two rows of one table: the student and how it is trained."""
 
     method: str = Field(default="multistage", description="Which method trains the student.")
     student: str | StudentSpec = Field(
-        default="minilm-half", description="How it is cut: a name, a TOML file beside the working directory, a table."
+        default="minilm-half", description="Shape of the student: a name, the path of a TOML file, or a table."
     )
-    bits: Bits | None = Field(default=None, description="Of a stored weight: 32, 16 or 8. Overrides the student's.")
+    bits: Bits | None = Field(
+        default=None, description="Bits of a stored weight: 32, 16 or 8. Overrides the student's."
+    )
     preset: str | None = Field(
         default=None, description="A set of the method's options to begin with, e.g. paper; None: their defaults."
     )
-    options: dict[str, Scalar] = Field(default_factory=dict, description="The method's options, over the preset's.")
+    options: dict[str, Scalar] = Field(
+        default_factory=dict, description="The method's options; they override the preset's."
+    )
 
 
 class Conditions(Frozen):
-    """What all rows of one table share, so that their differences are the methods'."""
+    """What all rows of one table share, so that only the methods make a difference."""
 
-    suite: str = Field(default="starter", description="What is scored.")
+    suite: str = Field(default="starter", description="The suite of tasks to score on.")
     keep_out: tuple[str, ...] = Field(
-        default=(), description="More suites whose sentences no pair may contain: runs that share them share stages."
+        default=(), description="More suites whose sentences are removed from the training data."
     )
     corpus: tuple[str, ...] = Field(default=("starter",), min_length=1, description="Sources of parallel pairs.")
-    languages: tuple[str, ...] = Field(default=(), description="Other sides to use; none given: all there are.")
-    budget: str = Field(default="example", description="How much data and training.")
-    pairs_per_language: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
-    assistant_pairs: int | None = Field(default=None, ge=0, description="Overrides the budget's.")
-    student_pairs: int | None = Field(default=None, ge=1, description="Overrides the budget's.")
+    languages: tuple[str, ...] = Field(
+        default=(), description="Languages to train on, beside English; none: all of the corpora's."
+    )
+    budget: str = Field(default="example", description="How much data and training: a named budget.")
+    pairs_per_language: int | None = Field(default=None, ge=1, description="Overrides the budget's number.")
+    assistant_pairs: int | None = Field(default=None, ge=0, description="Overrides the budget's number.")
+    student_pairs: int | None = Field(default=None, ge=1, description="Overrides the budget's number.")
     teacher: tuple[str, ...] = Field(
         default=("assistant",),
         min_length=1,
-        description="Who teaches: 'assistant' is the assistant's own English side; more join the matrix term.",
+        description="Encoders whose English embeddings are the target: 'assistant' is the assistant itself.",
     )
-    assistant: str = Field(default="multilingual-e5-small", description="The multilingual encoder that is cut.")
+    assistant: str = Field(
+        default="multilingual-e5-small", description="The multilingual encoder that the student is cut from."
+    )
     precision: Precision | Literal["auto"] = Field(
-        default="auto", description="What encoders compute in; auto: what the device is good at."
+        default="auto", description="Number format that encoders compute in; auto: the best that the device supports."
     )
 
 
 class Request(Conditions, Treatment):
-    """An experiment by names, or the same one with several seeds."""
+    """One experiment, with one or several seeds, described by names."""
 
-    seeds: Seeds = Field(default=(0,), description="Of everything random: the student is trained once with each.")
+    seeds: Seeds = Field(default=(0,), description="Random seeds; the student is trained once with each.")
 
 
 def read_toml(path: Path) -> dict[str, object]:
-    """Return the settings of a TOML file, as they stand; ``[options]`` and ``[student]`` may be tables.
+    """Return the settings of a TOML file, unchecked; ``[options]`` and ``[student]`` may be tables.
 
     Raises:
-        XlbenchError: The file cannot be read, is no TOML, or has a key that no request has.
+        XlbenchError: The file cannot be read, is not valid TOML, or has an unknown key.
     """
     try:
         settings = tomllib.loads(path.read_text("utf-8"))
@@ -76,12 +87,12 @@ def read_toml(path: Path) -> dict[str, object]:
         ) from error
     for key in settings:
         if key not in Request.model_fields:
-            raise XlbenchError(f"'{path}' sets '{key}', which is no setting.", nearest(key, Request.model_fields))
+            raise XlbenchError(f"'{path}' sets '{key}', which is not a setting.", nearest(key, Request.model_fields))
     return settings
 
 
 def make_request(settings: dict[str, object]) -> Request:
-    """Return a request from raw settings.
+    """Check raw settings and return them as a request.
 
     Raises:
         XlbenchError: A value is of the wrong kind or out of bounds.
@@ -93,10 +104,10 @@ LETTERS = {"B": "bottleneck", "K": "layers", "R": "repeats", "H": "hidden"}
 
 
 def inline_spec(text: str) -> StudentSpec:
-    """Return the spec that ``B=128,K=6,R=2`` stands for; B left out keeps the full table.
+    """Parse a student spec such as ``B=128,K=6,R=2``; without B the student keeps the full embedding table.
 
     Raises:
-        XlbenchError: It is no such line, or a number is out of bounds.
+        XlbenchError: The text has another form, or a number is out of bounds.
     """
     fields: dict[str, object] = {}
     for part in text.split(","):

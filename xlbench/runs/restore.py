@@ -1,4 +1,4 @@
-"""Puts the rows that came with a board into the store, so that only missing rows are trained and scored."""
+"""Copies the rows that ship with a board into the store, so that only missing rows are trained and scored."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class _Kept(NamedTuple):
 def restore(
     paths: Iterable[Path], registry: Registry, settings: Settings, say: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Put rows into the store that it lacks, with the golds that the data has.
+    """Copy rows that the store does not have into it, and add the gold scores from the test data.
 
-    A row is asked for by its key, which covers all that it rests on: what was made otherwise stays unused.
+    A row is found by its key, which covers everything that its result depends on; other rows stay unused.
 
     Args:
-        paths: Of records in the folder of a board; those whose predictions the board did not keep are passed over.
-        registry: Has their suites.
+        paths: Records in the folder of a board; those without predictions are skipped.
+        registry: Contains their suites.
         settings: Where the store and the suites' data are.
-        say: Told how many there were, and which could not be used.
+        say: Called with the number of rows, and with each row that could not be used.
 
     Raises:
-        XlbenchError: A file is damaged, no plugin brings the suite, or its data is missing.
+        XlbenchError: A file is damaged, no plugin provides the suite, or its data is missing.
     """
     kept = [it for it in _kept(paths) if not saved_record(it.predicted.key, settings)]
     if not kept:

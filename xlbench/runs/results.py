@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Student:
-    """A student that a run made: its record, and the encoder in the store.
+    """A student that a run trained: its record, and the encoder in the store.
 
     Attributes:
         record: Scores, size, speed, cost and provenance.
-        key: Fingerprint of the record in the store, whose first digits name the run for ``compare``.
+        key: Fingerprint of the record in the store; ``compare`` accepts its first digits as a name.
     """
 
     record: Record
@@ -174,7 +174,7 @@ def run_request(
         request: What to run, by names.
         registry: What plugins brought.
         settings: Paths and switches.
-        say: Told what is made and what comes from the store.
+        say: Called with what is trained and what comes from the store.
 
     Raises:
         XlbenchError: Anything that the user can fix; with a single seed also training that diverges or collapses.

@@ -45,7 +45,7 @@ def run_jobs(jobs: Sequence[Job], registry: Registry, settings: Settings, say: S
         jobs: In the order in which they run.
         registry: What plugins brought.
         settings: Paths and switches.
-        say: Told what is made and what comes from the store.
+        say: Called with what is trained and what comes from the store.
 
     Raises:
         XlbenchError: Anything that the user can fix, but for training that diverges or collapses.
@@ -92,7 +92,7 @@ def run_encoder(
         beside: Says on which suite, in which precision, and beside which assistant its speed is measured.
         registry: What plugins brought.
         settings: Paths and switches.
-        say: Told what is made.
+        say: Called with what is trained.
 
     Raises:
         XlbenchError: It cannot be loaded, or the suite's data is missing.

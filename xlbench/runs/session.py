@@ -1,4 +1,4 @@
-"""A session: the data and encoders of one experiment, each loaded at most once, in a process set up for them."""
+"""A session: the corpus, sample sentences and encoders of one experiment, each loaded at most once."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 
 
 def prepare_process(settings: Settings) -> None:
-    """Set threads and memory, and teach transformers the students, so that one may be an encoder like any other."""
+    """Set threads and memory, and register the student classes with transformers, so that it can load students."""
     from xlbench.encoders.runtime import apply_threads, choose_device, explain_compile, keep_memory
     from xlbench.students.architecture import register
 
     if settings.compile_training:
-        explain_compile(choose_device(settings), "bfloat16", settings)  # if it cannot be, say so before any work
+        explain_compile(choose_device(settings), "bfloat16", settings)  # fail before any work if it cannot be compiled
     apply_threads(settings)
     keep_memory()
     register()
 
 
-KIND, VERSION = "near-duplicates", 1  # in the store; the version changes with their meaning
-NEAR_DUPLICATES = "looking for near-duplicates of test sentences"  # what is said to be going on
+KIND, VERSION = "near-duplicates", 1  # of the store entry; raise the version when the meaning of the shares changes
+NEAR_DUPLICATES = "looking for near-duplicates of test sentences"  # title of the progress bar
 SPEED_SAMPLE = 192  # sentences
 
 
 class Session:
-    """What a run loads at most once: its corpus, a sample of its suite, the encoders that it was given."""
+    """Loads the corpus, a sample of the suite's sentences and the encoders of a run, each at most once."""
 
     def __init__(
         self, experiment: Experiment, corpora: Sequence[OpenCorpus], registry: Registry, settings: Settings
@@ -67,7 +67,7 @@ class Session:
         return prepare(self.experiment.data, self.corpora, excluded, self.settings)
 
     def _facts(self) -> CorpusFacts:
-        """Return what a record says of the corpus, and how much of the suite is nearly in it."""
+        """Return the facts about the corpus for a record, with the share of near-duplicates of test sentences."""
         corpus, suite = self.corpus(), self.experiment.suite
         key: Json = {"corpus": corpus.digest, "suite": evaluation_digest((suite,), self.settings), "version": VERSION}
 
@@ -82,16 +82,16 @@ class Session:
         return corpus.facts.model_copy(update={"near_duplicates": entry.manifest.facts["shares"]})
 
     def _sample(self) -> list[str]:
-        """Return sentences of the suite, of mixed length, spread evenly over it."""
+        """Return sentences of the suite for the measurement of speed, of mixed lengths."""
         texts = sorted(set(evaluation_texts((self.experiment.suite,), self.settings)))
         return texts[:: max(1, len(texts) // SPEED_SAMPLE)][:SPEED_SAMPLE]
 
     def load_given(self, encoder: str) -> SentenceTransformer:
-        """Load an encoder that was given, anew: who asks may change it."""
+        """Load a teacher or the assistant as a new copy, which the caller may change."""
         return load_encoder(self.reference(encoder), self.registry.encoders, self.settings)
 
     def reference(self, encoder: str) -> EncoderRef:
-        """Return which encoder an encoder of the plan is."""
+        """Return the encoder that the plan calls by this name, e.g. 'teacher:1'."""
         if encoder == "assistant":
             return self.experiment.assistant
         return self.experiment.teachers[int(encoder.partition(":")[2] or 0)]
