@@ -102,7 +102,7 @@ def ours(
             if total == steps and amount:
                 so_far += amount
                 times(so_far / steps)
-            elif total == steps:  # the bar is told of a look without moving
+            elif total == steps:  # an evaluation is noted on the bar without moving it
                 evaluations.append(time.perf_counter())
 
         yield advance

@@ -57,7 +57,7 @@ def table_of(model: SentenceTransformer) -> np.ndarray:
         ("svd-bottleneck", {}),
         ("svd-bottleneck", {"full_depth": False}),
         ("vocab-trim", {}),
-        ("vocab-trim", {"bottleneck": True, "characters": False}),
+        ("vocab-trim", {"bottleneck": True, "keep_characters": False}),
         ("static", {}),
         ("static", {"trim": True, "width": 5}),
         ("average", {}),
@@ -97,7 +97,7 @@ def test_a_student_without_a_bottleneck_has_nothing_to_factorise(place: Path) ->
 
 
 def test_trimming_changes_no_vector_of_the_corpus_and_says_which_languages_are_left(place: Path) -> None:
-    record, _ = go(place, "vocab-trim", {"characters": False})
+    record, _ = go(place, "vocab-trim", {"keep_characters": False})
     texts = [
         cell for line in (place / "corpus" / "en-de.tsv").read_text("utf-8").splitlines() for cell in line.split("\t")
     ]

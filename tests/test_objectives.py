@@ -88,14 +88,14 @@ def test_a_lower_temperature_looks_at_fewer_neighbours() -> None:
 
 def test_neighbours_and_banks_are_english() -> None:
     own = Target(encoder="teacher", side="own")
-    with pytest.raises(ValidationError, match="neighbours are a source's English vectors"):
+    with pytest.raises(ValidationError, match="neighbours are an encoder's English vectors"):
         MatchNeighbours(target=own)
-    with pytest.raises(ValidationError, match="a bank is of a source's English sentences"):
+    with pytest.raises(ValidationError, match="a bank is of an encoder's English sentences"):
         Target(encoder="teacher", side="own", bank=8)
 
 
-def test_a_target_without_a_bank_is_written_down_as_ever() -> None:
-    assert ENGLISH.model_dump() == {"encoder": "teacher", "side": "english", "level": "sentence"}
+def test_a_target_is_written_down_whole() -> None:
+    assert ENGLISH.model_dump() == {"encoder": "teacher", "side": "english", "level": "sentence", "bank": 0}
 
 
 def test_a_similarity_matrix_is_of_english_vectors() -> None:

@@ -161,7 +161,7 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
 
 
 def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:
-    """Open a board: its rows as frames, its table and pages; ``.run()`` makes what it lacks.
+    """Open a board: its rows as frames, its table and pages; ``.run()`` adds missing rows.
 
     Args:
         name: Of a board under ./leaderboards or one that ships with xlbench, or the path of a TOML file.

@@ -153,7 +153,7 @@ def read_board(path: Path) -> BoardFile:
     except (OSError, UnicodeDecodeError) as error:
         raise XlbenchError(f"Board '{path}' cannot be read: {error}", "Give a TOML file.") from error
     except tomllib.TOMLDecodeError as error:
-        raise XlbenchError(f"Board '{path}' is not valid TOML: {error}", "Mend that line.") from error
+        raise XlbenchError(f"Board '{path}' is not valid TOML: {error}", "Fix that line.") from error
     try:
         return BoardFile(path, Board.model_validate(declared), shipped=is_installed(path))
     except ValidationError as error:

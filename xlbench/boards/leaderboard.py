@@ -1,4 +1,4 @@
-"""A board for whoever works in Python: its rows as frames, its table, its page, and running it."""
+"""A board as a Python object: its rows as frames, its table, its page, and running it."""
 
 from __future__ import annotations
 

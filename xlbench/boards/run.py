@@ -63,13 +63,13 @@ def run_board(
         registry: What plugins brought.
         settings: Paths and switches.
         say: Told what is made, what comes from the store or with the board, and what sharing saved.
-        reproduce: Make the rows here that the store lacks, also those that came with the board.
+        reproduce: Run every row that is not in the store here, also those that came with the board.
 
     Returns:
         The pages.
 
     Raises:
-        XlbenchError: Anything that the user can mend; what can be found before training is.
+        XlbenchError: Anything that the user can fix; as much of it as possible before any training.
     """
     runs, encoders, beside = _look_up(board, registry, settings)
     if not reproduce:

@@ -130,7 +130,7 @@ def settings_of(context: click.Context) -> Settings:
 
 
 def registry_of(context: click.Context) -> Registry:
-    """Return what plugins brought; broken ones are told of on standard error, once."""
+    """Return what plugins brought; broken ones are reported on standard error, once."""
     from xlbench.plugins.registry import load_registry
 
     told = context.info_name == "plugins"  # which tells of every broken one, however strict

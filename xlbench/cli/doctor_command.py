@@ -25,7 +25,7 @@ MARKS = {True: "ok", False: "NO", None: "--"}
 @json_option
 @click.pass_context
 def command(context: click.Context, precision: Precision | Literal["auto"], as_json: bool) -> None:
-    """What works on this machine, and what was chosen and why; 'NO' marks what to mend, with the remedy.
+    """What works on this machine, and what was chosen and why; 'NO' marks what to fix, with the remedy.
 
     \b
     To choose otherwise:
@@ -58,4 +58,4 @@ def report(findings: Sequence[Finding], width: int) -> list[str]:
                 break_on_hyphens=False,
             )
     wrong = dict.fromkeys(finding.topic for finding in findings if finding.good is False)
-    return [*lines, "", f"To mend: {', '.join(wrong)}." if wrong else "Ready: `xlbench run` works here."]
+    return [*lines, "", f"To fix: {', '.join(wrong)}." if wrong else "Ready: `xlbench run` works here."]

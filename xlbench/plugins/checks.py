@@ -1,4 +1,4 @@
-"""What is wrong with what a plugin brings, said of its author's function, argument or option, with file and line."""
+"""Checks of what a plugin brings; each fault names the author's function, argument or option, with file and line."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def _preset_faults(method: Method) -> Iterator[Fault]:
 
 
 def thing_faults(thing: object, kind: str, name: str) -> Iterator[Fault]:
-    """Yield what is wrong with a thing that can be used: its options, what its listing lacks."""
+    """Yield what is wrong with a usable thing: its options, missing parts of its listing."""
     if isinstance(thing, Method):
         yield from option_faults(thing.options)
         yield from _preset_faults(thing)

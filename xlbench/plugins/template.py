@@ -1,4 +1,4 @@
-"""Writing the project. With Jinja2 alone: copier would bring ten more packages for what is one loop here."""
+"""Writes the project of a new plugin, with Jinja2 alone: copier would bring ten more packages for one loop."""
 
 from __future__ import annotations
 

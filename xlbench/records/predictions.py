@@ -1,4 +1,4 @@
-"""What the rows of a board predicted, kept beside its records: what rows that are added elsewhere are paired with.
+"""The predictions of a board's rows, kept beside its records, so that rows added on another machine can be paired.
 
 ``NAME/predictions/*.parquet``, each with the name of its record. Golds and sentences are test data and are not among
 them: who has the data has these.

@@ -27,7 +27,7 @@ class PublishedRow(Frozen):
     citation: str = Field(description="Where they were published.")
     commit: str = Field(description="Which version of it.")
     scores: dict[str, dict[str, float]] = Field(description="Main score x 100 by task and subset, as far as there.")
-    parameters: int | None = Field(default=None, description="All of the encoder's; None where nobody says.")
+    parameters: int | None = Field(default=None, description="All of the encoder's; None where they are not published.")
 
 
 class PublishedTask(Frozen):

@@ -1,4 +1,4 @@
-"""Which code made a record."""
+"""A record: what one row of a board rests on, where and with what it was measured, and how it is read."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Record(Frozen):
 
 
 class Failure(Frozen):
-    """A run that a board asks for and that could not end well: shown, not averaged away, never cached."""
+    """A run whose training diverged or collapsed: boards show it, no mean includes it, and nothing of it is cached."""
 
     row: str = Field(description="What the board calls it.")
     seed: int

@@ -99,28 +99,28 @@ def has_collapsed(row: Row) -> bool:
 
 
 def family_mean(row: Row, family: Family) -> float:
-    """Return the mean over the sound runs of a family's score, times 100."""
+    """Return the mean over the valid runs of a family's score, times 100."""
     return fmean(score_by_seed(row, family).values())
 
 
 def score_by_seed(row: Row, family: Family) -> dict[int, float]:
-    """Return a family's score of each sound run, times 100; that of an encoder without a seed under 0."""
+    """Return a family's score of each valid run, times 100; that of an encoder without a seed under 0."""
     return {_seed(run): run.scores.families[family] for run in valid_runs(row)}
 
 
 def family_deviation(row: Row, family: Family) -> float | None:
-    """Return the sample standard deviation over the sound runs of a family's score; None with one run."""
+    """Return the sample standard deviation over the valid runs of a family's score; None with one run."""
     scores = score_by_seed(row, family).values()
     return stdev(scores) if len(scores) > 1 else None
 
 
 def task_mean(row: Row, task: str) -> float:
-    """Return the mean over the sound runs of a task's score, times 100."""
+    """Return the mean over the valid runs of a task's score, times 100."""
     return fmean(run.scores.tasks[task].mean() for run in valid_runs(row))
 
 
 def subset_mean(row: Row, task: str, subset: str) -> float:
-    """Return the mean over the sound runs of a subset's score, times 100."""
+    """Return the mean over the valid runs of a subset's score, times 100."""
     return fmean(run.scores.tasks[task].subsets[subset].main for run in valid_runs(row))
 
 

@@ -1,4 +1,4 @@
-"""Rows in the store: a record beside its item-level scores, under the key of all that the row rests on."""
+"""Records in the store, each beside its item-level scores: written, read by key, and found by name."""
 
 from __future__ import annotations
 

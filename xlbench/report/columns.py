@@ -74,7 +74,7 @@ class Column:
         group: The heading that it shares with its neighbours.
         alone: Its heading in a table without groups; empty for ``heading``.
         label: What the legend calls it; empty for the heading of a table without groups.
-        notes: What else must be told of it, in sentences.
+        notes: Remarks on it for the legend, in sentences.
         kind: Its style on a page.
         falling: The first click on a page's heading puts the largest value on top.
         words: Its cells are words of others, to be escaped, not figures.

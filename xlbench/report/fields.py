@@ -69,7 +69,7 @@ FAMILY = {
 ENCODER = {
     "name": Field("str", "What the board calls the row."),
     "role": Field(
-        "str", "teacher, assistant, aligned, student, encoder, published, or failed where no run ended well."
+        "str", "teacher, assistant, aligned, student, encoder, published, or failed where all runs failed."
     ),
     "method": Field("str", "The method that distilled the student; missing for an encoder that was only scored."),
     "student": Field("str", "The student spec; missing for an encoder that was only scored."),

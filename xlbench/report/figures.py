@@ -33,7 +33,7 @@ class Figures:
         tasks: A line per row and task, see :func:`~xlbench.report.frame.task_frame`.
         tidy: A line per row, seed, task and subset, see :func:`~xlbench.report.frame.tidy_frame`.
         base: The row that drops are measured against.
-        statistics: None where nobody computed them.
+        statistics: None where they were not computed.
         published: Rows by others.
         failures: Runs that ended without an encoder.
     """
@@ -58,7 +58,7 @@ class Figures:
         return tuple(self.scores.families)
 
     def lost(self) -> tuple[str, ...]:
-        """Return the names of rows none of whose runs ended well."""
+        """Return the names of rows all of whose runs failed."""
         return tuple(self.board["name"][self.board["role"] == "failed"])
 
     @property

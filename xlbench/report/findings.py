@@ -1,4 +1,4 @@
-"""What a board found, as sentences made from its figures: two rows beside each other, and what was claimed before."""
+"""A board's findings: sentences that compare two of its rows, and check what was claimed before."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def findings(entries: Sequence[FindingEntry], table: Figures) -> tuple[str, ...]
 
     Each gives the first row minus the second one: points by family with their paired 95 % interval over items and
     the least and most that any seed gave, stored parameters and bytes; and whether what was claimed is seen. Of a
-    row whose runs could not end well it says that.
+    row whose runs all failed it says that.
 
     Raises:
         XlbenchError: A finding names a row that the board does not have.
@@ -61,7 +61,7 @@ def findings(entries: Sequence[FindingEntry], table: Figures) -> tuple[str, ...]
 def _finding(entry: FindingEntry, rows: dict[str, Row], table: Figures) -> str:
     for name in (entry.row, entry.beside):
         if name in table.lost():
-            return f"{plain(entry.part)}: nothing can be said, no run of {plain(name)} ended well."
+            return f"{plain(entry.part)}: nothing can be said, all runs of {plain(name)} failed."
         if name not in rows:
             problem = f"The finding '{plain(entry.part)}' names '{plain(name)}', which is no row."
             raise XlbenchError(problem, nearest(name, rows))

@@ -130,7 +130,7 @@ def board_frame(
     """Return a line for each row, as :func:`~xlbench.report.fields.board_fields` describes it, in table order.
 
     Teacher and assistants come first, then the others by their mean over the families, best first; then rows by
-    others, then rows none of whose runs ended well.
+    others, then rows all of whose runs failed.
 
     Args:
         rows: Rows, or the records that they are made of; at least one.

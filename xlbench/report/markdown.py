@@ -93,12 +93,12 @@ def seed_table(students: Sequence[Record], failures: Sequence[Failure] = ()) -> 
         lines[student.experiment.seed] = [f"{student.scores.families[family]:.1f}{mark}" for family in families]
     lines |= {failure.seed: ["diverged"] * len(families) for failure in failures}
     body = [[str(seed), *cells] for seed, cells in sorted(lines.items())]
-    sound = [student.scores.families for student in students if not student.scores.collapsed]
-    if sound:
-        body.append([f"mean of {len(sound)}", *(_spread([it[family] for it in sound]) for family in families)])
+    valid = [student.scores.families for student in students if not student.scores.collapsed]
+    if valid:
+        body.append([f"mean of {len(valid)}", *(_spread([it[family] for it in valid]) for family in families)])
     header = ["Seed", *(FAMILY_NAMES[family] for family in families)]
     table = _table(header, body, [True, *(False for _ in families)])
-    if len(sound) < len(students):
+    if len(valid) < len(students):
         table += "\n\n†: collapsed: all sentences look alike to this student; it is left out of the mean."
     return table
 

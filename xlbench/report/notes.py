@@ -1,4 +1,4 @@
-"""What a reader of a table must be told: how to read it, on what it rests, and what went wrong. Plain text."""
+"""The legend of a table, as plain text: how to read it, what it rests on, and which runs failed."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def contamination(records: Sequence[Record]) -> list[str]:
 
 
 def run_warnings(figures: Figures) -> list[str]:
-    """Return which runs collapsed or could not end well."""
+    """Return which runs collapsed or diverged."""
     lines = []
     for row in figures.rows:
         fallen = collapsed_seeds(row)

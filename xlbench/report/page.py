@@ -1,4 +1,4 @@
-"""The templates of plots and pages. Everything that they show is escaped."""
+"""A board's files: its markdown, its pictures, and one HTML page that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _rows(table: Table, places: Sequence[int]) -> list[PageRow]:
     found = []
     for number, (line, cells) in enumerate(zip(table.lines, table.cells, strict=True)):
         role = str(line["role"])
-        name = "no run ended well" if role == "failed" else ROLE_NAMES[role]
+        name = "all runs failed" if role == "failed" else ROLE_NAMES[role]
         beside = {column.heading: cell for column, cell in zip(table.columns, cells, strict=True) if column.beside}
         about = [name, *([plain(beside["Method"].figure)] if "Method" in beside else [])]
         if "Seeds" in beside and (seeds := beside["Seeds"].figure):

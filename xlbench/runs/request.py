@@ -1,4 +1,4 @@
-"""What is asked for, by names and not yet looked up: of one run, of a ``[[run]]`` of a board, of the whole board."""
+"""A request: the settings of a run or of a board, by names that are not looked up yet."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def read_toml(path: Path) -> dict[str, object]:
         raise XlbenchError(f"'{path}' cannot be read: {error}", "Give --config a TOML file.") from error
     except tomllib.TOMLDecodeError as error:
         raise XlbenchError(
-            f"'{path}' is not valid TOML: {error}", "Mend it; see `xlbench run --print-config`."
+            f"'{path}' is not valid TOML: {error}", "Fix it; see `xlbench run --print-config`."
         ) from error
     for key in settings:
         if key not in Request.model_fields:

@@ -1,4 +1,4 @@
-"""Rows that came with a board, put into the store: only what is missing is trained and scored."""
+"""Puts the rows that came with a board into the store, so that only missing rows are trained and scored."""
 
 from __future__ import annotations
 

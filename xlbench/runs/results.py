@@ -1,4 +1,4 @@
-"""What a run gives to whoever called it: records, students, frames and tables."""
+"""The results of a run: records, students, frames and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this process needs before it loads any encoder."""
+"""A session: the data and encoders of one experiment, each loaded at most once, in a process set up for them."""
 
 from __future__ import annotations
 
