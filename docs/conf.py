@@ -1,4 +1,4 @@
-"""Sphinx's settings. Pages hold what the code gives between marks (tests/test_docs.py), so nothing is imported."""
+"""Sphinx's settings. What pages show of the code is generated (tests/test_docs.py); the notebook is executed here."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ copyright = "the xlbench authors"  # noqa: A001 - Sphinx's name for it
 release = re.findall(r'__version__ = "(.+)"', (ROOT / "xlbench" / "_version.py").read_text("utf-8"))[0]
 version = release
 
-extensions = ["myst_parser"]
+extensions = ["myst_nb"]  # Markdown as myst-parser reads it, and notebooks
 exclude_patterns = ["examples"]
 myst_heading_anchors = 3
+
+nb_execution_mode = "force"  # what a page shows is what today's code gives
+nb_execution_timeout = 600  # seconds a cell; a run of the budget smoke takes one or two minutes
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_merge_streams = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"xlbench {release}"

@@ -6,7 +6,8 @@ import dataclasses
 import inspect
 import re
 import types
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, is_typeddict
 
 from griffe import Docstring, DocstringSectionKind, Parser
 from pydantic import BaseModel
@@ -46,8 +47,9 @@ def _member(key: str, member: object) -> list[str] | None:
     """Return a public property's or method's description; what is inherited stands at the parent."""
     if key.startswith("_") or key == "model_config":
         return None
-    if isinstance(member, property):
-        kind = (member.fget.__annotations__ if member.fget else {}).get("return", "")
+    if isinstance(member, property | cached_property):
+        getter = member.func if isinstance(member, cached_property) else member.fget
+        kind = (getter.__annotations__ if getter else {}).get("return", "")
         return [f"**`{key}`**: `{kind}`", *described(member.__doc__ or "")]
     if isinstance(member, types.FunctionType) and member.__doc__:
         return [_fenced(signature(member, key)), *described(member.__doc__)]
@@ -60,6 +62,8 @@ def _class_line(kind: type, name: str) -> str:
     bases = [base.__name__ for base in kind.__bases__ if base is not object]
     if issubclass(kind, tuple):
         bases = ["NamedTuple"]
+    if is_typeddict(kind):
+        bases = ["TypedDict"]
     if "Protocol" in bases or getattr(kind, "_is_protocol", False):
         bases = ["Protocol"]
     return f"class {name}({', '.join(bases)})" if bases else f"class {name}"
@@ -93,11 +97,12 @@ def _parameter(each: inspect.Parameter) -> str:
 
 def _value(value: object) -> str:
     # A class or function as a default would show where it lies in memory, and in which private module.
-    return value.__name__ if isinstance(value, type | types.FunctionType) else _public(repr(value))
+    named = isinstance(value, type | types.FunctionType) and value.__name__ != "<lambda>"
+    return value.__name__ if named else _public(repr(value))
 
 
 def _public(text: str) -> str:
-    return re.sub(r"<(factory|class|function).*?>", "...", text)
+    return re.sub(r"<(factory|class|function).*>", "...", text)
 
 
 def _fenced(code: str) -> str:

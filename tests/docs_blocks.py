@@ -25,6 +25,7 @@ from xlbench.boards.board import Board, EncoderEntry, PublishedEntry, RunEntry, 
 from xlbench.boards.folder import read_folder
 from xlbench.cli.app import COMMANDS, app
 from xlbench.cli.catalogue import budget_line, group_title, option_groups, option_rows
+from xlbench.functions import Where
 from xlbench.plugins import hooks as hookspecs
 from xlbench.plugins.registry import Registry, load_registry
 from xlbench.plugins.template import rendered
@@ -54,6 +55,7 @@ LANGUAGES = {".py": "python", ".toml": "toml", ".tsv": "text", ".yml": "yaml", "
 MODELS: dict[str, type[Frozen]] = {
     it.__name__: it for it in (Request, Board, RunEntry, EncoderEntry, PublishedEntry, FindingEntry, api.StudentSpec)
 }
+SHARED = {"Where": Where}
 
 
 def renewed(text: str) -> str:
@@ -144,8 +146,8 @@ def names(*chosen: str) -> str:
 
 
 def top_names(*chosen: str) -> str:
-    """Return the reference of names of the package itself."""
-    return "\n\n".join(documented(getattr(xlbench, name), name) for name in chosen)
+    """Return the reference of names of the package itself, and of the keyword arguments that its functions share."""
+    return "\n\n".join(documented(getattr(xlbench, name, None) or SHARED[name], name) for name in chosen)
 
 
 def hooks() -> str:

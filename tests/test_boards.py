@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -177,6 +178,22 @@ def test_an_edited_page_fails_the_check(board: BoardFile) -> None:
     assert any(line.startswith("-") and "and I win" in line for line in lines)
     board.path.with_suffix(".md").unlink()
     assert any(line.startswith("+") for line in differences(board))
+
+
+def test_of_a_plot_its_figures_count_and_not_how_it_is_drawn(board: BoardFile) -> None:
+    picture, page = board.path.with_name("toys-bytes.svg"), board.path.with_suffix(".html")
+    for path in (picture, page):
+        text = path.read_text("utf-8")
+        path.write_text(text.replace('class="whisker"', 'class="whisker" opacity="0.5"'), "utf-8")
+        assert path.read_text("utf-8") != text
+        assert differences(board) == []
+        point = re.search(r'\["STS","MB","r0",.*', text)
+        assert point is not None
+        path.write_text(text.replace(point[0], point[0].replace('"MB"', '"kB"')), "utf-8")
+        lines = differences(board)
+        changed = [line[:13] for line in lines if line[0] in "+-" and '"r0"' in line]
+        assert changed == ['-[["STS","kB"', '+[["STS","MB"']
+        path.write_text(text, "utf-8")
 
 
 def test_another_title_needs_rendering_and_another_seed_running(board: BoardFile) -> None:

@@ -114,7 +114,7 @@ def test_of_a_row_without_a_sound_run_nothing_is_said() -> None:
     rows = rows_of(example_records())
     failed = Failure(row=WITHOUT, seed=0, message="Training diverged.")
     lines = findings([entry(row="minilm-half")], figures(rows, statistics_of(rows), failures=(failed,)))
-    assert lines == (f"Stage 4: nothing can be said, no run of {WITHOUT} ended well.",)
+    assert lines == (f"Stage 4: nothing can be said, all runs of {WITHOUT} failed.",)
 
 
 def test_pages_show_findings_and_obey_nothing_in_them() -> None:

@@ -324,7 +324,7 @@ def test_a_report_is_aligned_with_remedies_underneath() -> None:
         "NO  encoder  x: is not here",
         "             Run `pip install x`.",
         "",
-        "To mend: encoder.",
+        "To fix: encoder.",
     ]
     assert report(findings[:2], 80)[-1] == "Ready: `xlbench run` works here."
     assert max(map(len, report([Finding("device", True, "word " * 40)], 80))) <= 80

@@ -156,8 +156,8 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
     from xlbench.runs.compare import compare as compare_runs
 
     settings, registry = place(where)
-    names = [run_reference(_reference(run)) for run in (first, second)]
-    return compare_runs(*names, registry, settings, examples=examples)
+    one, two = run_reference(_reference(first)), run_reference(_reference(second))
+    return compare_runs(one, two, registry, settings, examples=examples)
 
 
 def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:

@@ -23,6 +23,7 @@ from xlbench.records.record import Failure, Record, read_record
 from xlbench.records.rows import check_comparable, rows_of
 from xlbench.report.figures import figures
 from xlbench.report.page import BoardText, render
+from xlbench.report.plot_svg import without_drawings
 from xlbench.store import write_atomically
 
 if TYPE_CHECKING:
@@ -214,6 +215,8 @@ def _current(board: BoardFile) -> Folder:
 def differences(board: BoardFile) -> list[str]:
     """Return how the pages that are there differ from what the board's folder gives, as lines of a unified diff.
 
+    Of a plot its data counts and not how it is drawn, which is for the plotting library's version to decide.
+
     Raises:
         XlbenchError: The board has not been run, or its folder cannot be read.
     """
@@ -221,9 +224,10 @@ def differences(board: BoardFile) -> list[str]:
     lines = [f"{_sentence(folder.stale)}."] if folder.stale else []
     for name, text in page_texts(board, folder).items():
         path = board.path.with_name(name)
-        there = path.read_text("utf-8") if path.is_file() else ""
-        if there != text:
-            lines += _diff(str(path), there, text)
+        there = without_drawings(path.read_text("utf-8")) if path.is_file() else ""
+        expected = without_drawings(text)
+        if there != expected:
+            lines += _diff(str(path), there, expected)
     return lines
 
 

@@ -40,8 +40,8 @@ def command(context: click.Context, first: str, second: str, examples: int, as_j
     from xlbench.boards.reference import run_reference
     from xlbench.runs.compare import compare
 
-    names = [run_reference(name) for name in (first, second)]
-    found = compare(*names, registry_of(context), settings_of(context), examples=examples)
+    registry, settings = registry_of(context), settings_of(context)
+    found = compare(run_reference(first), run_reference(second), registry, settings, examples=examples)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from xlbench.records.rows import seeds
 from xlbench.report.columns import WHOLE
-from xlbench.report.formats import plain
-from xlbench.report.templating import number
+from xlbench.report.formats import number, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

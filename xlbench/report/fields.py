@@ -68,9 +68,7 @@ FAMILY = {
 """Columns of a board that are there for each family, behind its name: ``sts_rank``."""
 ENCODER = {
     "name": Field("str", "What the board calls the row."),
-    "role": Field(
-        "str", "teacher, assistant, aligned, student, encoder, published, or failed where all runs failed."
-    ),
+    "role": Field("str", "teacher, assistant, aligned, student, encoder, published, or failed where all runs failed."),
     "method": Field("str", "The method that distilled the student; missing for an encoder that was only scored."),
     "student": Field("str", "The student spec; missing for an encoder that was only scored."),
     "published": Field("bool", "Measured by others: not ranked, no intervals."),

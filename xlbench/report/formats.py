@@ -59,3 +59,10 @@ def layers(stored: int | None, executed: int | None) -> str:
     if stored is None:
         return ""
     return str(stored) if stored == executed else f"{stored} run as {executed}"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Return a number for SVG: rounded, without trailing zeros: '12', '0.5'."""
+    text = f"{value:.{digits}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text

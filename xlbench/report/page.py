@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from xlbench.fingerprint import Frozen
@@ -12,15 +13,20 @@ from xlbench.report.columns import table_of
 from xlbench.report.curves import training_details
 from xlbench.report.figures import figures
 from xlbench.report.findings import FindingEntry, findings
-from xlbench.report.formats import escaped, plain
+from xlbench.report.formats import escaped, number, plain
 from xlbench.report.heat import STEPS, language_map, subset_map
 from xlbench.report.markdown import markdown
 from xlbench.report.notes import EXAMPLE_NOTE, basis, reading, run_warnings
-from xlbench.report.svg import COST_NAMES, ROLE_NAMES, SHAPES, panel, plot, roles_in
-from xlbench.report.templating import asset, environment
+from xlbench.report.panels import COST_NAMES, panels_of
+from xlbench.report.plot_style import DARK, MARKS
+from xlbench.report.plot_svg import dark_style
+from xlbench.report.plots import drawing, picture_of
+from xlbench.report.points import ROLE_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from jinja2 import Environment
 
     from xlbench.comparison.statistics import Statistics
     from xlbench.records.published import PublishedRow
@@ -28,34 +34,28 @@ if TYPE_CHECKING:
     from xlbench.records.rows import Row
     from xlbench.report.columns import Cell, Table
     from xlbench.report.figures import Figures
-    from xlbench.report.svg import Panel
+    from xlbench.report.panels import Cost
 
 
 LONGEST_TITLE = 200
 
 
 @dataclass(frozen=True)
-class PlotGroup:
-    """The plots against one cost, a panel per family."""
-
-    name: str
-    panels: tuple[Panel, ...]
-
-
-@dataclass(frozen=True)
 class PageRow:
-    """A row of the page; ``key`` ties it to its points in the plots, ``about`` stands below its name."""
+    """A row of the page; ``key`` ties it to its points in the plots, ``mark`` is a character like theirs."""
 
     key: str
     name: str
     role: str
     role_name: str
-    shape: str
+    mark: str
     about: str
     cells: tuple[Cell, ...]
 
 
-def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) -> str:
+def page(
+    title: str, text: str, table: Figures, findings: Sequence[str] = (), drawings: Mapping[str, str] | None = None
+) -> str:
     """Return the page of a board.
 
     Args:
@@ -63,14 +63,14 @@ def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) ->
         text: Markdown paragraphs on top; HTML in it is shown, not obeyed, and pictures are not loaded.
         table: What it shows.
         findings: What was found, in plain sentences.
+        drawings: Plots as SVG elements, by their headings.
     """
-    style = asset("plot.css") + asset("board.css")
+    style = asset("board.css") + dark_style(DARK)
     script = asset("board.js")
     shown = table_of(table)
     places = [place for place, column in enumerate(shown.columns) if not column.beside]
     columns = [shown.columns[place] for place in places]
     rows = _rows(shown, places)
-    groups = _plots(table)
     heading = plain(title, LONGEST_TITLE)
     return (
         environment()
@@ -88,12 +88,7 @@ def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) ->
             groups=_grouped([column.group for column in columns]),
             rows=rows,
             role_names={row.role: row.role_name for row in rows},
-            plots=groups,
-            roles=[
-                (role, ROLE_NAMES[role], SHAPES[role])
-                for role in roles_in([part for group in groups for part in group.panels])
-            ],
-            curved=any(part.curves for group in groups for part in group.panels),
+            plots=drawings or {},
             intervals=table.statistics is not None,
             languages=[language_map(table, family) for family in table.families],
             subsets=[subset_map(table, task) for task in table.scores.tasks],
@@ -113,7 +108,7 @@ def page(title: str, text: str, table: Figures, findings: Sequence[str] = ()) ->
 def _rows(table: Table, places: Sequence[int]) -> list[PageRow]:
     """Return the rows with the cells of some columns; what the others say stands below the name."""
     found = []
-    for number, (line, cells) in enumerate(zip(table.lines, table.cells, strict=True)):
+    for place, (line, cells) in enumerate(zip(table.lines, table.cells, strict=True)):
         role = str(line["role"])
         name = "all runs failed" if role == "failed" else ROLE_NAMES[role]
         beside = {column.heading: cell for column, cell in zip(table.columns, cells, strict=True) if column.beside}
@@ -121,9 +116,9 @@ def _rows(table: Table, places: Sequence[int]) -> list[PageRow]:
         if "Seeds" in beside and (seeds := beside["Seeds"].figure):
             about.append(f"{seeds} seed{'' if seeds == '1' else 's'}{beside['Seeds'].rest}")
         chosen = tuple(cells[place] for place in places)
-        shape = SHAPES.get(role, "")
+        mark = MARKS[role][1] if role in MARKS else ""
         found.append(
-            PageRow(f"r{number}", plain(str(line["name"])), role, name, shape, " · ".join(filter(None, about)), chosen)
+            PageRow(f"r{place}", plain(str(line["name"])), role, name, mark, " · ".join(filter(None, about)), chosen)
         )
     return found
 
@@ -145,15 +140,6 @@ def html_of(text: str) -> str:
 def _digest(text: str) -> str:
     """Return what a content security policy knows a script or style by (CSP level 2, 'hash-source')."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _plots(table: Figures) -> list[PlotGroup]:
-    groups = []
-    for cost, (name, _) in COST_NAMES.items():
-        panels = tuple(found for family in table.families if (found := panel(table, family, cost)) is not None)
-        if panels:
-            groups.append(PlotGroup(f"Quality against {name}", panels))
-    return groups
 
 
 def _facts(table: Figures) -> list[tuple[str, str]]:
@@ -227,12 +213,10 @@ def render(
     """
     found = figures(rows, statistics, published, failures)
     said = findings(board.findings, found)
-    files = {f"{board.name}-{cost}.svg": picture for cost in COST_NAMES if (picture := plot(found, cost)) is not None}
-    pictures = [
-        f"![Quality against {name}]({board.name}-{cost}.svg)"
-        for cost, (name, _) in COST_NAMES.items()
-        if f"{board.name}-{cost}.svg" in files
-    ]
+    drawings = {
+        cost: drawing(cost, _heading(cost), panels) for cost in COST_NAMES if (panels := panels_of(found, cost))
+    }
+    pictures = [f"![{_heading(cost)}]({board.name}-{cost}.svg)" for cost in drawings]
     parts = [
         f"<!-- Written by `xlbench leaderboard render {board.name}`: changes are lost. -->",
         f"# {escaped(board.title, LONGEST_TITLE)}",
@@ -244,6 +228,36 @@ def render(
     ]
     return {
         f"{board.name}.md": "\n\n".join(part for part in parts if part) + "\n",
-        f"{board.name}.html": page(board.title, board.text, found, said),
-        **files,
+        f"{board.name}.html": page(
+            board.title, board.text, found, said, {_heading(cost): svg for cost, svg in drawings.items()}
+        ),
+        **{f"{board.name}-{cost}.svg": picture_of(svg) for cost, svg in drawings.items()},
     }
+
+
+def _heading(cost: Cost) -> str:
+    return f"Quality against {COST_NAMES[cost]}"
+
+
+@cache
+def environment() -> Environment:
+    """Return the environment of the templates that ship with xlbench."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    found = Environment(
+        loader=PackageLoader("xlbench.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    found.filters["number"] = number
+    return found
+
+
+def asset(name: str) -> str:
+    """Return the text of a template as it is: a style sheet or a script."""
+    from importlib.resources import files
+
+    return (files("xlbench.report") / "templates" / name).read_text("utf-8")

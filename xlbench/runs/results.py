@@ -126,7 +126,7 @@ class Results:
     def to_dataframe(self) -> pd.DataFrame:
         """Return the scores, tidy: one row per encoder, seed, task and subset; scores × 100.
 
-        The columns are those of :func:`xlbench.report.frame.tidy_frame`.
+        The reference, *Data frames*, says what stands in which column.
         """
         from xlbench.report.frame import tidy_frame
 
@@ -135,7 +135,7 @@ class Results:
     def table(self) -> pd.DataFrame:
         """Return one row per encoder: ranks, families, drop, parameters, bytes, speed and cost.
 
-        The columns are those of :func:`xlbench.report.frame.board_frame`.
+        The reference, *Data frames*, says what stands in which column.
         """
         from xlbench.report.frame import board_frame
 

@@ -41,8 +41,8 @@
       if (fits) kept.add(row.dataset.row);
     }
     all(".heat tr[data-row], details[data-row]").forEach((each) => { each.hidden = !kept.has(each.dataset.row); });
-    all("svg.plot [data-row]").forEach((each) => each.classList.toggle("off", !kept.has(each.dataset.row)));
-    all("svg.plot [data-rows]").forEach((each) => each.classList.toggle("off", !each.dataset.rows.split(" ").every((key) => kept.has(key))));
+    all("svg.plot [data-key]").forEach((each) => each.classList.toggle("off", each.dataset.key && !kept.has(each.dataset.key)));
+    all("svg.plot [data-keys]").forEach((each) => each.classList.toggle("off", !each.dataset.keys.split(" ").every((key) => kept.has(key))));
     document.getElementById("count").textContent = `${kept.size} of ${body.rows.length} rows`;
     document.querySelector(".empty").hidden = kept.size > 0;
   };
@@ -53,8 +53,8 @@
 
   // Tooltips of marks, for pointer and keyboard; the row lights up with its marks.
   const tip = document.getElementById("tip");
-  const light = (key) => all("tr.hot, .point.hot").concat(key ? all(`#main tr[data-row="${key}"], .point[data-row="${key}"]`) : [])
-    .forEach((each) => each.classList.toggle("hot", each.dataset.row === key));
+  const light = (key) => all("tr.hot, .point.hot").concat(key ? all(`#main tr[data-row="${key}"], .point[data-key="${key}"]`) : [])
+    .forEach((each) => each.classList.toggle("hot", (each.dataset.row ?? each.dataset.key) === key));
   const show = (point) => {
     const [name, ...rest] = point.getAttribute("aria-label").split("\n");
     const bold = document.createElement("b");
@@ -67,13 +67,18 @@
     const above = mark.top - box.height - 6;
     tip.style.left = `${left}px`;
     tip.style.top = `${above < 4 ? mark.bottom + 6 : above}px`;
-    light(point.dataset.row);
+    light(point.dataset.key);
   };
   const hide = () => { tip.hidden = true; light(null); };
   for (const plot of all("svg.plot")) {
     const points = all(".point", plot);
-    const across = [...points].sort((a, b) => a.transform.baseVal[0].matrix.e - b.transform.baseVal[0].matrix.e);
+    const left = (point) => Number(point.querySelector(".target").getAttribute("cx"));
+    const across = [...points].sort((a, b) => left(a) - left(b));
     for (const point of points) {
+      // The title names a mark where no script runs; here it would be a second tooltip.
+      const title = point.querySelector("title");
+      point.setAttribute("aria-label", title.textContent);
+      title.remove();
       point.addEventListener("pointerenter", () => show(point));
       point.addEventListener("pointerleave", hide);
       point.addEventListener("focus", () => show(point));
