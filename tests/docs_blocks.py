@@ -32,7 +32,11 @@ from xlbench.plugins.template import rendered
 from xlbench.report.fields import ENCODER, FAMILY, FOOTPRINT, TASKS, TIDY
 from xlbench.report.figures import figures
 from xlbench.report.findings import FindingEntry
+from xlbench.report.formats import signed
+from xlbench.report.frame import board_frame, records_of
 from xlbench.report.markdown import markdown
+from xlbench.report.panels import claim_panels
+from xlbench.report.plots import claim_picture
 from xlbench.runs.request import Request
 from xlbench.scoring.data import read_declaration
 from xlbench.students.shape import MINILM, XLMR
@@ -341,6 +345,51 @@ def rows(name: str, *words: str) -> str:
     return table(titles, chosen)
 
 
+HEADLINE = {  # rows of the README's table, and what they are for whoever does not know our names yet
+    "multilingual-e5-small": "The assistant as it is published",
+    "multilingual-e5-small, aligned (stage 1)": "The same, aligned: what students are cut from",
+    "full-size-8bit": "All of that, in 8 bits",
+    "frequency-adaptive/minilm-half-deep": "12 layers, narrow rows for rare tokens",
+    "frequency-adaptive/minilm-half-8bit": "The same with fewer whole rows, in 8 bits",
+    "multistage/minilm-half": "The paper's student: 6 layers that run twice",
+}
+
+
+def headline() -> str:
+    """Return the README's table: six rows of the board, and what the figures rest on."""
+    folder = read_folder(read_board(ROOT / "leaderboards" / "headline.toml"))
+    lines = {str(line["name"]): line for line in records_of(board_frame(folder.rows, folder.statistics))}
+    shown = []
+    for name, meaning in HEADLINE.items():
+        line = lines[name]
+        title = meaning if line["role"] != "student" else f"{meaning} (`{name}`)"
+        scores = [f"{line[f'{family}_score']:.1f}" for family in ("sts", "bitext")]
+        size = f"{line['megabytes']:.0f} MB, {_number(line['parameters']) / 1e6:.1f} M"
+        drops = [line[f"{family}_drop"] for family in ("sts", "bitext")]
+        drop = " / ".join(signed(_number(it)) for it in drops if it is not None)
+        shown.append([title, *scores, size, f"{line['throughput_ratio']:.2f}×", drop])
+    (seed,) = {row.record.experiment.seed for row in folder.rows if row.record.experiment}
+    (hardware,) = re.findall(r"Speed and ms were measured on (.+)\.\n", board("headline"))
+    under = (
+        f"Scores × 100; drop in STS / bitext against the aligned assistant; seed {seed}; speed on {hardware}; STS17,"
+        " STSb, Tatoeba and NTREX, [whose domains the corpus shares](leaderboards/headline.md)."
+    )
+    header = ["Encoder", "STS", "Bitext", "Weights, parameters", "Speed", "Drop"]
+    return f"{table(header, shown)}\n\n{under}"
+
+
+def claim() -> str:
+    """Return the README's picture, as an SVG file: the board's rows against the paper's claim."""
+    folder = read_folder(read_board(ROOT / "leaderboards" / "headline.toml"))
+    panels = claim_panels(figures(folder.rows, folder.statistics))
+    return claim_picture("Quality against size and speed", *panels, most=len(folder.rows))
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return value
+
+
 def frame(name: str) -> str:
     """Return the columns of a data frame; of a board's, those of each family once."""
     family = {f"FAMILY_{column}": field for column, field in FAMILY.items()}
@@ -352,6 +401,6 @@ KINDS: dict[str, Callable[..., str]] = {
     it.__name__: it
     for it in (
         output, helps, file, template, templated, names, top_names, hooks, methods, option_tables, students, suites,
-        budgets, encoders, corpora, datasets, fields, board, boards, rows, frame,
+        budgets, encoders, corpora, datasets, fields, board, boards, rows, headline, frame,
     )
 }  # fmt: skip

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from docs_blocks import DOCS, MARKED, PAGES, ROOT, SHARED, hook_names, names, renewed, variables
+from docs_blocks import DOCS, MARKED, PAGES, ROOT, SHARED, claim, hook_names, names, renewed, variables
 
 import xlbench
 from xlbench import api
@@ -20,7 +20,9 @@ from xlbench.cli.app import COMMANDS
 from xlbench.plugins import hooks as hookspecs
 from xlbench.records.rows import rows_of
 from xlbench.report.figures import figures
+from xlbench.report.frame import board_frame
 from xlbench.report.markdown import markdown
+from xlbench.report.plot_svg import without_drawings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +50,23 @@ def test_what_is_generated_in_a_page_is_what_the_code_gives(path: Path) -> None:
     assert text == updated, "run XLBENCH_UPDATE_DOCS=1 pytest tests/test_docs.py"
 
 
+def test_the_picture_of_the_readme_shows_what_the_board_has() -> None:
+    path, drawn = DOCS / "claim.svg", claim()
+    if os.environ.get("XLBENCH_UPDATE_DOCS") == "1":
+        path.write_text(drawn, "utf-8")
+    # Of a plot its data counts: how it is drawn is for the plotting library's version to decide.
+    assert without_drawings(path.read_text("utf-8")) == without_drawings(drawn)
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (said,) = re.findall(r"of (\w+) students with half the megabytes or less, (\w+) are within one per cent", readme)
+    table = read_folder(read_board(ROOT / "leaderboards" / "headline.toml"))
+    lines = board_frame(table.rows, table.statistics)
+    mean = (lines.sts_score + lines.bitext_score) / 2
+    (base,) = mean.index[lines.reference]
+    half = (lines.role == "student") & (lines.megabytes <= lines.megabytes[base] / 2)
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"]
+    assert said == (words[half.sum()], words[(half & (mean >= 0.99 * mean[base])).sum()])
+
+
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_every_mark_of_a_page_has_its_end(path: Path) -> None:
     text = path.read_text("utf-8")
@@ -61,8 +80,10 @@ def test_a_block_that_drifted_is_told_of() -> None:
 
 
 def test_every_public_name_stands_in_the_reference_once() -> None:
-    plugins = named(DOCS / "reference" / "api.md", "names")
-    python = named(DOCS / "reference" / "python.md", "top_names")
+    plugins, python = (
+        named(DOCS / "reference" / "api.md", "names"),
+        named(DOCS / "reference" / "python.md", "top_names"),
+    )
     assert sorted([*plugins, "XlbenchError"]) == sorted(api.__all__)
     assert sorted([*python, "__version__"]) == sorted([*xlbench.__all__, *SHARED])
 

@@ -15,6 +15,7 @@ import click
 import pytest
 from docs_blocks import EXAMPLES, MARKED, PAGES, PLUGINS, ROOT, built_ins
 
+import xlbench
 from xlbench.boards.board import read_board
 from xlbench.cli.app import COMMANDS, app
 from xlbench.distill.engine import encoder_keys
@@ -125,7 +126,8 @@ def test_commands_in_running_text_exist() -> None:
     for path in PAGES:
         text = MARKED.sub("", FENCE.sub("", path.read_text("utf-8")))
         for span in re.findall(r"`(xlbench [^`]+)`", text):
-            words = commands(re.sub(r"(?<=\w)(\|\w+)+", "", span))[0][1:]  # of 'csv|json' the first
+            one = re.sub(r"(?<=\w)(\|\w+)+", "", " ".join(span.split()))  # of "csv|json" the first
+            words = commands(one)[0][1:]
             if len(words) > 1:
                 parsed(words)
             else:  # a command as such, without what it takes
@@ -154,6 +156,21 @@ def test_python_in_pages_compiles_and_imports_what_there_is(monkeypatch: pytest.
                 missing = [alias.name for alias in node.names if not hasattr(module, alias.name)]
                 typing_only = node.module == "xlbench.settings"
                 assert not missing or typing_only, f"{page}: {node.module} has no {missing}"
+
+
+def test_the_notebook_has_ten_cells_of_public_names_and_no_stored_output() -> None:
+    cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text("utf-8"))["cells"]
+    code = [it for it in cells if it["cell_type"] == "code"]
+    assert len(code) == 10
+    assert not any(it["outputs"] or it["execution_count"] for it in code)  # the documentation build executes it
+    tree = ast.parse("\n".join("".join(it["source"]) for it in code))
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "xlbench"
+    }
+    assert used == {"run", "load", "score", "compare", "leaderboard"}
+    assert used <= set(xlbench.__all__)
 
 
 def test_toml_in_pages_is_valid() -> None:

@@ -58,6 +58,7 @@ from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, Experiment, StudentSpec, Suite, TaskRef
 from xlbench.fingerprint import Frozen
 from xlbench.plugins.hooks import hookimpl
+from xlbench.settings import Settings
 from xlbench.students.shape import Shape
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ __all__ = [
     "Plan",
     "PullToTarget",
     "RegisteredEncoder",
+    "Settings",
     "Shape",
     "Stage",
     "StageContext",

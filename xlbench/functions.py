@@ -120,6 +120,7 @@ def score(
     *,
     suite: str = "starter",
     precision: Precision | Literal["auto"] = "auto",
+    items: str | Path | None = None,
     **where: Unpack[Where],
 ) -> Results:
     """Score any encoder on a suite; the record is kept, so the second time it comes from the store.
@@ -128,6 +129,7 @@ def score(
         model: A registered name, a directory or a hub id.
         suite: What is scored.
         precision: What the encoder computes in; 'auto': what the device is good at.
+        items: Also write item-level scores to this Parquet file.
         where: As :class:`Where` says.
 
     Raises:
@@ -136,7 +138,13 @@ def score(
     from xlbench.runs.score import score_encoder
 
     settings, registry = place(where)
-    return score_encoder(str(model), suite, precision, registry, settings)
+    results = score_encoder(str(model), suite, precision, registry, settings)
+    if items is not None:
+        from xlbench.records.stored import items_of
+        from xlbench.scoring.items import write_items
+
+        write_items(Path(items), items_of(results.stored[0], settings))
+    return results
 
 
 def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where]) -> Comparison:

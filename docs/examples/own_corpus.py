@@ -14,7 +14,7 @@ from xlbench.api import CorpusReader, Pair, XlbenchError, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from xlbench.settings import Settings
+    from xlbench.api import Settings
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class JsonLines:
 
     @property
     def note(self) -> str:
-        """What stands under every table that rests on this corpus."""
+        """A note that is printed under every table of encoders that were trained on this corpus."""
         return f"{self.path.name}: our own phrases, CC0"
 
     def languages(self) -> tuple[str, ...]:
@@ -44,12 +44,12 @@ class JsonLines:
                 yield Pair(row["en"], row[language])
 
     def rows(self) -> Iterator[dict[str, str]]:
-        """Yield the lines; a bad one is told of by its number."""
+        """Yield the lines; an error names the number of the invalid one."""
         with self.path.open(encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):
                 row = json.loads(line)
                 if "en" not in row:
-                    raise XlbenchError(f"{self.path}, line {number}: there is no 'en'.", "Add the English side.")
+                    raise XlbenchError(f"{self.path}, line {number}: 'en' is missing.", "Add the English side.")
                 yield row
 
 

@@ -10,7 +10,7 @@ from xlbench.api import RegisteredEncoder, XlbenchError, hookimpl
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from xlbench.settings import Settings
+    from xlbench.api import Settings
 
 PLACE = Path("our-e5")
 PREFIX = "query: "

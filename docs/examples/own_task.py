@@ -1,4 +1,4 @@
-"""A task of one's own, beside MTEB's: sentence pairs with a similarity given by people, in a TSV file."""
+"""A task that MTEB does not have: sentence pairs with similarities judged by people, in a TSV file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILE = Path(__file__).with_name("phrases.tsv")  # first sentence, tab, second se
 
 
 class PhraseSTS(AbsTaskSTS):
-    """Our phrases, English beside German."""
+    """Our phrases, English and German."""
 
     metadata = TaskMetadata(
         name="PhraseSTS",

@@ -47,7 +47,7 @@ class Rounded(Frozen):
                 step = tensor.abs().amax(dim=1, keepdim=True).clamp(min=1e-30) / (2 ** (self.bits - 1) - 1)
                 state[name] = (tensor / step).round() * step
         model.load_state_dict(state)
-        context.annotate("bits", self.bits)  # stands in the record
+        context.annotate("bits", self.bits)  # kept in the record
         return model
 
 

@@ -34,17 +34,11 @@ def command(
     The record is kept: `xlbench compare` takes it by the encoder's name.
     """
     from xlbench.functions import score
-    from xlbench.records.stored import items_of
 
-    results = score(model, suite=suite, precision=precision, **where_of(context))
-    stored = results.stored[0]
-    if items is not None:
-        from xlbench.scoring.items import write_items
-
-        write_items(items, items_of(stored, results.settings))
+    (record,) = score(model, suite=suite, precision=precision, items=items, **where_of(context)).records
     if as_json:
-        print_json(stored.record.scores.model_dump(mode="json"))
+        print_json(record.scores.model_dump(mode="json"))
         return
     from xlbench.report.markdown import subset_table
 
-    click.echo(subset_table(stored.record.scores))
+    click.echo(subset_table(record.scores))

@@ -18,7 +18,9 @@ from xlbench.runs.restore import restore
 from xlbench.scoring.data import data_identity
 
 if TYPE_CHECKING:
-    from xlbench.comparison.gaps import Disagreement
+    import pandas as pd
+
+    from xlbench.comparison.gaps import Disagreement, Gap
     from xlbench.experiment import Suite, TaskRef
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Record
@@ -26,6 +28,20 @@ if TYPE_CHECKING:
     from xlbench.scoring.items import Items
     from xlbench.scoring.tasks import Columns
     from xlbench.settings import Settings
+
+
+# Of a comparison's data frame, with their types.
+COLUMNS = {
+    "family": "str",
+    "task": "str",
+    "subset": "str",
+    "first": "float64",
+    "second": "float64",
+    "difference": "float64",
+    "low": "float64",
+    "high": "float64",
+    "significant": "bool",
+}
 
 
 class Side(Frozen):
@@ -52,23 +68,59 @@ class Example(Frozen):
 
 
 class Comparison(Frozen):
-    """Two runs beside each other."""
+    """Two runs beside each other: scores, paired differences with intervals, and the items they disagree on."""
 
     first: Side
     second: Side
     suite: str
     example: bool = Field(description="The suite is a working example: its scores are no benchmark.")
     resamples: int
+    task_families: dict[str, Family] = Field(description="The family of each task.")
     gaps: Gaps
     examples: tuple[Example, ...]
     notes: tuple[str, ...]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return the scores and their differences: a row per subset, one per task, one per family.
+
+        Columns: family, task (missing in a family's row), subset (missing in a task's and a family's row), first and
+        second (scores, in points), difference (first minus second, in points), low and high (its paired 95 %
+        interval), significant (whether that excludes zero).
+        """
+        from pandas import DataFrame
+
+        gaps = self.gaps
+        found: list[tuple[str, str | None, str | None, Gap]] = []
+        for task, family in self.task_families.items():
+            found += [(family, task, subset, gap) for subset, gap in gaps.subsets[task].items()]
+            found.append((family, task, None, gaps.tasks[task]))
+        found += [(family, None, None, gap) for family, gap in gaps.families.items()]
+        lines = [(*place, gap.first, gap.second, *_interval(gap)) for *place, gap in found]
+        frame = DataFrame(lines, columns=list(COLUMNS))
+        return frame.astype(COLUMNS)
+
+    def __repr__(self) -> str:
+        """Return the names of the two runs."""
+        return f"<xlbench.Comparison: {self.first.name}, {self.second.name}>"
+
+    def _repr_html_(self) -> str:
+        """Return the two runs and their table, for a notebook."""
+        from html import escape
+
+        sides = (("first", self.first), ("second", self.second))
+        heads = [f"{place}: {escape(side.name)} ({escape(side.description)})" for place, side in sides]
+        frame = self.to_dataframe()
+        frame["subset"] = frame["subset"].fillna("mean")
+        table = frame.to_html(index=False, na_rep="", border=0, float_format="{:.2f}".format)
+        said = f"first minus second, in points; low, high: its paired 95 % interval, {self.resamples:,} draws"
+        return f"<p>{'<br>'.join(heads)}</p>\n{table}\n<p>{said}</p>"
 
 
 def compare(first: str, second: str, registry: Registry, settings: Settings, *, examples: int = 5) -> Comparison:
     """Compare two runs of the store on the same resamples of their items.
 
     Args:
-        first: As :func:`xlbench.runs.find.find_run` takes it.
+        first: As :func:`xlbench.records.stored.find_run` takes it.
         second: Likewise.
         registry: What plugins brought: the suite, for the sentences of examples.
         settings: Paths and switches.
@@ -103,6 +155,7 @@ def compare(first: str, second: str, registry: Registry, settings: Settings, *, 
         suite=one.scores.suite,
         example=one.scores.example,
         resamples=RESAMPLES,
+        task_families=families,
         gaps=gaps,
         examples=tuple(chosen),
         notes=tuple(notes),
@@ -111,6 +164,12 @@ def compare(first: str, second: str, registry: Registry, settings: Settings, *, 
 
 def _side(run: StoredRecord) -> Side:
     return Side(name=run.record.name, fingerprint=run.key, description=describe(run.record))
+
+
+def _interval(gap: Gap) -> tuple[float, float, float, bool]:
+    """Return a difference, the ends of its interval, and whether that excludes zero."""
+    apart = gap.difference
+    return apart.value, apart.low, apart.high, not apart.holds_zero()
 
 
 def _chosen(task: str, family: Family, first: Items, second: Items, count: int) -> list[tuple[str, Disagreement]]:
