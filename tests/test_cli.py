@@ -35,8 +35,12 @@ def complains(done: subprocess.CompletedProcess[str], *words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["run", "--help"], ["list"], ["list", "methods"], ["plugins"], ["leaderboard", "list"]]
-)
+    "words",
+    [
+        ["--help"], ["run", "--help"], ["list"], ["list", "methods"], ["show", "method", "multistage"], ["plugins"],
+        ["leaderboard", "list"],
+    ],
+)  # fmt: skip
 def test_help_and_listings_import_nothing_heavy(words: list[str]) -> None:
     code = (
         "import sys; sys.argv = ['xlbench', *sys.argv[1:]]\n"

@@ -43,6 +43,16 @@ def test_importing_loads_nothing_heavy_and_names_are_imported_when_asked_for() -
     assert done.stdout.strip() == "[] ['xlbench'] True False"
 
 
+def test_asking_for_a_name_imports_nothing_that_computes() -> None:
+    heavy = ["torch", "transformers", "sentence_transformers", "mteb", "datasets", "pandas", "pyarrow", "matplotlib"]
+    code = (
+        "import sys, xlbench\n[getattr(xlbench, name) for name in xlbench.__all__]\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_all_names_resolve_and_are_listed_and_no_other_does() -> None:
     assert dir(xlbench) == sorted(xlbench.__all__)
     assert all(getattr(xlbench, name) is not None for name in xlbench.__all__)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from xlbench.encoders.modules import inner_model
 from xlbench.errors import XlbenchError
-from xlbench.students import architecture
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -77,7 +76,7 @@ def load_student(path: Path) -> SentenceTransformer:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    architecture.register()
+    register()
     if not (path / "modules.json").is_file():
         raise XlbenchError(
             f"There is no model in '{path}' (no modules.json).",
@@ -99,4 +98,6 @@ def load(directory: str | Path) -> SentenceTransformer:
 
 def register() -> None:
     """Teach transformers the student architectures, so that ``SentenceTransformer(path)`` loads a student."""
-    architecture.register()
+    from xlbench.students.architecture import register as register_architectures
+
+    register_architectures()
