@@ -215,3 +215,14 @@ def test_print_shows_the_whole_table_without_tools(visit: Open) -> None:
     assert not tab.get_by_label("Find").is_visible()
     assert tab.locator("#ranking .scroll").evaluate("each => getComputedStyle(each).overflowX") == "visible"
     assert tab.locator("#main").evaluate("each => each.getBoundingClientRect().right") <= 1050
+
+
+@pytest.mark.parametrize("width", [1400, 1280])
+def test_the_whole_table_is_in_sight_on_a_usual_screen(visit: Open, width: int) -> None:
+    tab = visit(width)
+    last = tab.locator("#main thead tr:last-child th").last
+    assert last.inner_text().startswith("Train min")
+    right = last.evaluate("each => each.getBoundingClientRect().right")
+    box = tab.locator("#ranking .scroll").evaluate("each => each.getBoundingClientRect().right")
+    assert right <= box + 0.5
+    assert box <= width
