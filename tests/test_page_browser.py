@@ -15,7 +15,9 @@ import pytest
 from toy_board import example_records, statistics_of, student
 
 from xlbench.records.rows import rows_of
+from xlbench.report.figures import figures
 from xlbench.report.page import BoardText, render
+from xlbench.report.write import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,10 +70,12 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     place = tmp_path_factory.mktemp("board")
     title = f"A <script>alert(1)</script> board {'with a long name ' * 9}"
-    for name, text in render(
-        BoardText(name="toy", title=title, text="Some *text*."), rows, statistics_of(rows)
-    ).items():
+    said = BoardText(name="toy", title=title, text="Some *text*.")
+    for name, text in render(said, rows, statistics_of(rows)).items():
         (place / name).write_text(text, "utf-8")
+    found = figures(rows, statistics_of(rows))
+    for wanted in ("latex", "csv", "markdown"):
+        (place / wanted).write_text(text_of(found, wanted, said), "utf-8")
     return place / "toy.html"
 
 
@@ -142,6 +146,7 @@ def test_the_filter_hides_rows_everywhere_and_counts(visit: Open) -> None:
     assert tab.locator(".maps .heat tbody tr:visible").count() == 2  # one in each family
     assert tab.locator("details.making:visible").count() == 1
     assert tab.locator(".point:not(.off)").count() == 4
+    assert tab.locator(".point use:visible").count() == 4
     tab.get_by_label("Find").fill("nothing like it")
     assert tab.get_by_text("No row matches.").is_visible()
     tab.get_by_label("Find").fill("")
@@ -215,3 +220,100 @@ def test_print_shows_the_whole_table_without_tools(visit: Open) -> None:
     assert not tab.get_by_label("Find").is_visible()
     assert tab.locator("#ranking .scroll").evaluate("each => getComputedStyle(each).overflowX") == "visible"
     assert tab.locator("#main").evaluate("each => each.getBoundingClientRect().right") <= 1050
+
+
+@pytest.mark.parametrize("width", [1400, 1280])
+def test_the_whole_table_is_in_sight_on_a_usual_screen(visit: Open, width: int) -> None:
+    tab = visit(width)
+    last = tab.locator("#main thead tr:last-child th").last
+    assert last.inner_text().startswith("Train min")
+    right = last.evaluate("each => each.getBoundingClientRect().right")
+    box = tab.locator("#ranking .scroll").evaluate("each => each.getBoundingClientRect().right")
+    assert right <= box + 0.5
+    assert box <= width
+
+
+def test_rows_are_filtered_by_megabytes_and_speed_with_their_points(visit: Open) -> None:
+    tab = visit()
+    size, speed = tab.get_by_label("At most"), tab.get_by_label("At least")
+    # The least and the most of the column, as the table shows them.
+    for box, heading, unit in ((size, "MB", ""), (speed, "Speed", "×")):
+        place = tab.locator("#main thead tr:last-child th").evaluate_all(
+            "(heads, name) => heads.findIndex(each => each.dataset.name === name)", heading
+        )
+        shown = tab.locator(f"#main tbody tr > :nth-child({place + 1})").all_inner_texts()
+        ends = sorted({text.removesuffix(unit) for text in shown}, key=float)
+        assert box.get_attribute("placeholder") == f"{ends[0]}–{ends[-1]}"
+    size.focus()
+    tab.keyboard.type("212")  # that of 'large', as the table rounds it
+    assert all(not name.startswith("multilingual") for name in names(tab))
+    assert "large | <b>" in names(tab)
+    kept = len(names(tab))
+    # Of each row a point in both families of both plots; the tab key stops at one that is shown.
+    assert tab.locator(".point use:visible").count() == 4 * kept
+    assert tab.locator("svg.plot .point[tabindex='0']:not(.off)").count() == 2
+    size.fill("")
+    tab.keyboard.press("Tab")
+    assert speed.evaluate("each => each === document.activeElement")
+    tab.keyboard.type("100")
+    assert names(tab) == []
+    assert tab.locator(".point use:visible").count() == 0
+    speed.fill("")
+    assert tab.locator("#count").inner_text() == "6 of 6 rows"
+
+
+@pytest.mark.parametrize("wanted", ["LaTeX", "CSV", "Markdown"])
+@pytest.mark.parametrize("clipboard", [True, False])
+def test_the_table_is_copied_as_the_command_writes_it(visit: Open, board: Path, wanted: str, clipboard: bool) -> None:
+    tab = visit()
+    expected = (board.parent / wanted.lower()).read_text("utf-8")
+    # The clipboard of a machine without a screen is not to be relied on: a stand-in takes the text, or refuses it.
+    tab.evaluate(
+        "works => Object.defineProperty(navigator, 'clipboard', { value: { writeText: async text => {"
+        " if (!works) throw new Error('refused'); window.copied = text; } } })",
+        clipboard,
+    )
+    tab.get_by_role("button", name=wanted, exact=True).press("Enter")
+    area = tab.get_by_label(f"The table as {wanted}")
+    if clipboard:
+        tab.get_by_text(f"{wanted} copied.").wait_for()
+        assert tab.evaluate("window.copied") == expected
+        assert not area.is_visible()
+    else:
+        area.wait_for()
+        chosen = "each => each.value.slice(each.selectionStart, each.selectionEnd)"
+        assert area.evaluate(chosen) == expected
+        assert area.evaluate("each => each === document.activeElement")
+
+
+def test_a_row_leads_to_how_it_was_made(visit: Open) -> None:
+    tab = visit()
+    tab.get_by_label("Find").fill("large")
+    tab.locator("#main tbody a.name:visible").press("Enter")
+    details = tab.locator("details.making:target")
+    assert details.get_attribute("open") is not None
+    assert details.locator("summary b").inner_text() == "large | <b>"
+    facts = details.locator(".facts li").all_inner_texts()
+    assert "STS 39.3 ± 2.0, on the frontier" in facts
+    assert "MB 212" in facts
+
+
+def test_marks_on_the_frontier_say_so_and_no_others(visit: Open) -> None:
+    tab = visit()
+    plots: list[list[tuple[str, float, float]]] = tab.evaluate(
+        "[...document.querySelectorAll('svg.plot')].map(plot => [...plot.querySelectorAll('.point')].map(point => {"
+        " const target = point.querySelector('.target');"
+        " return [point.getAttribute('aria-label'), +target.getAttribute('cx'), +target.getAttribute('cy')]; }))"
+    )
+    for points in plots:
+        panels: dict[str, list[tuple[bool, float, float]]] = {}
+        for label, x, y in points:
+            panels.setdefault(label.split("\n")[1].split()[0], []).append(("on the frontier" in label, x, y))
+        assert sorted(panels) == ["Bitext", "STS"]
+        for panel in panels.values():
+            # Better lies to the left and above: no other mark is as good in both and better in one.
+            best = [
+                not any(u <= x and v <= y and (u, v) != (x, y) for _, u, v in panel) for _, x, y in panel
+            ]  # fmt: skip
+            assert [said for said, _, _ in panel] == best
+            assert 0 < sum(best) < len(best)

@@ -257,7 +257,7 @@ def _size(figures: Figures) -> tuple[Column, ...]:
         ),
         Column(
             "Languages", "those that a trimmed vocabulary kept; empty: all of the assistant's.", ("languages",),
-            lambda line: Cell(_words(line["languages"])), group="Size", words=True,
+            lambda line: Cell(_words(line["languages"])), group="Size", kind="words", words=True,
         ),
         Column(
             "Layers", "stored layers, and as how many they run where they are looped: that saves bytes, not time.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from xlbench.report.figures import figures
 from xlbench.report.findings import FindingEntry, findings
 from xlbench.report.formats import escaped, number, plain
 from xlbench.report.heat import STEPS, language_map, subset_map
+from xlbench.report.latex import latex
 from xlbench.report.markdown import markdown
 from xlbench.report.notes import EXAMPLE_NOTE, basis, reading, run_warnings
 from xlbench.report.panels import COST_NAMES, panels_of
@@ -34,10 +36,13 @@ if TYPE_CHECKING:
     from xlbench.records.rows import Row
     from xlbench.report.columns import Cell, Table
     from xlbench.report.figures import Figures
+    from xlbench.report.frame import Value
     from xlbench.report.panels import Cost
 
 
 LONGEST_TITLE = 200
+BOARD_LINK = re.compile(r"(?:\./)?(?P<name>[\w-]+)\.md(?P<place>#.*|)")
+"""A file in the folder of boards: each board writes its page beside its markdown."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,17 @@ class PageRow:
     mark: str
     about: str
     cells: tuple[Cell, ...]
+    megabytes: str
+    speed: str
 
 
 def page(
-    title: str, text: str, table: Figures, findings: Sequence[str] = (), drawings: Mapping[str, str] | None = None
+    title: str,
+    text: str,
+    table: Figures,
+    findings: Sequence[str] = (),
+    drawings: Mapping[str, str] | None = None,
+    name: str = "board",
 ) -> str:
     """Return the page of a board.
 
@@ -64,6 +76,7 @@ def page(
         table: What it shows.
         findings: What was found, in plain sentences.
         drawings: Plots as SVG elements, by their headings.
+        name: The board's name, which the label of its LaTeX table holds.
     """
     style = asset("board.css") + dark_style(DARK)
     script = asset("board.js")
@@ -87,6 +100,9 @@ def page(
             columns=columns,
             groups=_grouped([column.group for column in columns]),
             rows=rows,
+            row_of={row.key: row for row in rows},
+            limits=_limits(rows),
+            copies=_copies(table, heading, name),
             role_names={row.role: row.role_name for row in rows},
             plots=drawings or {},
             intervals=table.statistics is not None,
@@ -116,18 +132,53 @@ def _rows(table: Table, places: Sequence[int]) -> list[PageRow]:
         if "Seeds" in beside and (seeds := beside["Seeds"].figure):
             about.append(f"{seeds} seed{'' if seeds == '1' else 's'}{beside['Seeds'].rest}")
         chosen = tuple(cells[place] for place in places)
+        megabytes, speed = _shown(line["megabytes"], 0), _shown(line["throughput_ratio"], 2)
         mark = MARKS[role][1] if role in MARKS else ""
         found.append(
-            PageRow(f"r{place}", plain(str(line["name"])), role, name, mark, " · ".join(filter(None, about)), chosen)
-        )
+            PageRow(
+                f"r{place}", plain(str(line["name"])), role, name, mark, " · ".join(filter(None, about)), chosen,
+                megabytes, speed,
+            )
+        )  # fmt: skip
     return found
 
 
+def _shown(value: Value, digits: int) -> str:
+    """Return a figure as the table rounds it, so that a filter by what one reads keeps the row that one reads."""
+    return "" if value is None else f"{float(value):.{digits}f}"
+
+
+def _limits(rows: Sequence[PageRow]) -> dict[str, tuple[str, str]]:
+    """Return the least and the most of what rows are filtered by; without what no row knows."""
+    known = {
+        "megabytes": [row.megabytes for row in rows if row.megabytes],
+        "speed": [row.speed for row in rows if row.speed],
+    }
+    return {name: (min(found, key=float), max(found, key=float)) for name, found in known.items() if found}
+
+
+def _copies(table: Figures, title: str, name: str) -> dict[str, str]:
+    """Return the table in the formats that a reader may copy, by their names."""
+    return {
+        "LaTeX": latex(table, title, name),
+        "CSV": table.board.to_csv(index=False),
+        "Markdown": markdown(table) + "\n",
+    }
+
+
 def _html(text: str) -> str:
-    """Return markdown as HTML that is safe to show: tags in it are escaped, links other than to pages are text."""
+    """Return markdown as HTML that is safe to show: tags in it are escaped, links other than to pages are text.
+
+    A link to the markdown of a board beside this one leads to that board's page instead.
+    """
     from markdown_it import MarkdownIt
 
-    return str(MarkdownIt("commonmark", {"html": False}).disable("image").render(text))
+    reader = MarkdownIt("commonmark", {"html": False}).disable("image")
+    found = reader.parse(text)
+    for token in (child for block in found for child in block.children or ()):
+        if token.type == "link_open" and (board := BOARD_LINK.fullmatch(str(token.attrs["href"]))):
+            token.attrs["href"] = f"{board['name']}.html{board['place']}"
+    return str(reader.renderer.render(found, reader.options, {}))
 
 
 def html_of(text: str) -> str:
@@ -229,7 +280,7 @@ def render(
     return {
         f"{board.name}.md": "\n\n".join(part for part in parts if part) + "\n",
         f"{board.name}.html": page(
-            board.title, board.text, found, said, {_heading(cost): svg for cost, svg in drawings.items()}
+            board.title, board.text, found, said, {_heading(cost): svg for cost, svg in drawings.items()}, board.name
         ),
         **{f"{board.name}-{cost}.svg": picture_of(svg) for cost, svg in drawings.items()},
     }

@@ -49,7 +49,7 @@ def text_of(figures: Figures, wanted: Format, board: BoardText, *, tidy: bool = 
         case "latex":
             return latex(figures, board.title, board.name)
         case "html":
-            return page(board.title, board.text, figures, findings(board.findings, figures))
+            return page(board.title, board.text, figures, findings(board.findings, figures), name=board.name)
         case "csv":
             return frame.to_csv(index=False)
         case "json":
