@@ -47,7 +47,19 @@ BOARD_LINK = re.compile(r"(?:\./)?(?P<name>[\w-]+)\.md(?P<place>#.*|)")
 
 @dataclass(frozen=True)
 class PageRow:
-    """A row of the page; ``key`` links it to its points in the plots, ``mark`` is a character like their markers."""
+    """A row of the page.
+
+    Attributes:
+        key: Ties it to its points in the plots.
+        name: What the table calls it.
+        role: Its role, or 'failed'.
+        role_name: The role in words.
+        mark: A character like the mark of its points.
+        about: What stands below the name.
+        cells: Of the columns that the page shows.
+        megabytes: What the filter by size compares, as the table shows it; empty where unknown.
+        speed: The same for the filter by speed, a multiple of the assistant's.
+    """
 
     key: str
     name: str
