@@ -199,6 +199,13 @@ def test_links_to_other_boards_lead_to_their_pages() -> None:
     assert text in found["board.md"]  # whose reader reads markdown
 
 
+def test_a_board_without_speed_has_no_filter_by_speed() -> None:
+    rows = rows_of([record.model_copy(update={"speed": None}) for record in example_records()])
+    page = render(BoardText(name="toy", title="A board"), rows, statistics_of(rows))["toy.html"]
+    assert 'id="megabytes"' in page
+    assert 'id="speed"' not in page
+
+
 def test_every_row_with_details_links_to_them() -> None:
     page = Page(files()["board.html"])
     cards = [details["id"] for details in page.of("details") if "id" in details]

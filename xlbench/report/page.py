@@ -160,13 +160,13 @@ def _shown(value: Value, digits: int) -> str:
     return "" if value is None else f"{float(value):.{digits}f}"
 
 
-def _limits(rows: Sequence[PageRow]) -> dict[str, tuple[str, str]]:
-    """Return the least and the most of what rows are filtered by; without what no row knows."""
+def _limits(rows: Sequence[PageRow]) -> dict[str, tuple[str, ...]]:
+    """Return the least and the most of what rows are filtered by; empty for a figure that no row has."""
     known = {
         "megabytes": [row.megabytes for row in rows if row.megabytes],
         "speed": [row.speed for row in rows if row.speed],
     }
-    return {name: (min(found, key=float), max(found, key=float)) for name, found in known.items() if found}
+    return {name: (min(found, key=float), max(found, key=float)) if found else () for name, found in known.items()}
 
 
 def _copies(table: Figures, title: str, name: str) -> dict[str, str]:
