@@ -77,7 +77,7 @@ def test_a_seed_that_diverges_stops_no_other_and_is_never_kept(
         go(place, tmp_path, 1)
     assert caught.value.remedy == LOWEST_RATE
     monkeypatch.undo()
-    assert go(place, tmp_path, 0, 1, 2)[0].failures == []
+    assert go(place, tmp_path, 0, 1, 2)[0].failures == ()
 
 
 def test_the_table_has_a_line_per_seed_and_leaves_bad_ones_out_of_the_mean() -> None:
