@@ -188,6 +188,11 @@ def test_a_key_that_is_no_setting_is_refused(tmp_path: Path) -> None:
     complains(xlbench("run", "--config", str(config)), "'seed'", "Did you mean seeds")
 
 
+def test_a_store_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    complains(xlbench("store", "list", home=tmp_path / "home"), "is a file", "Give --home a directory")
+
+
 def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path) -> None:
     save_toy_encoder(tmp_path / "assistant")
     write_toy_corpus(tmp_path / "corpus", 240)

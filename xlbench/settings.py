@@ -62,11 +62,15 @@ def read_settings(
     The variables are ``XLBENCH_HOME``, ``XLBENCH_DATA`` and ``HF_HUB_OFFLINE``.
 
     Raises:
-        XlbenchError: The data root is not a directory.
+        XlbenchError: The store is a file, or the data root is not a directory.
     """
     if home is None:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         home = Path(os.environ.get(HOME_VARIABLE) or Path(cache) / "xlbench")
+    if home.is_file():
+        raise XlbenchError(
+            f"The store '{home}' is a file.", f"Give --home a directory, or set {HOME_VARIABLE} to one; it is created."
+        )
     if data_root is None and (variable := os.environ.get(DATA_VARIABLE)):
         data_root = Path(variable)
     if data_root is not None and not data_root.is_dir():
