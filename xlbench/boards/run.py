@@ -91,7 +91,7 @@ def run_board(
     named = named_records([row.record for row in made])
     made_of = {id(it.record): it for it in made}
     items = {key: items_of(it, settings) for key, it in made_of.items()}
-    statistics = statistics_of([made_of[id(record)] for record in named.values()], settings)
+    statistics = statistics_of(list(named.values()), items, quiet=settings.quiet)
     write_folder(board, list(named.values()), statistics, failures)
     predicted = {
         name.removesuffix(".json"): Predicted(made_of[id(record)].key, predictions_of(items[id(record)]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xlbench.cli.app import registry_of, settings_of
+from xlbench.cli.app import registry_of, say_of, settings_of
 from xlbench.cli.options import json_option, print_json
 from xlbench.errors import XlbenchError
 
@@ -137,10 +137,7 @@ def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> N
     if no_speed:
         settings = settings.model_copy(update={"speed_rounds": 0})
 
-    def say(note: str) -> None:
-        if not settings.quiet:
-            click.echo(note, err=True)
-
+    say = say_of(context)
     board = own_board(find_board(name), say)
     _list_paths(run_board(board, registry_of(context), settings, say, reproduce=reproduce))
 

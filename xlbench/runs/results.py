@@ -14,7 +14,7 @@ from xlbench.runs.job import make_jobs
 from xlbench.runs.run import run_job, run_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from xlbench.records.rows import Row
     from xlbench.records.stored import StoredRecord
     from xlbench.runs.request import Request
+    from xlbench.scoring.items import Items
     from xlbench.settings import Settings
 
 
@@ -121,7 +122,8 @@ class Results:
     @cached_property
     def statistics(self) -> Statistics:
         """Intervals and paired differences, from resamples of the test items; computed once, when asked for."""
-        return statistics_of(self.stored, self.settings)
+        items = {id(it.record): items_of(it, self.settings) for it in self.stored}
+        return statistics_of(self.records, items, quiet=self.settings.quiet)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the scores, tidy: one row per encoder, seed, task and subset; scores × 100.
@@ -186,16 +188,17 @@ def run_request(
     return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
 
 
-def statistics_of(stored: Sequence[StoredRecord], settings: Settings) -> Statistics:
-    """Return the statistics of the rows that records make, from their items in the store.
+def statistics_of(records: Sequence[Record], items: Mapping[int, Items], *, quiet: bool) -> Statistics:
+    """Return the statistics of the rows that records make.
 
-    Raises:
-        XlbenchError: The items of a record are missing or damaged.
+    Args:
+        records: At least one.
+        items: The items of each record, by the record's ``id``.
+        quiet: No progress bar.
     """
     from xlbench.comparison.compute import compute_statistics
 
-    items = {id(it.record): items_of(it, settings) for it in stored}
-    rows = rows_of([it.record for it in stored])
+    rows = rows_of(records)
     families = {task: scores.family for task, scores in rows[0].record.scores.tasks.items()}
     of_row = {row.name: [items[id(run)] for run in valid_runs(row)] for row in rows}
-    return compute_statistics(of_row, families, quiet=settings.quiet)
+    return compute_statistics(of_row, families, quiet=quiet)
