@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from xlbench._version import __version__
 from xlbench.corpora.facts import CorpusFacts
 from xlbench.distill.outcome import StageOutcome
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Experiment
 from xlbench.fingerprint import Frozen
 from xlbench.scoring.footprint import Footprint
-from xlbench.scoring.machine import Machine
+from xlbench.scoring.machine import Machine, describe_machine
 from xlbench.scoring.scores import SuiteScores
 from xlbench.scoring.speed import Speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from xlbench.settings import Settings
 
 
 def git_revision() -> str | None:
@@ -66,6 +70,20 @@ class Provenance(Frozen):
         description="Commit of the checkout that xlbench ran from, '+changes' if files differed from it."
     )
     machine: Machine
+
+
+def make_provenance(settings: Settings) -> Provenance:
+    """Return the provenance of what is measured now, in this process.
+
+    Raises:
+        XlbenchError: The settings name a device that is not available.
+    """
+    return Provenance(
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        xlbench=__version__,
+        git=git_revision(),
+        machine=describe_machine(settings),
+    )
 
 
 class Record(Frozen):

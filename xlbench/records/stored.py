@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, NamedTuple
 from xlbench.errors import XlbenchError, nearest
 from xlbench.progress import waits_for
 from xlbench.records.predictions import read_predictions
-from xlbench.records.record import FILE, ITEMS, KIND, Record, read_record
+from xlbench.records.record import FILE, ITEMS, KIND, Record, make_provenance, read_record
 from xlbench.scoring.items import read_items
 from xlbench.store import entry_path, get_or_build, read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.corpora.facts import CorpusFacts
+    from xlbench.distill.outcome import StageOutcome
+    from xlbench.experiment import Experiment, Precision, Suite
     from xlbench.fingerprint import Json
-    from xlbench.records.record import Record
+    from xlbench.records.record import Role
     from xlbench.scoring.items import Items
+    from xlbench.scoring.speed import Speed
     from xlbench.settings import Settings
 
 
@@ -59,6 +65,63 @@ def write_entry(key: str, settings: Settings, make: Callable[[Path], Record]) ->
     waiting = waits_for("scoring the same encoder", quiet=settings.quiet)
     entry = get_or_build(settings.home, KIND, key, build, waiting=waiting)
     return StoredRecord(read_record(entry.path / FILE), key)
+
+
+def make_record(
+    model: SentenceTransformer,
+    directory: Path,
+    settings: Settings,
+    *,
+    name: str,
+    role: Role,
+    encoder_key: str,
+    suite: Suite,
+    precision: Precision,
+    saved: Path | None = None,
+    experiment: Experiment | None = None,
+    stages: tuple[StageOutcome, ...] = (),
+    corpus: CorpusFacts | None = None,
+    speed: Callable[[], Speed] | None = None,
+) -> Record:
+    """Score an encoder and return its record.
+
+    Args:
+        model: The encoder, on the device that it runs on.
+        directory: Of the record's entry in the store; the item-level scores are written into it.
+        settings: Paths and switches.
+        name: What boards call the row.
+        role: The part that the encoder plays.
+        encoder_key: Fingerprint of the encoder, or of the stage that produced it.
+        suite: What it is scored on.
+        precision: What it computes in.
+        saved: The directory of its files; None: the one that it was loaded from.
+        experiment: What was run; None for an encoder that was only scored.
+        stages: The stages that the encoder rests on.
+        corpus: What it was trained on.
+        speed: Measures its speed, after the scoring; None: it is not measured.
+
+    Raises:
+        XlbenchError: The suite's data is missing, or the vectors are not finite.
+    """
+    from xlbench.encoders.modules import saved_directory
+    from xlbench.scoring.footprint import measure_footprint
+    from xlbench.scoring.harness import score
+    from xlbench.scoring.items import write_items
+
+    scored = score(model, suite, settings, precision=precision, title=f"scoring {name}")
+    write_items(directory / ITEMS, scored.items)
+    return Record(
+        name=name,
+        role=role,
+        encoder_key=encoder_key,
+        experiment=experiment,
+        stages=stages,
+        corpus=corpus,
+        scores=scored.scores,
+        footprint=measure_footprint(model, saved or saved_directory(model)),
+        speed=speed() if speed else None,
+        provenance=make_provenance(settings),
+    )
 
 
 SHORTEST = 4  # digits of a fingerprint that may stand for it

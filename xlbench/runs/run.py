@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from xlbench._version import __version__
 from xlbench.distill.engine import Distilled, input_encoders, run_plan
 from xlbench.distill.health import FailedTrainingError
 from xlbench.distill.plan import Plan
-from xlbench.records.record import ITEMS, Failure, Provenance, Record, git_revision
-from xlbench.records.stored import saved_record, write_entry
+from xlbench.records.record import Failure, Record
+from xlbench.records.stored import make_record, saved_record, write_entry
 from xlbench.runs.job import Job, JobRow, make_row, title
 from xlbench.runs.session import Session, prepare_process
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from xlbench.experiment import EncoderRef, Experiment
     from xlbench.plugins.registry import Registry
     from xlbench.records.stored import StoredRecord
+    from xlbench.scoring.speed import Speed
     from xlbench.settings import Settings
 
     Say = Callable[[str], None]
@@ -115,31 +114,17 @@ def _record(row: JobRow, plan: Plan, distilled: Distilled, session: Session, say
 
 
 def _score(row: JobRow, plan: Plan, distilled: Distilled, session: Session, directory: Path) -> Record:
-    from xlbench.encoders.modules import saved_directory
     from xlbench.encoders.runtime import choose_device
-    from xlbench.scoring.footprint import measure_footprint
-    from xlbench.scoring.harness import score
-    from xlbench.scoring.items import write_items
-    from xlbench.scoring.machine import describe_machine
     from xlbench.scoring.speed import measure_speed
     from xlbench.students.load import load_student
 
     experiment, settings = session.experiment, session.settings
     path = distilled.paths.get(row.encoder)
     model = load_student(path).to(choose_device(settings)) if path else session.load_given(row.encoder)
-    scored = score(model, experiment.suite, settings, precision=experiment.precision, title=f"scoring {row.name}")
-    write_items(directory / ITEMS, scored.items)
     needed = _stages_below(plan, row.encoder)
-    return Record(
-        name=row.name,
-        role=row.role,
-        encoder_key=distilled.keys[row.encoder],
-        experiment=experiment if row.role == "student" else None,
-        stages=tuple(stage for stage in distilled.stages if stage.name in needed),
-        corpus=session.facts() if path else None,
-        scores=scored.scores,
-        footprint=measure_footprint(model, path or saved_directory(model)),
-        speed=measure_speed(
+
+    def speed() -> Speed:
+        return measure_speed(
             model,
             session.baseline(),
             session.sample(),
@@ -147,14 +132,21 @@ def _score(row: JobRow, plan: Plan, distilled: Distilled, session: Session, dire
             precision=experiment.precision,
             repetitions=settings.speed_rounds,
         )
-        if settings.speed_rounds
-        else None,
-        provenance=Provenance(
-            made=datetime.now(UTC).isoformat(timespec="seconds"),
-            xlbench=__version__,
-            git=git_revision(),
-            machine=describe_machine(settings),
-        ),
+
+    return make_record(
+        model,
+        directory,
+        settings,
+        name=row.name,
+        role=row.role,
+        encoder_key=distilled.keys[row.encoder],
+        suite=experiment.suite,
+        precision=experiment.precision,
+        saved=path,
+        experiment=experiment if row.role == "student" else None,
+        stages=tuple(stage for stage in distilled.stages if stage.name in needed),
+        corpus=session.facts() if path else None,
+        speed=speed if settings.speed_rounds else None,
     )
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from xlbench._version import __version__
 from xlbench.encoders.find import find_encoder, load_encoder
 from xlbench.errors import look_up
 from xlbench.fingerprint import fingerprint
-from xlbench.records.record import ITEMS, Provenance, Record, git_revision
-from xlbench.records.stored import saved_record, write_entry
+from xlbench.records.stored import make_record, saved_record, write_entry
 from xlbench.runs.job import title
 from xlbench.runs.results import Results
 from xlbench.runs.session import prepare_process
@@ -20,9 +17,10 @@ from xlbench.scoring.tasks import evaluation_digest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlbench.experiment import EncoderRef, Precision, Suite
+    from xlbench.experiment import Precision
     from xlbench.fingerprint import Json
     from xlbench.plugins.registry import Registry
+    from xlbench.records.record import Record
     from xlbench.settings import Settings
 
 
@@ -57,39 +55,21 @@ def score_encoder(
         "speed": None,
     }
     key = fingerprint(facts)
+
+    def make(directory: Path) -> Record:
+        return make_record(
+            load_encoder(encoder, registry.encoders, settings),
+            directory,
+            settings,
+            name=title(encoder),
+            role="encoder",
+            encoder_key=encoder.fingerprint,
+            suite=tasks,
+            precision=computed,
+        )
+
     stored = saved_record(key, settings)
     if stored is None:
         prepare_process(settings)
-        stored = write_entry(
-            key, settings, lambda directory: _score(encoder, tasks, computed, registry, settings, directory)
-        )
+        stored = write_entry(key, settings, make)
     return Results((stored,), (), settings)
-
-
-def _score(
-    encoder: EncoderRef, suite: Suite, precision: Precision, registry: Registry, settings: Settings, directory: Path
-) -> Record:
-    from xlbench.encoders.modules import saved_directory
-    from xlbench.scoring.footprint import measure_footprint
-    from xlbench.scoring.harness import score
-    from xlbench.scoring.items import write_items
-    from xlbench.scoring.machine import describe_machine
-
-    model = load_encoder(encoder, registry.encoders, settings)
-    name = title(encoder)
-    scored = score(model, suite, settings, precision=precision, title=f"scoring {name}")
-    write_items(directory / ITEMS, scored.items)
-    return Record(
-        name=name,
-        role="encoder",
-        encoder_key=encoder.fingerprint,
-        experiment=None,
-        scores=scored.scores,
-        footprint=measure_footprint(model, saved_directory(model)),
-        provenance=Provenance(
-            made=datetime.now(UTC).isoformat(timespec="seconds"),
-            xlbench=__version__,
-            git=git_revision(),
-            machine=describe_machine(settings),
-        ),
-    )
