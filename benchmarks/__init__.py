@@ -1,1 +1,1 @@
-"""What xlbench's speed is measured with: ``python -m benchmarks.speed``; no part of the package."""
+"""Measures xlbench's speed: ``python -m benchmarks.speed``; no part of the package."""

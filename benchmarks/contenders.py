@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 
 class Tick(Protocol):
-    """Told after every step which share of all steps is done."""
+    """Called after every step with the share of all steps that is done."""
 
     def __call__(self, done: float) -> None:
-        """Take note."""
+        """Receive the share."""
         ...
 
 
 class Timed(NamedTuple):
-    """What a repetition found: pairs, the seconds that they took, and what came after the last step."""
+    """One repetition: its pairs, their seconds, and the seconds of the evaluation and the rest after the last step."""
 
     pairs: float
     seconds: float
-    look: float = 0.0
+    evaluation: float = 0.0
     rest: float = 0.0
 
     @property
@@ -52,7 +52,7 @@ class Timed(NamedTuple):
 
 
 class Times:
-    """The moments of all steps."""
+    """The end times of all steps."""
 
     def __init__(self, device: str, tick: Tick | None = None) -> None:
         self.device = device
@@ -60,7 +60,7 @@ class Times:
         self.tick = tick
 
     def __call__(self, done: float) -> None:
-        """Note a step's end."""
+        """Record the end of a step."""
         if self.device.startswith("cuda"):
             torch.cuda.synchronize()
         self.moments.append((done, time.perf_counter()))
@@ -73,7 +73,7 @@ class Times:
         return Timed(pairs * (self.moments[-1][0] - done), self.moments[-1][1] - began)
 
 
-def ours(
+def train_xlbench(
     material: Material,
     pairs: int,
     *,
@@ -113,23 +113,23 @@ def ours(
     ended = time.perf_counter()
     shutil.rmtree(scratch, ignore_errors=True)
     last = times.moments[-1][1]
-    look = evaluations[-1] if evaluations and evaluations[-1] > last else last
+    evaluated = evaluations[-1] if evaluations and evaluations[-1] > last else last
     found = times.since(1 - 1 / passes, passes * pairs) if passes > 1 else times.since(0.0, pairs)
-    return found._replace(look=look - last, rest=ended - look)
+    return found._replace(evaluation=evaluated - last, rest=ended - evaluated)
 
 
-def plain(material: Material, pairs: int, *, recompute: bool, tick: Tick | None = None) -> Timed:
-    """Do as the paper's release does; time the steps after the first one.
+def train_plain(material: Material, pairs: int, *, recompute: bool, tick: Tick | None = None) -> Timed:
+    """Train as the paper's release does; time the steps after the first one.
 
     float32; random batches, each side padded to its longest sentence; the teacher run on the English side of every
-    batch (or not: vectors computed beforehand); AdamW over the whole word table; torch's own attention.
+    batch (or not: vectors computed beforehand); AdamW over the whole embedding table; torch's own attention.
     """
     from transformers import get_linear_schedule_with_warmup
 
     device = material.device
     english, other = material.texts(material.corpus.pairs[:pairs])
     student, teacher = material.student().train(), material.assistant()
-    known = None if recompute else teacher.encode(english, convert_to_tensor=True, show_progress_bar=False)
+    targets = None if recompute else teacher.encode(english, convert_to_tensor=True, show_progress_bar=False)
     optimiser = torch.optim.AdamW(student.parameters(), lr=3e-4, weight_decay=0.01)
     order = torch.randperm(pairs, generator=torch.Generator().manual_seed(0))
     batches = [order[start : start + material.batch_size] for start in range(0, pairs, material.batch_size)]
@@ -146,12 +146,12 @@ def plain(material: Material, pairs: int, *, recompute: bool, tick: Tick | None 
     for number, batch in enumerate(batches):
         chosen = batch.tolist()
         first, second = [english[place] for place in chosen], [other[place] for place in chosen]
-        if known is None:
+        if targets is None:
             target = teacher.encode(
                 first, batch_size=len(first), convert_to_tensor=True, show_progress_bar=False
             ).clone()
         else:
-            target = known[batch.to(device)].clone()
+            target = targets[batch.to(device)].clone()
         loss = F.mse_loss(vectors(first), target) + F.mse_loss(vectors(second), target)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -162,7 +162,7 @@ def plain(material: Material, pairs: int, *, recompute: bool, tick: Tick | None 
     return times.since(1 / len(batches), pairs)
 
 
-def standard(material: Material, pairs: int, *, seed: int = 0, model: SentenceTransformer | None = None) -> Timed:
+def train_recipe(material: Material, pairs: int, *, seed: int = 0, model: SentenceTransformer | None = None) -> Timed:
     """Run sentence-transformers' recipe for multilingual models; time the steps after the first one.
 
     As its documentation has it (Training > Multilingual Models): SentenceTransformerTrainer, MSELoss, the teacher's

@@ -64,18 +64,18 @@ def measure_encoding(material: Material, *, repetitions: int, sentences: int) ->
                 limits.append(measure_limit(shape, precision, LIMIT_TOKENS, device=material.device).gflops)
                 return 0.0, None
 
-            theirs = low if precision == "bfloat16" else model
+            peer = low if precision == "bfloat16" else model
             contenders: dict[str, Callable[[], tuple[float, NDArray[np.float32] | None]]] = {
                 "limit": limit,
-                OURS: partial(_ours, model, sample.texts, precision),
+                OURS: partial(_run_xlbench, model, sample.texts, precision),
                 **{
-                    f"SentenceTransformer, batch {size}": partial(_theirs, theirs, sample.texts, size)
+                    f"SentenceTransformer, batch {size}": partial(_run_peer, peer, sample.texts, size)
                     for size in BATCHES
                 },
             }
             for name, run in contenders.items():
                 if name != "limit":
-                    run()  # warm: everything once, so that whatever depends on shapes is made
+                    run()  # warm-up: builds what depends on shapes
             found = {name: _timing(each) for name, each in in_turns(contenders, repetitions).items() if name != "limit"}
             work = encoding_work(shape, sample.lengths).total / 1e9
             shares = {
@@ -92,9 +92,9 @@ def measure_encoding(material: Material, *, repetitions: int, sentences: int) ->
                 "seconds": cast("Json", {name: timing.seconds for name, timing in found.items()}),
             }
             best = min((each for name, each in over.items() if name != OURS), key=lambda each: each.median)
-            mine = shares[OURS]
+            own = shares[OURS]
             title = f"encoding, {precision}, {kind}"
-            lines.append(at_least(f"{title}: at least 65 % of the limit", mine.median, 65, f"{mine.show()} %"))
+            lines.append(at_least(f"{title}: at least 65 % of the limit", own.median, 65, f"{own.show()} %"))
             times = 2 if kind == "mixed lengths" and material.device == "cpu" else 1
             lines.append(
                 at_least(
@@ -155,7 +155,7 @@ def equal(material: Material, model: SentenceTransformer, count: int) -> Sample:
     return Sample([material.corpus.sentences[int(one)] for one in ids], lengths[ids])
 
 
-def _ours(
+def _run_xlbench(
     model: SentenceTransformer, texts: list[str], precision: Precision
 ) -> tuple[float, NDArray[np.float32] | None]:
     with clock() as taken:
@@ -163,7 +163,7 @@ def _ours(
     return taken.seconds, np.asarray(vectors, np.float32)
 
 
-def _theirs(model: SentenceTransformer, texts: list[str], batch: int) -> tuple[float, NDArray[np.float32] | None]:
+def _run_peer(model: SentenceTransformer, texts: list[str], batch: int) -> tuple[float, NDArray[np.float32] | None]:
     with clock() as taken:
         vectors = model.encode(texts, batch_size=batch, show_progress_bar=False, convert_to_tensor=True).float().cpu()
     return taken.seconds, vectors.numpy()
@@ -179,10 +179,10 @@ def _differences(
     model: SentenceTransformer, low: SentenceTransformer, texts: list[str], precisions: list[Precision]
 ) -> dict[str, float]:
     """Return the largest 1 - cosine of each way of encoding to sentence-transformers' own in float32."""
-    _, exact = _theirs(model, texts, BATCHES[0])
-    ways = {f"xlbench, {precision}": _ours(model, texts, precision)[1] for precision in precisions}
+    _, exact = _run_peer(model, texts, BATCHES[0])
+    ways = {f"xlbench, {precision}": _run_xlbench(model, texts, precision)[1] for precision in precisions}
     if "bfloat16" in precisions:
-        ways["SentenceTransformer, bfloat16"] = _theirs(low, texts, BATCHES[0])[1]
+        ways["SentenceTransformer, bfloat16"] = _run_peer(low, texts, BATCHES[0])[1]
     assert exact is not None
     return {name: _distance(exact, vectors) for name, vectors in ways.items() if vectors is not None}
 

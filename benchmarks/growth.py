@@ -142,7 +142,7 @@ def _lines(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield languages and lines, the files in turn, so that every size has all languages."""
     files = [file for corpus in parallel_corpora(settings) for file in sorted(corpus.glob("en-*.tsv.gz"))]
     if not files:
-        yield from _made_lines()
+        yield from _joined_lines()
         return
     with ExitStack() as stack:
         left = {file: stack.enter_context(gzip.open(file, "rt", encoding="utf-8")) for file in files}
@@ -154,8 +154,8 @@ def _lines(settings: Settings) -> Iterator[tuple[str, str]]:
                     del left[file]
 
 
-def _made_lines() -> Iterator[tuple[str, str]]:
-    """Yield pairs of starter sentences put together: as many as are wanted, none twice for a long while."""
+def _joined_lines() -> Iterator[tuple[str, str]]:
+    """Yield endless pairs of two starter sentences each, joined; repetitions are rare."""
     from pathlib import Path
 
     from xlbench.settings import Settings as AnySettings

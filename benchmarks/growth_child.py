@@ -28,7 +28,7 @@ BATCH = 64
 
 
 class Watcher:
-    """The most memory of its own that this process has had, in bytes."""
+    """Samples the memory of this process and keeps the largest value, in bytes."""
 
     def __init__(self) -> None:
         self.most = 0
@@ -40,13 +40,13 @@ class Watcher:
             self.most = max(self.most, own_memory())
 
     def stop(self) -> int:
-        """Return what was found."""
+        """Stop sampling and return the largest value."""
         self._over.set()
         return self.most
 
 
 def own_memory() -> int:
-    """Return the resident bytes without mapped files, where the system tells (Linux); else all of them."""
+    """Return the resident bytes without mapped files, where the system reports them (Linux); else all of them."""
     found = psutil.Process().memory_info()
     return int(found.rss - getattr(found, "shared", 0))
 

@@ -1,4 +1,4 @@
-"""Equal learning: our trainer and sentence-transformers' recipe on the same pairs, judged by the same dev loss."""
+"""Equal learning: our trainer and sentence-transformers' recipe on the same pairs, compared by the same dev loss."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from benchmarks.contenders import ours, standard
+from benchmarks.contenders import train_recipe, train_xlbench
 from benchmarks.measure import spread
 from benchmarks.results import Part, Table, at_most
 from xlbench.distill.objectives import PairVectors
@@ -29,10 +29,10 @@ def measure_learning(material: Material, *, batches: int) -> Part:
     before = dev_loss(material, material.student(), pairs)
     rows, quotients, raw = [], [], []
     for seed in SEEDS:
-        mine, theirs = material.student(), material.student()
-        ours(material, pairs, seed=seed, passes=1, model=mine)
-        standard(material, pairs, seed=seed, model=theirs)
-        losses = dev_loss(material, mine, pairs), dev_loss(material, theirs, pairs)
+        one, other = material.student(), material.student()
+        train_xlbench(material, pairs, seed=seed, passes=1, model=one)
+        train_recipe(material, pairs, seed=seed, model=other)
+        losses = dev_loss(material, one, pairs), dev_loss(material, other, pairs)
         quotients.append(losses[0] / losses[1])
         raw.append(list(losses))
         rows.append((str(seed), f"{losses[0]:.4f}", f"{losses[1]:.4f}", f"{quotients[-1]:.4f}"))
@@ -71,7 +71,7 @@ def dev_loss(material: Material, model: SentenceTransformer, pairs: int) -> floa
     (objective,) = stage.training.terms
     (target,) = objective.targets()
     english, other = material.texts(np.asarray(context.corpus.dev_pairs))
-    wanted = torch.from_numpy(np.asarray(encode(material.assistant(), english)))
+    expected = torch.from_numpy(np.asarray(encode(material.assistant(), english)))
     model.to(material.device)
-    got = PairVectors(*(torch.from_numpy(np.asarray(encode(model, side))) for side in (english, other)))
-    return float(objective.loss(got, {target: PairVectors(wanted, wanted)}))
+    actual = PairVectors(*(torch.from_numpy(np.asarray(encode(model, side))) for side in (english, other)))
+    return float(objective.loss(actual, {target: PairVectors(expected, expected)}))

@@ -29,7 +29,7 @@ class Limit(Frozen):
     Attributes:
         forward: x W'.
         inputs: The input's gradient, g W.
-        weights: The weights' gradient, g' x: as many operations, in a shape that libraries like less.
+        weights: The weights' gradient, g' x: as many operations, in a shape for which libraries are slower.
     """
 
     forward: Rate

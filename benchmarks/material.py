@@ -41,11 +41,11 @@ DEV_PAIRS = 210
 
 
 @dataclass(frozen=True)
-class TimedWorkshop(StageContext):
-    """A context with few pairs and the word table of many.
+class TimedContext(StageContext):
+    """A context with few pairs and the token counts of many.
 
-    A trainer may leave out rows of the word table that no sentence of the corpus uses. Of a few hundred pairs that
-    would be nearly all, which no real corpus allows: the tokens stay those of the whole corpus.
+    A trainer may leave out rows of the embedding table that no sentence of the corpus uses. With a few hundred pairs
+    that would be nearly all of them, unlike with any real corpus: so the tokens are those of the whole corpus.
 
     Attributes:
         whole: The corpus that the pairs were taken from.
@@ -61,12 +61,12 @@ class TimedWorkshop(StageContext):
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that several parts time.
+    """What several parts of the benchmark share.
 
     Attributes:
         settings: Paths and switches; the store is the benchmark's own.
         registry: What plugins brought.
-        work: A directory for what the benchmark makes.
+        work: A directory for the benchmark's files.
         experiment: The single-stage one, whose student is minilm-half and whose teacher is the assistant.
         corpus: Up to 8,000 pairs of each language.
         source: Where the pairs come from, for readers.
@@ -123,7 +123,7 @@ class Material:
         """The student's shape."""
         return transformer_shape(stock_encoder(load_student(self.student_path)))
 
-    def context(self, pairs: int) -> TimedWorkshop:
+    def context(self, pairs: int) -> TimedContext:
         """Return a context with the first ``pairs`` pairs of the corpus, whose order mixes the languages."""
         whole = self.corpus
         step = max(1, len(whole.dev_pairs) // DEV_PAIRS)
@@ -135,7 +135,7 @@ class Material:
             dev_pairs=whole.dev_pairs[::step],
             dev_languages=whole.dev_languages[::step],
         )
-        return TimedWorkshop(
+        return TimedContext(
             corpus=few,
             settings=self.settings,
             precision=self.precision,
@@ -170,7 +170,7 @@ def gather(settings: Settings, registry: Registry, work: Path, *, quick: bool) -
     Args:
         settings: The data root, if there is one.
         registry: What plugins brought.
-        work: A directory for what the benchmark makes.
+        work: A directory for the benchmark's files.
         quick: Only enough to see that everything works.
     """
     corpora: tuple[str, ...] = ("starter",)

@@ -1,4 +1,4 @@
-"""Repetitions in turns, and what is left of them: a median and its quartiles."""
+"""Repetitions in turns, summarised by a median and its quartiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a part of the benchmark found, as data and as markdown."""
+"""The results of the benchmark's parts, as data and as markdown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Line(Frozen):
-    """A target: what is wanted, what was found, and whether that is enough."""
+    """A target: what is required, what was measured, and whether that is enough."""
 
     wanted: str
     found: str
@@ -32,7 +32,7 @@ class Table(Frozen):
 
 
 class Part(Frozen):
-    """What one part found."""
+    """The results of one part."""
 
     title: str
     made: str = Field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
@@ -74,9 +74,7 @@ def markdown(results: Results) -> str:
         "the quartiles in brackets; ratios are taken within each repetition."
     ]
     if results.quick:
-        blocks.append(
-            "**StoredRecord with `--quick`: tiny sizes, to see that everything works. The figures mean nothing.**"
-        )
+        blocks.append("**Run with `--quick`: tiny sizes, to see that everything works. The figures mean nothing.**")
     targets = [
         (part.title, line.wanted, line.found, "met" if line.met else "**not met**")
         for part in results.parts.values()

@@ -36,23 +36,23 @@ def measure_scoring(material: Material, *, suite: str, encoder: str) -> Part:
         plans.append((first, "float32"))
     for chosen, precision in plans:
         print(f"scoring: {chosen.name} in {precision}", flush=True)
-        mine, our_scores = _ours(material, chosen, encoder, precision)
-        print(f"  xlbench ({mine:.0f} s)", flush=True)
-        theirs, their_scores = _theirs(material, chosen, encoder, precision)
-        print(f"  mteb.evaluate ({theirs:.0f} s)", flush=True)
-        assert our_scores.keys() == their_scores.keys()
-        apart = max(abs(our_scores[key] - their_scores[key]) for key in our_scores)
+        own, own_scores = _run_xlbench(material, chosen, encoder, precision)
+        print(f"  xlbench ({own:.0f} s)", flush=True)
+        peer, peer_scores = _run_peer(material, chosen, encoder, precision)
+        print(f"  mteb.evaluate ({peer:.0f} s)", flush=True)
+        assert own_scores.keys() == peer_scores.keys()
+        apart = max(abs(own_scores[key] - peer_scores[key]) for key in own_scores)
         title = f"scoring {chosen.name} in {precision}"
-        share = f"{mine / theirs:.2f}"
-        rows.append((chosen.name, precision, f"{mine:.1f}", f"{theirs:.1f}", share, f"{apart:.1e}"))
+        share = f"{own / peer:.2f}"
+        rows.append((chosen.name, precision, f"{own:.1f}", f"{peer:.1f}", share, f"{apart:.1e}"))
         if chosen is whole:
-            lines.append(at_most(f"{title}: at most a third of mteb.evaluate's time", mine / theirs, 1 / 3, share))
+            lines.append(at_most(f"{title}: at most a third of mteb.evaluate's time", own / peer, 1 / 3, share))
         if precision == "float32":
             lines.append(Line(wanted=f"{title}: the same scores to 1e-4", found=f"{apart:.1e}", met=apart <= TOLERANCE))
         raw[title] = {
-            "seconds": [mine, theirs],
-            "ours": cast("Json", our_scores),
-            "theirs": cast("Json", their_scores),
+            "seconds": [own, peer],
+            "xlbench": cast("Json", own_scores),
+            "mteb": cast("Json", peer_scores),
         }
     return Part(
         title="Scoring",
@@ -81,7 +81,9 @@ def measure_scoring(material: Material, *, suite: str, encoder: str) -> Part:
     )
 
 
-def _ours(material: Material, suite: Suite, encoder: str, precision: Precision) -> tuple[float, dict[str, float]]:
+def _run_xlbench(
+    material: Material, suite: Suite, encoder: str, precision: Precision
+) -> tuple[float, dict[str, float]]:
     registry, settings = material.registry, material.settings
     model = load_encoder(find_encoder(encoder, registry.encoders, settings), registry.encoders, settings)
     with clock() as taken:
@@ -94,7 +96,7 @@ def _ours(material: Material, suite: Suite, encoder: str, precision: Precision) 
     return taken.seconds, scores
 
 
-def _theirs(material: Material, suite: Suite, encoder: str, precision: Precision) -> tuple[float, dict[str, float]]:
+def _run_peer(material: Material, suite: Suite, encoder: str, precision: Precision) -> tuple[float, dict[str, float]]:
     import mteb
 
     registry, settings = material.registry, material.settings

@@ -1,7 +1,7 @@
 """One command for every figure of speed: ``python -m benchmarks.speed --help``.
 
-Prints each figure beside its peers, writes ``speed.json`` and the pictures, and puts the tables between the marks
-of ``README.md``.
+Prints each figure beside those of other implementations, writes ``speed.json`` and the pictures, and puts the tables
+between the marks of ``README.md``.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def parts(
 @click.command()
 @click.option("--data-root", type=click.Path(path_type=Path), help="Pairs and test sets; without it the starter's.")
 @click.option("--only", help=f"Parts, with commas between: {','.join(PARTS)} [all]. The others keep their figures.")
-@click.option("--learning", is_flag=True, help="Compare what is learnt instead: slow, and no timing.")
+@click.option("--learning", is_flag=True, help="Compare dev losses instead: slow, and no timing.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the JSON, README and pictures go [benchmarks].")
 @click.option("--work", type=click.Path(path_type=Path), help="Keep the stores here [a temporary directory].")
 @click.option("--repetitions", type=click.IntRange(min=1), help="Turns of the contenders [3; 1 with --quick].")
@@ -182,7 +182,7 @@ def add(name: str, measure: Callable[[], Part], out: Path, settings: Settings, *
 
 
 def read(out: Path) -> Results:
-    """Return what was found before."""
+    """Return the results that were written before."""
     try:
         return Results.model_validate_json((out / JSON).read_text("utf-8"))
     except (ValidationError, json.JSONDecodeError) as error:
@@ -190,7 +190,7 @@ def read(out: Path) -> Results:
 
 
 def write_readme(path: Path, results: Results) -> None:
-    """Put the figures between the marks; a README without them is theirs alone."""
+    """Put the figures between the marks; where there is no README, write one that has nothing else."""
     text = path.read_text("utf-8") if path.is_file() else f"# Speed\n\n{FIRST}\n{LAST}\n"
     before, _, rest = text.partition(FIRST)
     _, _, after = rest.partition(LAST)

@@ -31,7 +31,7 @@ def measure_start(store: Path, *, repetitions: int) -> Part:
         "xlbench run, all from the store": lambda: _run(store, RUN),
     }
     found = {name: spread(each) for name, each in in_turns(contenders, repetitions).items()}
-    wanted = dict(zip(contenders, (0.4, 5.0), strict=True))
+    limits = dict(zip(contenders, (0.4, 5.0), strict=True))
     return Part(
         title="Start",
         how=f"`python -m xlbench` in a new process, {repetitions} times each; files are in the system's cache.",
@@ -43,7 +43,7 @@ def measure_start(store: Path, *, repetitions: int) -> Part:
             ),
         ),
         lines=tuple(
-            at_most(f"{name}: under {wanted[name]:g} s", each.median, wanted[name], f"{each.show(2)} s")
+            at_most(f"{name}: under {limits[name]:g} s", each.median, limits[name], f"{each.show(2)} s")
             for name, each in found.items()
         ),
         data={"seconds": cast("Json", {name: list(each.values) for name, each in found.items()})},

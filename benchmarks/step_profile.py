@@ -75,10 +75,10 @@ def profile_steps(run: Callable[[Tick], Timed], pairs: int, start: float, dims: 
     """Profile a training loop.
 
     Args:
-        run: The loop; takes what it is to tell of every step.
+        run: The loop; takes what is called after every step.
         pairs: That it sees in all.
-        start: Share of the steps that goes by before anything is profiled.
-        dims: Widths of the model's matrices: what tells a gradient of inputs from one of weights.
+        start: Share of the steps that are not profiled, before those that are.
+        dims: Widths of the model's matrices; they distinguish gradients of inputs from those of weights.
     """
     window = _Window(start)
     clip = torch.nn.utils.clip_grad_norm_
@@ -89,7 +89,7 @@ def profile_steps(run: Callable[[Tick], Timed], pairs: int, start: float, dims: 
 
     with patch("torch.nn.utils.clip_grad_norm_", marked):
         run(window)
-    assert window.seconds, "the loop ended before its last step was told"
+    assert window.seconds, "the loop ended without reporting its last step"
     microseconds = dict.fromkeys(GROUPS, 0.0)
     for event in window.profiler.events() or ():  # type: ignore[no-untyped-call]
         microseconds[group_of(event, dims)] += event.self_cpu_time_total
@@ -158,7 +158,7 @@ def _backward_group(node: str, chain: list[Event], dims: set[int]) -> str:
     if product is not None:
         group = _gradient(product, dims)
     elif "accumulategrad" in lower or any(one.name == "aten::sum" for one in chain):
-        group = "linear, gradients of weights"  # biases, and adding up what looped layers give
+        group = "linear, gradients of weights"  # biases, and sums over looped layers
     elif "compiled" in lower:
         group = "compiled, fused"
     elif any(word in node for word in ("ToCopy", "Clone")) or chain[0].name in CASTS:
@@ -167,7 +167,7 @@ def _backward_group(node: str, chain: list[Event], dims: set[int]) -> str:
 
 
 def _gradient(product: Event, dims: set[int]) -> str:
-    """Tell g W, whose inner dimension is a width of the model, from g' x, whose inner dimension is the tokens."""
+    """Distinguish g W, with a width of the model as inner dimension, from g' x, with the tokens as inner dimension."""
     shapes = [shape for shape in cast("list[list[int]]", product.input_shapes or []) if len(shape) == 2]
     inner = shapes[-1][0] if len(shapes) >= 2 else 0
     return "linear, gradients of inputs" if inner in dims else "linear, gradients of weights"

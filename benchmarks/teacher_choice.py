@@ -1,4 +1,4 @@
-"""Which English side teaches best: decided on dev data, never on a test set.
+"""Compares English sides as teachers, on dev data, never on a test set.
 
 Three assistants are aligned with the same pairs (stage 1): to the assistant's own centred English side, to
 all-MiniLM-L6-v2's, and to the first with both mixed in the similarity matrix. Each is scored on the dev split of
@@ -46,7 +46,7 @@ CHOICES = ("own", "minilm", "mixed")
 
 
 def plan(experiment: Experiment, choice: str, pairs: int) -> Plan:
-    """Align the centred assistant to one of the three."""
+    """Return a plan that aligns the centred assistant to one of the three."""
     options = AlignOptions(evaluations=2)
     teacher, other = "teacher-centred", "teacher:1-centred"
     pull = PullToTarget(target=english_target(other if choice == "minilm" else teacher))

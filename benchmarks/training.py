@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from benchmarks.contenders import Timed, ours, plain, standard
+from benchmarks.contenders import Timed, train_plain, train_recipe, train_xlbench
 from benchmarks.flops import training_work
 from benchmarks.limit import Limit, measure_limit
 from benchmarks.measure import in_turns, ratios, spread
@@ -30,8 +30,8 @@ PLAIN = "(a) plain loop, as the paper's release"
 PLAIN_CACHED = "(a) without computing targets"
 STANDARD = "(b) sentence-transformers' recipe"
 PICTURE = "training_step.svg"
-# A stage of a short budget with many dev pairs, for what looks and checkpoints take at most.
-STAGE_PAIRS, STAGE_DEV, STAGE_LOOKS = 16_000, 1_400, 4
+# A stage of a short budget with many dev pairs: evaluations and checkpoints take no larger share of others.
+STAGE_PAIRS, STAGE_DEV, STAGE_EVALUATIONS = 16_000, 1_400, 4
 
 
 def measure_training(material: Material, out: Path, *, repetitions: int, batches: int) -> Part:
@@ -48,12 +48,12 @@ def measure_training(material: Material, out: Path, *, repetitions: int, batches
 
     contenders: dict[str, Callable[[], Timed]] = {
         "limit": limit,
-        PLAIN: partial(plain, material, pairs, recompute=True),
-        PLAIN_CACHED: partial(plain, material, pairs, recompute=False),
-        STANDARD: partial(standard, material, pairs),
-        OURS: partial(ours, material, pairs),
+        PLAIN: partial(train_plain, material, pairs, recompute=True),
+        PLAIN_CACHED: partial(train_plain, material, pairs, recompute=False),
+        STANDARD: partial(train_recipe, material, pairs),
+        OURS: partial(train_xlbench, material, pairs),
     }
-    standard(material, 2 * material.batch_size)  # warm: libraries imported, memory allocated
+    train_recipe(material, 2 * material.batch_size)  # warm-up: imports libraries, allocates memory
     found = in_turns(contenders, repetitions)
     del found["limit"]
     work = training_work(material.shape, lengths).total / pairs / 1e9  # GFLOP a pair
@@ -80,7 +80,7 @@ def measure_training(material: Material, out: Path, *, repetitions: int, batches
     profiles = profile_both(material, batches)
     stacked_bars(out / PICTURE, profiles)
     share = 50 if material.precision == "bfloat16" else 75
-    mine = shares[OURS]
+    own = shares[OURS]
     return Part(
         title="Training",
         how=(
@@ -97,7 +97,7 @@ def measure_training(material: Material, out: Path, *, repetitions: int, batches
                 rows=rows,
             ),
             limit_table(limits, tokens),
-            looks_table(found[OURS], spread(rates[OURS]), len(material.context(pairs).corpus.dev_pairs)),
+            evaluation_table(found[OURS], spread(rates[OURS]), len(material.context(pairs).corpus.dev_pairs)),
             profile_table(profiles),
         ),
         lines=(
@@ -105,9 +105,9 @@ def measure_training(material: Material, out: Path, *, repetitions: int, batches
             at_least("training: at least 2× (b) in pairs/s", over[STANDARD].median, 2, f"{over[STANDARD].show(2)}×"),
             at_least(
                 f"training: at least {share} % of the {material.precision} limit",
-                mine.median,
+                own.median,
                 share,
-                f"{mine.show()} %",
+                f"{own.show()} %",
             ),
         ),
         pictures=(PICTURE,),
@@ -134,8 +134,8 @@ def profile_both(material: Material, batches: int) -> dict[str, Profile]:
     pairs = batches * material.batch_size
     dims = {material.shape.hidden, material.shape.intermediate, material.shape.bottleneck or 0}
     return {
-        PLAIN: profile_steps(lambda tick: plain(material, few, recompute=True, tick=tick), few, 0.39, dims),
-        OURS: profile_steps(lambda tick: ours(material, pairs, tick=tick), 2 * pairs, 0.5, dims),
+        PLAIN: profile_steps(lambda tick: train_plain(material, few, recompute=True, tick=tick), few, 0.39, dims),
+        OURS: profile_steps(lambda tick: train_xlbench(material, pairs, tick=tick), 2 * pairs, 0.5, dims),
     }
 
 
@@ -154,20 +154,20 @@ def limit_table(limits: dict[Precision, list[Limit]], tokens: int) -> Table:
     )
 
 
-def looks_table(times: list[Timed], rate: Spread, dev: int) -> Table:
-    """Return what looks at dev pairs and checkpoints take, and their share of a stage."""
-    look, rest = spread([timed.look for timed in times]), spread([timed.rest for timed in times])
-    extra = (STAGE_LOOKS + 1) * look.median * STAGE_DEV / dev + STAGE_LOOKS * rest.median
+def evaluation_table(times: list[Timed], rate: Spread, dev: int) -> Table:
+    """Return the seconds of evaluations and checkpoints, and their share of a stage."""
+    evaluation, rest = spread([timed.evaluation for timed in times]), spread([timed.rest for timed in times])
+    extra = (STAGE_EVALUATIONS + 1) * evaluation.median * STAGE_DEV / dev + STAGE_EVALUATIONS * rest.median
     share = 100 * extra / (extra + STAGE_PAIRS / rate.median)
     return Table(
         title="Outside the steps of xlbench's trainer",
         header=("What", "Takes"),
         rows=(
-            (f"a look at {dev} dev pairs", f"{look.show(2)} s"),
+            (f"an evaluation on {dev} dev pairs", f"{evaluation.show(2)} s"),
             ("a checkpoint, and reading the best one back", f"{rest.show(2)} s"),
             (
-                f"share of a stage of {STAGE_PAIRS:,} pairs, {STAGE_LOOKS + 1} looks at {STAGE_DEV:,} dev pairs and "
-                f"{STAGE_LOOKS} checkpoints",
+                f"share of a stage of {STAGE_PAIRS:,} pairs, {STAGE_EVALUATIONS + 1} evaluations on {STAGE_DEV:,} dev "
+                f"pairs and {STAGE_EVALUATIONS} checkpoints",
                 f"{share:.1f} %",
             ),
         ),

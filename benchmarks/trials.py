@@ -2,8 +2,9 @@
 
 A trial is a line of teachers and options of one method. After each of its stages the encoder is scored on the dev
 splits of STSb, per language and across languages (English first sentence, translated second sentence), and with
-``--bitext`` on finding translations in corpora that it is not trained on, beside what the trainer saw on pairs held
-out of its own. The stages stay in the store: a run with the same corpora, budget and options takes them from there.
+``--bitext`` on finding translations in corpora that it is not trained on, beside the trainer's evaluations on pairs
+held out of its own. The stages stay in the store: a run with the same corpora, budget and options takes them from
+there.
 
     python -m benchmarks.trials --data-root ROOT [--corpus tsv:NAME ...] [--method NAME] [--until STAGE] TRIAL ...
 
@@ -13,7 +14,7 @@ with, for example, these trials of stage 1 (``--until aligned``):
     'assistant assistant_learning_rate=1e-4 assistant_matrix_weight=10'
     'assistant,all-minilm-l6-v2 assistant_matrix_weight=10 teacher_share=0.35'
 
-or these of where a student begins (``--method svd-bottleneck``):
+or these of a student before training (``--method svd-bottleneck``):
 
     'assistant full_depth=false loop_order=cycle'
     'assistant full_depth=false loop_order=adjacent'
@@ -78,7 +79,7 @@ def run_trial(
         names = [stage.name for stage in plan.stages]
         plan = Plan(plan.stages[: names.index(arguments.until) + 1], arguments.until)
     keys = encoder_keys(plan, experiment)
-    made = run_plan(plan, keys, experiment, session.corpus, session.load_given, settings, lambda _: None)
+    made = run_plan(plan, keys, experiment, session.corpus, session.load_input, settings, lambda _: None)
     for stage in made.stages:
         if arguments.score and stage.name not in arguments.score:
             continue
@@ -90,9 +91,7 @@ def run_trial(
                 scored[stage.key]["bitext"] = bitext
         figures = "   ".join(f"{part} {value:5.2f}" for part, value in scored[stage.key].items())
         print(f"{trial} | {stage.name:16} dev: {figures}; {stage.seconds:.0f} s", flush=True)
-        evaluations = [
-            f"{look['step']:.0f}: {look['loss']:.4f}, {100 * look['accuracy']:.1f} %" for look in stage.evaluations
-        ]
+        evaluations = [f"{it['step']:.0f}: {it['loss']:.4f}, {100 * it['accuracy']:.1f} %" for it in stage.evaluations]
         if evaluations:
             print(f"{trial} | {stage.name:16} held-out pairs: {'; '.join(evaluations)}", flush=True)
 
