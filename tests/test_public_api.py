@@ -117,7 +117,7 @@ def test_an_argument_that_there_is_not_is_named_and_the_nearest_one_proposed() -
         xlbench.score("multilingual-e5-small", ofline=True)  # type: ignore[call-arg]
 
 
-class Ran(NamedTuple):
+class CompletedRun(NamedTuple):
     """A toy run, where it is, and what it said."""
 
     results: Results
@@ -129,28 +129,28 @@ def where(place: Path) -> Where:
     return {"home": place / "home", "plugin": PLUGIN, "device": "cpu", "quiet": True}
 
 
-def run(place: Path, **changes: object) -> Ran:
+def run(place: Path, **changes: object) -> CompletedRun:
     notes: list[str] = []
     arguments: dict[str, object] = {
         "student": STUDENT, "assistant": str(place / "assistant"), "corpus": f"tsv:{place / 'corpus'}", "suite": "toy",
         "budget": "toy", "precision": "float32", "options": {"batch_size": 16}, "speed": False, "say": notes.append,
     }  # fmt: skip
-    return Ran(xlbench.run(**{**arguments, **changes}, **where(place)), place, notes)  # type: ignore[arg-type]
+    return CompletedRun(xlbench.run(**{**arguments, **changes}, **where(place)), place, notes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> CompletedRun:
     return run(make_place(tmp_path_factory.mktemp("public")))
 
 
-def test_a_run_gives_records_and_the_second_takes_all_from_the_store(ran: Ran) -> None:
+def test_a_run_gives_records_and_the_second_takes_all_from_the_store(ran: CompletedRun) -> None:
     assert [record.role for record in ran.results.records] == ["teacher", "assistant", "aligned", "student"]
     again = run(ran.place)
     assert again.notes == ["all 4 records come from the store"]
     assert again.results.records == ran.results.records
 
 
-def test_the_tidy_frame_holds_the_scores_of_the_records(ran: Ran) -> None:
+def test_the_tidy_frame_holds_the_scores_of_the_records(ran: CompletedRun) -> None:
     frame = ran.results.to_dataframe()
     assert {"name", "seed", "task", "subset", "score", "low", "high", "metric", "split", "languages"} <= set(frame)
     scores = {
@@ -166,7 +166,7 @@ def test_the_tidy_frame_holds_the_scores_of_the_records(ran: Ran) -> None:
     assert (frame.score <= frame.high).all()
 
 
-def test_the_table_has_a_row_for_each_encoder(ran: Ran) -> None:
+def test_the_table_has_a_row_for_each_encoder(ran: CompletedRun) -> None:
     table = ran.results.table()
     assert sorted(table.name) == sorted(record.name for record in ran.results.records)
     student = table[table.role == "student"].iloc[0]
@@ -175,7 +175,7 @@ def test_the_table_has_a_row_for_each_encoder(ran: Ran) -> None:
     assert student.sts_score == record.scores.families["sts"]
 
 
-def test_the_student_encodes_and_a_saved_one_gives_the_same_vectors(ran: Ran, tmp_path: Path) -> None:
+def test_the_student_encodes_and_a_saved_one_gives_the_same_vectors(ran: CompletedRun, tmp_path: Path) -> None:
     student = ran.results.student
     vectors = student.model.encode(SENTENCES)
     assert vectors.shape[0] == 3
@@ -187,7 +187,7 @@ def test_the_student_encodes_and_a_saved_one_gives_the_same_vectors(ran: Ran, tm
         xlbench.load(tmp_path / "nothing")
 
 
-def test_a_notebook_shows_a_table_and_no_markup_of_a_name(ran: Ran) -> None:
+def test_a_notebook_shows_a_table_and_no_markup_of_a_name(ran: CompletedRun) -> None:
     *others, last = ran.results.stored
     named = last._replace(record=last.record.model_copy(update={"name": "<script>alert(1)</script>"}))
     shown = replace(ran.results, stored=(*others, named))._repr_html_()
@@ -196,7 +196,7 @@ def test_a_notebook_shows_a_table_and_no_markup_of_a_name(ran: Ran) -> None:
     assert "<script" not in shown
 
 
-def test_a_run_without_a_student_says_so(ran: Ran) -> None:
+def test_a_run_without_a_student_says_so(ran: CompletedRun) -> None:
     options = {"encoder": "assistant"}
     results = run(ran.place, method="reference", options=options).results
     assert results.students == []
@@ -204,7 +204,9 @@ def test_a_run_without_a_student_says_so(ran: Ran) -> None:
         _ = results.student
 
 
-def test_a_directory_is_scored_once_and_kept(ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_is_scored_once_and_kept(
+    ran: CompletedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     saved = ran.results.student.save(tmp_path / "saved")
     first = xlbench.score(saved, suite="toy", precision="float32", **where(ran.place))
     (record,) = first.records
@@ -220,7 +222,7 @@ def test_a_directory_is_scored_once_and_kept(ran: Ran, tmp_path: Path, monkeypat
     assert items.is_file()
 
 
-def test_a_comparison_has_the_numbers_of_the_command(ran: Ran) -> None:
+def test_a_comparison_has_the_numbers_of_the_command(ran: CompletedRun) -> None:
     student, aligned = ran.results.student, ran.results.stored[2]
     found = xlbench.compare(student, aligned, examples=1, **where(ran.place))
     assert isinstance(found, xlbench.Comparison)
@@ -241,13 +243,13 @@ def test_a_comparison_has_the_numbers_of_the_command(ran: Ran) -> None:
     assert "<table" in found._repr_html_()
 
 
-def test_a_comparison_escapes_names(ran: Ran) -> None:
+def test_a_comparison_escapes_names(ran: CompletedRun) -> None:
     found = xlbench.compare(ran.results.student, ran.results.stored[1], **where(ran.place))
     hostile = found.model_copy(update={"first": found.first.model_copy(update={"name": "<b>x"})})
     assert "&lt;b&gt;x" in hostile._repr_html_()
 
 
-def test_results_of_several_encoders_are_no_side_of_a_comparison(ran: Ran) -> None:
+def test_results_of_several_encoders_are_no_side_of_a_comparison(ran: CompletedRun) -> None:
     scored = replace(ran.results, stored=ran.results.stored[:2])
     with pytest.raises(xlbench.XlbenchError, match=r"^These results hold 2 runs, and compare takes one"):
         xlbench.compare(scored, ran.results, **where(ran.place))

@@ -20,7 +20,7 @@ from xlbench.distill.capture import Capture, LiveEncoder, LiveTerms, matching_id
 from xlbench.distill.plan import check_plan, stage_keys
 from xlbench.students.shape import MINILM, XLMR
 from xlbench.students.surgery import build_student, cut_bottleneck, keep_layers, stock_encoder
-from xlbench.testing.bench import Bench, Ran, make_bench
+from xlbench.testing.bench import Bench, CompletedRun, make_bench
 from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
@@ -290,23 +290,23 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return make_bench(tmp_path_factory.mktemp("bench"))
 
 
-def run(bench: Bench, method: str, options: dict[str, object], home: str = "home", **changes: object) -> Ran:
+def run(bench: Bench, method: str, options: dict[str, object], home: str = "home", **changes: object) -> CompletedRun:
     options = {"batch_size": 32, "evaluations": 2, **options}
     return bench.run(method, bench.place / home, {"options": options, **changes})
 
 
 @pytest.fixture(scope="module")
-def whole(bench: Bench) -> Ran:
+def whole(bench: Bench) -> CompletedRun:
     """An undisturbed run."""
     return run(bench, "minilmv2", {})
 
 
-def losses(ran: Ran, stage: str) -> list[float]:
+def losses(ran: CompletedRun, stage: str) -> list[float]:
     (outcome,) = (it for it in ran.distilled.stages if it.name == stage)
     return [evaluation["loss"] for evaluation in outcome.evaluations]
 
 
-def test_minilmv2_learns_relations_and_then_the_teachers_vectors(whole: Ran) -> None:
+def test_minilmv2_learns_relations_and_then_the_teachers_vectors(whole: CompletedRun) -> None:
     assert [(stage.name, stage.pairs) for stage in whole.distilled.stages] == [
         ("teacher-centred", 0),
         ("alignment", 128),
@@ -347,7 +347,7 @@ def test_the_dev_loss_of_stage_3_includes_the_hidden_states(bench: Bench) -> Non
 
 
 def test_a_stage_with_a_live_encoder_resumes_to_the_same_weights(
-    bench: Bench, whole: Ran, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, whole: CompletedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, steps = LiveTerms.losses, []
 

@@ -77,7 +77,7 @@ def run_job(job: Job, registry: Registry, settings: Settings, say: Say) -> list[
         return stored
     prepare_process(settings)
     session = Session(job.experiment, job.corpora, registry, settings)
-    distilled = run_plan(job.plan, job.keys, job.experiment, session.corpus, session.load_given, settings, say)
+    distilled = run_plan(job.plan, job.keys, job.experiment, session.corpus, session.load_input, settings, say)
     return [_record(row, job.plan, distilled, session, say) for row in job.rows]
 
 
@@ -120,7 +120,7 @@ def _score(row: JobRow, plan: Plan, distilled: Distilled, session: Session, dire
 
     experiment, settings = session.experiment, session.settings
     path = distilled.paths.get(row.encoder)
-    model = load_student(path).to(choose_device(settings)) if path else session.load_given(row.encoder)
+    model = load_student(path).to(choose_device(settings)) if path else session.load_input(row.encoder)
     needed = _stages_below(plan, row.encoder)
 
     def speed() -> Speed:

@@ -58,7 +58,7 @@ class Session:
         self.corpus = cache(self._corpus)
         self.facts = cache(self._facts)
         self.sample = cache(self._sample)
-        self.baseline = cache(partial(self.load_given, "assistant"))
+        self.baseline = cache(partial(self.load_input, "assistant"))
 
     def _corpus(self) -> PreparedCorpus:
         def excluded() -> set[int]:
@@ -86,7 +86,7 @@ class Session:
         texts = sorted(set(evaluation_texts((self.experiment.suite,), self.settings)))
         return texts[:: max(1, len(texts) // SPEED_SAMPLE)][:SPEED_SAMPLE]
 
-    def load_given(self, encoder: str) -> SentenceTransformer:
+    def load_input(self, encoder: str) -> SentenceTransformer:
         """Load a teacher or the assistant as a new copy, which the caller may change."""
         return load_encoder(self.reference(encoder), self.registry.encoders, self.settings)
 

@@ -1,4 +1,4 @@
-"""A place with toy encoders, a toy corpus and a suite of canaries, and methods run in it."""
+"""A directory with toy encoders, a toy corpus and a suite of canaries, and runs of methods on them."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ PROBE = [text for pair in toy_pairs(24, seed=7) for text in pair]
 
 
 @dataclass(frozen=True)
-class Ran:
-    """A plan carried out.
+class CompletedRun:
+    """A plan that was run.
 
     Attributes:
-        plan: What was to be done.
-        distilled: What it left.
+        plan: The plan.
+        distilled: Its artifacts.
         corpus: What it was trained on.
         vectors: Of PROBE, by stage key, as the encoder gave them before it was saved; float32 [n, dimension].
-        notes: What the engine said.
-        seen: What it did that it must not.
+        notes: What the engine reported.
+        seen: Its attempts to use the network or to open forbidden files.
     """
 
     plan: Plan
@@ -66,7 +66,7 @@ class Ran:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where toys are, and which plugins beside the installed ones are used; can be sent to another process.
+    """Where the toys are, and which plugins are used beside the installed ones; can be passed to another process.
 
     Attributes:
         place: Directory with the encoders and the corpus.
@@ -84,13 +84,13 @@ class Bench:
 
     @property
     def registry(self) -> Registry:
-        """What plugins brought, and the toy suite and budget."""
+        """What plugins provide, with the toy suite and the toy budget."""
         registry = load_registry(self.plugins, strict=False)
         budgets = {**registry.budgets, BUDGET.name: BUDGET}
         return replace(registry, suites={**registry.suites, SUITE.name: SUITE}, budgets=budgets)
 
     def settings(self, home: Path) -> Settings:
-        """Return settings for a store of its own."""
+        """Return settings with ``home`` as the store."""
         return Settings(home=home, offline=True, device="cpu", threads=self.threads, quiet=True, speed_rounds=0)
 
     def experiment(self, method: str, changes: Mapping[str, object]) -> tuple[Experiment, list[OpenCorpus]]:
@@ -128,9 +128,9 @@ class Bench:
         """
         return make_plan(experiment, self.method(experiment.method))
 
-    def load_given(self, experiment: Experiment, encoder: str) -> SentenceTransformer:
-        """Load an encoder that was given, by its name in plans."""
-        return Session(experiment, (), self.registry, self.settings(self.place / "home")).load_given(encoder)
+    def load_input(self, experiment: Experiment, encoder: str) -> SentenceTransformer:
+        """Load an input encoder of an experiment, by its name in plans."""
+        return Session(experiment, (), self.registry, self.settings(self.place / "home")).load_input(encoder)
 
     def run(
         self,
@@ -138,7 +138,7 @@ class Bench:
         home: Path,
         changes: Mapping[str, object] = {},
         say: Callable[[str], None] = lambda _: None,
-    ) -> Ran:
+    ) -> CompletedRun:
         """Carry out a method's plan with its store in ``home``, without a network.
 
         Raises:
@@ -151,11 +151,11 @@ class Bench:
         prepare_process(settings)
         experiment, corpora = self.experiment(method, changes)
         plan = self.plan(experiment)
-        # The harness's part: it alone reads the canaries, to keep them out.
+        # Outside of watch(): here the harness reads the canaries, to keep them out of the corpus.
         corpus = Session(experiment, corpora, self.registry, settings).corpus()
         notes: list[str] = []
 
-        def hear(note: str) -> None:
+        def report(note: str) -> None:
             notes.append(note)
             say(note)
 
@@ -167,16 +167,16 @@ class Bench:
                 keys,
                 experiment,
                 lambda: corpus,
-                lambda source: self.load_given(experiment, source),
+                lambda source: self.load_input(experiment, source),
                 settings,
-                hear,
+                report,
             )
-        return Ran(plan, distilled, corpus, vectors, tuple(notes), seen)
+        return CompletedRun(plan, distilled, corpus, vectors, tuple(notes), seen)
 
 
 @contextmanager
 def vectors_at_saving() -> Iterator[dict[str, np.ndarray]]:
-    """Encode PROBE with every stage's encoder just before it is saved; gives the vectors by stage key."""
+    """Encode PROBE with every stage's encoder just before it is saved; yields the vectors by stage key."""
     from xlbench.students import load
 
     vectors: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""A suite of canaries: sentences that no training may see, in one file whose every reader is detected."""
+"""A suite of canaries: sentences that no training may see, in one file; whoever opens it is detected."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the kit does in processes of their own: runs that are killed, and loading an artifact with nothing else there.
+"""Child processes of the kit: runs that are killed, and artifacts that are loaded where only xlbench is imported.
 
-The processes are forked from a server that has imported torch and done nothing with it, so each starts at once.
+They are forked from a server that has imported torch and run nothing, so each starts without importing it again.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class Moment(NamedTuple):
 
 
 def start_server() -> None:
-    """Have the server ready by the time that it is needed.
+    """Start the server that child processes are forked from.
 
-    It orders sets otherwise than this process does, even where PYTHONHASHSEED is set (as tox does).
+    Its hash seed is another than this process's, even where PYTHONHASHSEED is set (as tox does), so that the children
+    iterate over sets in another order.
     """
     context = _context()
     if context.get_start_method() == "forkserver":
@@ -59,10 +60,10 @@ def _context() -> BaseContext:
 
 
 def in_child(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
-    """Return what a function returns in a process of its own; None when that was killed.
+    """Run a function in a child process and return its result; None if the process was killed.
 
     Raises:
-        Exception: Whatever the function raised, with its traceback there.
+        Exception: Whatever the function raised, with the traceback of the child process.
     """
     with ProcessPoolExecutor(1, mp_context=_context()) as pool:
         try:
@@ -72,10 +73,10 @@ def in_child(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R |
 
 
 def run_until(bench: Bench, method: str, home: Path, moment: Moment | None) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Run a method, killing this process at a moment if it comes.
+    """Run a method; this process is killed when the run reaches the moment.
 
     Returns:
-        The keys of all encoders, and what the engine said.
+        The keys of all encoders, and what the engine reported.
     """
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -89,29 +90,29 @@ def run_until(bench: Bench, method: str, home: Path, moment: Moment | None) -> t
         nonlocal steps
         steps += 1
         if steps == moment.step:
-            _die()
+            _kill_this_process()
 
-    def hear(note: str) -> None:
+    def report(note: str) -> None:
         if note == f"stage {moment.stage}: running":
-            _die()
+            _kill_this_process()
 
     save = load.save_student
     experiment, _ = bench.experiment(method, {})
     keys = encoder_keys(bench.plan(experiment), experiment)
 
-    def save_or_die(model: SentenceTransformer, path: Path) -> None:
+    def save_or_kill(model: SentenceTransformer, path: Path) -> None:
         if moment.saving and path.parent.name == f"stages-{keys[moment.saving]}":
-            _die()
+            _kill_this_process()
         save(model, path)
 
     register_optimizer_step_post_hook(count)
-    with mock.patch.object(load, "save_student", save_or_die):
-        ran = bench.run(method, home, say=hear)
+    with mock.patch.object(load, "save_student", save_or_kill):
+        ran = bench.run(method, home, say=report)
     return keys, ran.notes
 
 
-def _die() -> None:
-    # Not sys.exit: nothing may be tidied up.
+def _kill_this_process() -> None:
+    # Not sys.exit: no clean-up code may run.
     os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 

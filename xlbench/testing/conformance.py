@@ -15,20 +15,20 @@ from xlbench.plugins.checks import option_faults
 from xlbench.testing.bench import CANARIES, PROBE, make_bench
 from xlbench.testing.children import encode_plainly, in_child, start_server
 from xlbench.testing.guard import watch
-from xlbench.testing.knobs import together
-from xlbench.testing.plugin import plugin_files, wanted_methods
+from xlbench.testing.knobs import merge_changes
+from xlbench.testing.plugin import plugin_files, requested_methods
 from xlbench.testing.trial import Trial, differing, files, keys_of
 
 if TYPE_CHECKING:
     from xlbench.testing.bench import Bench
 
-COLLAPSED = 0.98  # mean cosine of different sentences above which an encoder tells nothing apart
+COLLAPSED = 0.98  # mean cosine of different sentences above which an encoder counts as collapsed
 EQUAL = 1e-6  # largest difference of a coordinate of unit vectors
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test for every method that was asked for."""
-    metafunc.parametrize("trial", wanted_methods(metafunc.config), indirect=True, scope="module")
+    metafunc.parametrize("trial", requested_methods(metafunc.config), indirect=True, scope="module")
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +40,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
 
 @pytest.fixture(scope="module")
 def trial(request: pytest.FixtureRequest, bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Trial:
-    """One method, with all that was made of it so far."""
+    """The trial of one method, whose runs its tests share."""
     return Trial(bench, request.param, tmp_path_factory.mktemp("trial"))
 
 
@@ -51,12 +51,12 @@ def test_options_are_validated_documented_and_serialisable(trial: Trial) -> None
 
 
 def test_the_plan_is_valid_and_always_the_same(trial: Trial) -> None:
-    """Names and shapes chain, with any teacher; making it reads nothing, and twice is the same, in any process."""
+    """Names and shapes fit together, with any teacher; plan() reads no data and is the same in any process."""
     experiment = trial.experiment
     with watch(trial.bench.place) as seen:
         plan = trial.plan(experiment)
     assert not seen.opened, f"{trial.name}'s plan() reads data or loads weights:\n" + "\n".join(seen.opened)
-    trial.declared(experiment, plan)
+    trial.declared_shapes(experiment, plan)
     read = {encoder for stage in plan.stages for encoder in stage.inputs()} | {
         plan.result,
         plan.teacher,
@@ -70,17 +70,17 @@ def test_the_plan_is_valid_and_always_the_same(trial: Trial) -> None:
         other, _ = trial.bench.experiment(trial.name, {"teacher": teachers})
         try:
             other_plan = trial.plan(other)
-        except XlbenchError:  # a method may refuse teachers, in words
+        except XlbenchError:  # a method may refuse teachers
             continue
-        trial.declared(other, other_plan)
+        trial.declared_shapes(other, other_plan)
     keys = trial.keys(experiment)
     assert trial.keys(experiment) == keys, "plan() gives another plan when it is called again"
-    there = in_child(keys_of, trial.bench, trial.name)
-    assert there == keys, "plan() gives another plan in another process: does it walk over a set?"
+    elsewhere = in_child(keys_of, trial.bench, trial.name)
+    assert elsewhere == keys, "plan() gives another plan in another process: does it iterate over a set?"
 
 
 def test_it_runs_without_a_network(trial: Trial) -> None:
-    """It trains on the toys, and asks for no address but this machine's."""
+    """It trains on the toys and asks the network for nothing."""
     if isinstance(trial.outcome, Exception):
         raise trial.outcome
     asked = trial.outcome.seen.network
@@ -104,13 +104,13 @@ def test_the_fingerprint_changes_with_what_matters_and_not_otherwise(trial: Tria
     if not trial.method.student:
         return
     unchanged = trial.same_key()
-    changes = together(unchanged.values())
+    changes = merge_changes(unchanged.values())
     if not changes or trial.keys(trial.bench.experiment(trial.name, changes)[0])[""] != base:
         return
     ran = trial.again("unchanged", changes)
     differ = differing(trial.trained.artifact, ran.artifact)
     assert not differ, (
-        f"the artifact changes ({', '.join(differ)}) while its fingerprint stays, when these change together: "
+        f"the artifact changes ({', '.join(differ)}) while its fingerprint stays, when these change merge_changes: "
         f"{', '.join(unchanged)}. What a stage does must be in its edits' and objectives' fields."
     )
 
@@ -128,7 +128,7 @@ def test_every_option_changes_something(trial: Trial) -> None:
 
 
 def test_it_can_be_stored_in_eight_bits(trial: Trial) -> None:
-    """With ``--bits 8`` the student is another one, which loads and has the declared size."""
+    """With ``--bits 8`` the student has another fingerprint, loads, and has the declared size."""
     from xlbench.students.load import load_student
     from xlbench.students.quantised import count_parameters
     from xlbench.students.shape import TRANSFORMERS
@@ -136,13 +136,13 @@ def test_it_can_be_stored_in_eight_bits(trial: Trial) -> None:
 
     whole = trial.trained
     experiment, _ = trial.bench.experiment(trial.name, {"bits": 8})
-    if trial.declared(trial.experiment, whole.plan)[whole.plan.result].architecture not in TRANSFORMERS:
+    if trial.declared_shapes(trial.experiment, whole.plan)[whole.plan.result].architecture not in TRANSFORMERS:
         with pytest.raises(XlbenchError, match="8 bits"):
             trial.quantised()
         return
     assert trial.keys(experiment)[""] != trial.keys(trial.experiment)[""]
     small = trial.quantised()
-    declared = trial.declared(experiment, small.plan)[small.plan.result]
+    declared = trial.declared_shapes(experiment, small.plan)[small.plan.result]
     model = load_student(small.artifact)
     made = encoder_shape(model)
     assert made.bits == 8
@@ -171,7 +171,7 @@ def test_it_resumes_after_a_kill(trial: Trial) -> None:
 
 
 def test_the_artifact_loads_with_plain_sentence_transformers(trial: Trial) -> None:
-    """In a process that knows only xlbench, with the vectors that it had when it was saved."""
+    """In a process that has imported only xlbench, with the vectors that it had when it was saved."""
     ran = trial.trained
     plain = in_child(encode_plainly, ran.artifact, PROBE, trial.bench.threads)
     assert plain is not None, "the process that loads it died"
@@ -190,8 +190,8 @@ def test_embeddings_are_finite_and_not_collapsed(trial: Trial) -> None:
     assert (lengths > 0).all(), "there are zero vectors"
     unit = vectors / lengths
     count = len(unit)
-    spread = (np.square(unit.sum(axis=0)).sum() - count) / (count * (count - 1))
-    assert spread < COLLAPSED, f"different sentences have a mean cosine of {spread:.3f}"
+    mean_cosine = (np.square(unit.sum(axis=0)).sum() - count) / (count * (count - 1))
+    assert mean_cosine < COLLAPSED, f"different sentences have a mean cosine of {mean_cosine:.3f}"
 
 
 def test_the_declared_size_is_the_counted_size(trial: Trial) -> None:
@@ -201,9 +201,9 @@ def test_the_declared_size_is_the_counted_size(trial: Trial) -> None:
     from xlbench.students.surgery import encoder_shape
 
     if isinstance(trial.outcome, XlbenchError) and "reshape" in trial.outcome.remedy:
-        raise trial.outcome  # the engine saw it first, after one of the edits
+        raise trial.outcome  # the engine found it before, after one of the edits
     ran = trial.trained
-    declared = trial.declared(trial.experiment, ran.plan)[ran.plan.result]
+    declared = trial.declared_shapes(trial.experiment, ran.plan)[ran.plan.result]
     model = load_student(ran.artifact)
     made = encoder_shape(model)
     assert declared.admits(made), f"reshape() declares {declared}, the artifact is {made}"

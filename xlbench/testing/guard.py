@@ -1,7 +1,7 @@
-"""Watching what code does that it must not: reach for the network, open certain files.
+"""Detects what a method must not do: use the network, or open certain files.
 
-By an audit hook of the interpreter (PEP 578), which no import order, alias or try/except gets around. It stays for
-the life of the process, and does nothing outside of :func:`watch`.
+An audit hook of the interpreter (PEP 578) sees both, whatever the import order and in spite of aliases and
+``except`` clauses. It cannot be removed, but does nothing outside of :func:`watch`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ BY_ADDRESS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})  #
 
 @dataclass
 class Watch:
-    """What was seen.
+    """What was detected.
 
     Attributes:
         forbidden: Files and directories that must not be opened.
-        network: Whom the network was asked for, and where in the source.
+        network: Hosts that were looked up or written to, and where in the source.
         opened: Which forbidden files were opened, and where in the source.
     """
 
@@ -44,7 +44,7 @@ _installed: list[bool] = []
 
 @contextmanager
 def watch(*forbidden: Path) -> Iterator[Watch]:
-    """Let nothing out to the network, and note it and every opening of a forbidden file.
+    """Refuse every use of the network, and note it and every opening of a forbidden file.
 
     An attempt at the network fails as it does where there is none (``ENETUNREACH``); opening a file goes on.
     """
@@ -70,7 +70,7 @@ def _audit(event: str, arguments: tuple[object, ...]) -> None:
         path = os.path.realpath(os.fsdecode(arguments[0]))
         for seen in _watches:
             if any(path == place or path.startswith(place + os.sep) for place in seen.forbidden):
-                seen.opened.append(f"{path} ({_author()})")
+                seen.opened.append(f"{path} ({_caller()})")
 
 
 def _network(asked: object) -> None:
@@ -78,11 +78,11 @@ def _network(asked: object) -> None:
     if not isinstance(host, str) or host.startswith(LOOPBACK):
         return
     for seen in _watches:
-        seen.network.append(f"{host} ({_author()})")
-    raise OSError(errno.ENETUNREACH, f"the conformance kit lets nothing out: {host}")
+        seen.network.append(f"{host} ({_caller()})")
+    raise OSError(errno.ENETUNREACH, f"the conformance kit allows no network: {host}")
 
 
-def _author() -> str:
+def _caller() -> str:
     """Return ``file:line in function`` of the innermost frame that is not xlbench's, Python's or pytest's own."""
     frame = sys._getframe(2)
     innermost = frame

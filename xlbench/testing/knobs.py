@@ -58,7 +58,7 @@ def other_values(options: type[Options], name: str) -> list[Scalar]:
             changed = options.model_validate({name: candidate})
         except ValidationError:
             continue
-        value = changed.model_dump(mode="json").get(name)  # some values are not written down
+        value = changed.model_dump(mode="json").get(name)  # a field may be left out of JSON
         if getattr(changed, name) != now and isinstance(value, (bool, int, float, str)) and value not in found:
             found.append(value)
     return found
@@ -95,13 +95,13 @@ def _bounds(field: FieldInfo) -> Iterator[object]:
                 yield from (limit, limit + 1, limit - 1)
 
 
-def together(changes: Iterable[dict[str, object]]) -> dict[str, object]:
+def merge_changes(changes: Iterable[dict[str, object]]) -> dict[str, object]:
     """Return several changes as one."""
     merged: dict[str, object] = {}
     for change in changes:
         for name, value in change.items():
             before = merged.get(name)
             if isinstance(before, dict) and isinstance(value, dict):
-                value = {**before, **value}  # noqa: PLW2901 - the same, with what came before
+                value = {**before, **value}  # noqa: PLW2901 - merged with the changes before
             merged[name] = value
     return merged

@@ -30,15 +30,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the conformance tests collected when a method was named.
+    """Collect the conformance tests if a method was named.
 
     Raises:
         pytest.UsageError: There is no such method.
     """
     if not config.getoption("xlbench_method"):
         return
-    wanted_methods(config)  # an unknown name ends the run before anything is collected
-    # As if it had been typed: so it is collected, selected (-k) and spread over processes like any other.
+    requested_methods(config)  # an unknown name ends the run before anything is collected
+    # As if it had been given as an argument, so that -k and xdist work on it as on any other file.
     if str(SUITE) not in config.args:
         config.args.append(str(SUITE))
 
@@ -48,7 +48,7 @@ def plugin_files(config: pytest.Config) -> tuple[Path, ...]:
     return tuple((config.invocation_params.dir / name).absolute() for name in config.getoption("xlbench_plugin"))
 
 
-def wanted_methods(config: pytest.Config) -> list[str]:
+def requested_methods(config: pytest.Config) -> list[str]:
     """Return the names of the methods that were asked for, each once.
 
     Raises:
@@ -68,7 +68,7 @@ def wanted_methods(config: pytest.Config) -> list[str]:
         for name in names:
             look_up("method", name, registry.methods)
     except XlbenchError as error:
-        # One that broke may be the one that has the method.
+        # The method may be in a plugin that is broken.
         broken = "".join(f"\nBroken plugin '{it.name}' ({it.distribution}): {it}" for it in registry.broken)
         raise pytest.UsageError(f"{error}{broken}") from None
     return names

@@ -1,4 +1,4 @@
-"""What a run imports, imported once by the server that the kit's processes are forked from; nothing is run here."""
+"""Imports what a run imports, once, in the server that the kit's child processes are forked from; runs nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Toy encoders and corpora: whole runs in seconds, with nothing from outside."""
+"""Toy encoders and corpora: whole runs in seconds, without any download."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WORDS = {
 
 
 def toy_tokenizer() -> PreTrainedTokenizerFast:
-    """Return a tokenizer with one token a letter; <s> 0, <pad> 1, </s> 2, <unk> 3, as XLM-R has them."""
+    """Return a tokenizer with one token for each letter; <s> 0, <pad> 1, </s> 2, <unk> 3, as XLM-R has them."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -60,11 +60,11 @@ def save_toy_encoder(
     """Save a SentenceTransformer directory with random weights and return its path.
 
     Args:
-        path: A directory that is made; beside it, one with the bare transformer is.
+        path: The directory to make; one with the bare transformer is made beside it.
         seed: Of the weights.
         hidden: Width; two attention heads, and twice as wide in the middle.
         layers: How many.
-        architecture: Which of the two that students are cut from.
+        architecture: One of the two that students can be cut from.
         scale: Standard deviation of the weights: the larger, the less alike the vectors of two sentences.
         rows: Of its token embeddings, where it has more than the tokenizer has tokens.
     """
@@ -77,7 +77,7 @@ def save_toy_encoder(
 
     torch.manual_seed(seed)
     tokenizer = toy_tokenizer()
-    settings: dict[str, Any] = {  # so many arguments of two classes
+    settings: dict[str, Any] = {  # arguments of two classes, of several types
         "vocab_size": rows or len(tokenizer),
         "hidden_size": hidden,
         "num_hidden_layers": layers,

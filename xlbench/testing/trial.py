@@ -1,4 +1,4 @@
-"""A method on trial: everything that several assertions look at, made once and only if it is asked for."""
+"""A method on trial: what several tests examine, computed once and only if a test needs it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xlbench.distill.plan import Plan
     from xlbench.experiment import Experiment
     from xlbench.students.shape import Shape
-    from xlbench.testing.bench import Bench, Ran
+    from xlbench.testing.bench import Bench, CompletedRun
 
 FIRST = "first"
 
@@ -34,7 +34,7 @@ class Trial:
     """A method on trial.
 
     Attributes:
-        bench: Where.
+        bench: The toys that it runs on.
         name: Of the method.
         home: Directory for its stores.
     """
@@ -61,22 +61,22 @@ class Trial:
         return {**keys, "": keys[plan.result]}
 
     @cached_property
-    def outcome(self) -> Ran | Exception:
-        """The first run, or why there is none."""
+    def outcome(self) -> CompletedRun | Exception:
+        """The first run, or the exception that ended it."""
         try:
             return self.bench.run(self.name, self.home / FIRST)
-        except Exception as error:  # noqa: BLE001 - one test reports it, the others say so
+        except Exception as error:  # noqa: BLE001 - one test reports it, the others skip
             return error
 
     @property
-    def ran(self) -> Ran:
-        """The first run; skips the test that asks where there is none."""
+    def ran(self) -> CompletedRun:
+        """The first run; skips the test if it failed."""
         if isinstance(self.outcome, Exception):
             pytest.skip("it does not run: see test_it_runs_without_a_network")
         return self.outcome
 
     @property
-    def trained(self) -> Ran:
+    def trained(self) -> CompletedRun:
         """The first run; skips the test where the method makes no student."""
         if not self.method.student:
             pytest.skip(f"{self.name} makes no student")
@@ -84,7 +84,7 @@ class Trial:
             pytest.skip("its result is no stage: see test_the_plan_is_valid_and_always_the_same")
         return self.ran
 
-    def again(self, where: str, changes: Mapping[str, object] | None = None) -> Ran:
+    def again(self, where: str, changes: Mapping[str, object] | None = None) -> CompletedRun:
         """Run once more, in a store of its own, from another state of all random generators."""
         import numpy as np
         import torch
@@ -95,7 +95,7 @@ class Trial:
         return self.bench.run(self.name, self.store(where), changes or {})
 
     def store(self, name: str) -> Path:
-        """Return a new store that holds the prepared pairs of the first run, and nothing that a method made."""
+        """Return a new store that holds the prepared pairs of the first run, and no stage."""
         assert self.ran.corpus.sentences
         shutil.copytree(self.home / FIRST / "corpora", self.home / name / "corpora")
         return self.home / name
@@ -104,7 +104,7 @@ class Trial:
         """Run in processes that are killed, then in one that is not.
 
         Returns:
-            The keys of all encoders, what the engine said in the last process, and the stages that were in the
+            The keys of all encoders, what the engine reported in the last process, and the stages that were in the
             store when it began.
         """
         home = self.store("killed")
@@ -135,7 +135,7 @@ class Trial:
         for what, change in {**changes, **KNOBS}.items():
             try:
                 key = self.keys(self.bench.experiment(self.name, change)[0])[""]
-            except XlbenchError:  # the method cannot do that, and says so
+            except XlbenchError:  # the method refuses it
                 continue
             if key == base:
                 unchanged[what] = change
@@ -147,18 +147,18 @@ class Trial:
         return {name: other_values(self.method.options, name) for name in self.method.options.model_fields}
 
     def inert(self) -> list[str]:
-        """Return the options of which no other value changes a key, whatever else is changed.
+        """Return the options of which no other value changes a key, whatever the other settings are.
 
         They are first tried alone, then with other teachers, students and budgets, then with another value of one
         other option as well.
         """
         alone: list[tuple[Experiment, dict[str, Scalar]]] = [(experiment, {}) for experiment in self.contexts]
-        left = [name for name, values in self.values.items() if not self.matters(name, values, alone)]
+        remaining = [name for name, values in self.values.items() if not self.changes_a_key(name, values, alone)]
         found = []
-        for name in left:
+        for name in remaining:
             others = [{other: it} for other, values in self.values.items() if other != name for it in values]
             both = ((experiment, change) for experiment in self.contexts for change in others)
-            if not self.matters(name, self.values[name], both):
+            if not self.changes_a_key(name, self.values[name], both):
                 found.append(name)
         return found
 
@@ -167,13 +167,13 @@ class Trial:
         """The toy experiment as it is, and with other teachers, students and budgets."""
         found = []
         for changes in CONTEXTS:
-            with suppress(XlbenchError):  # the method cannot do that, and says so
+            with suppress(XlbenchError):  # the method refuses it
                 experiment = self.bench.experiment(self.name, changes)[0]
                 self.plan(experiment)
                 found.append(experiment)
         return found
 
-    def matters(
+    def changes_a_key(
         self, name: str, values: list[Scalar], contexts: Iterable[tuple[Experiment, dict[str, Scalar]]]
     ) -> bool:
         """Return whether a value of an option changes a key in one of the contexts."""
@@ -193,7 +193,7 @@ class Trial:
         keys = encoder_keys(plan, changed)
         return [keys[encoder] for encoder in (plan.result, plan.teacher, plan.assistant)]
 
-    def quantised(self) -> Ran:
+    def quantised(self) -> CompletedRun:
         """Run with 8 bits, the other stages taken from the first run.
 
         Raises:
@@ -208,7 +208,7 @@ class Trial:
             part: self.keys(self.experiment.model_copy(update={part: other}))[""] for part, other in RENAMED.items()
         }
 
-    def declared(self, experiment: Experiment, plan: Plan) -> dict[str, Shape]:
+    def declared_shapes(self, experiment: Experiment, plan: Plan) -> dict[str, Shape]:
         """Return the shape of every encoder, as the plan's edits declare it.
 
         Raises:
@@ -216,7 +216,7 @@ class Trial:
         """
         from xlbench.students.surgery import encoder_shape
 
-        shapes = {name: encoder_shape(self.bench.load_given(experiment, name)) for name in input_encoders(experiment)}
+        shapes = {name: encoder_shape(self.bench.load_input(experiment, name)) for name in input_encoders(experiment)}
         return check_plan(plan, shapes, {name: shape.width for name, shape in shapes.items()})
 
 
