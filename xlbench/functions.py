@@ -218,7 +218,7 @@ def run_request_in(
             problem = f"--save takes one student, and {len(request.seeds)} seeds make as many."
             raise XlbenchError(problem, "Give one seed, or save each of results.students.")
         if Path(save).exists():
-            raise XlbenchError(f"'{save}' is there already.", "Name a directory that is not, or delete it.")
+            raise XlbenchError(f"'{save}' is there already.", "Name another directory, or delete this one.")
     settings, registry = place(where)
     if not speed:
         settings = settings.model_copy(update={"speed_rounds": 0})

@@ -1,1 +1,1 @@
-"""The built-in methods, students, encoders, corpora and suites: plugins like anybody's."""
+"""The built-in methods, students, encoders, corpora and suites: plugins like any other."""

@@ -1,9 +1,9 @@
-"""The assistant with all its layers in the bytes of a looped student: the rows of rare tokens pay for them.
+"""All layers of the assistant in the bytes of a looped student, with narrow embeddings of rare tokens in return.
 
 A student of K layers that run R times each stores 1 / R of the layers that a sentence passes through, and token
 embeddings in which every token of a hundred languages has the same width. The same bytes hold all K R layers, the whole
-rows of the tokens that the corpus uses most, and a few columns for each of the rest. On the corpus's languages that is
-all but the assistant itself, so nothing is trained after the cut; languages outside the corpus pay for it.
+rows of the tokens that the corpus uses most, and a few columns for each of the rest. On the corpus's languages the
+result is nearly the assistant, so nothing is trained after the cut; on languages outside the corpus it is worse.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class ReferenceOptions(Options):
 
 
 def plan(experiment: Experiment, options: ReferenceOptions) -> Plan:
-    """Score an encoder that was given."""
+    """Score an encoder as it is."""
     return Plan((), options.encoder)
 
 

@@ -63,7 +63,7 @@ def _seconds(job: Job, home: Path) -> dict[str, float]:
 
 
 def _targets_of(stage: Manifest) -> list[str]:
-    keys = stage.facts.get("targets", [])  # stages of earlier versions do not say
+    keys = stage.facts.get("targets", [])  # stages of earlier versions do not record it
     return [str(key) for key in keys] if isinstance(keys, list) else []
 
 

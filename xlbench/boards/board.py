@@ -20,7 +20,7 @@ from xlbench.runs.request import Conditions, Treatment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FOLDER = Path("leaderboards")  # under the working directory: NAME.toml, what it gave, and the pages
+FOLDER = Path("leaderboards")  # under the working directory: NAME.toml, its folder, and its pages
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it names files and their links
 
 

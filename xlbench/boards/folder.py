@@ -117,7 +117,7 @@ def write_folder(
     """
     path = folder_path(board)
     named = named_records(records)
-    # Statistics go first and come last: an interrupted write leaves a folder that says so.
+    # Statistics are deleted first and written last, so that an interrupted write is noticed.
     (path / STATISTICS).unlink(missing_ok=True)
     (path / FAILURES).unlink(missing_ok=True)
     for old in set(path.joinpath(RECORDS).glob("*.json")) - {path / RECORDS / name for name in named}:
@@ -196,7 +196,7 @@ def write_pages(board: BoardFile, only: str = "") -> list[Path]:
 
 
 def read_board_figures(board: BoardFile) -> tuple[Figures, BoardText]:
-    """Read what a board says, and what is said of it.
+    """Read the figures of a board, and its texts.
 
     Raises:
         XlbenchError: The board has not been run as it is.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from xlbench.runs.job import Job
     from xlbench.settings import Settings
 
-# Of one encoder in two parts, the one that says more.
+# Of one encoder in two roles, the role that says more.
 PARTS = ("aligned", "assistant", "teacher", "encoder", "student")
 
 
@@ -60,7 +60,7 @@ def run_board(
 
     Args:
         board: The board.
-        registry: What plugins brought.
+        registry: What plugins provide.
         settings: Paths and switches.
         say: Called with what is trained, what comes from the store or with the board, and what sharing saved.
         reproduce: Run every row that is not in the store here, also those that came with the board.

@@ -84,7 +84,7 @@ def _spearman(gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float3
         for number, order in enumerate(orders):
             ranks, spread = _ranks(order, counts, drawn)
             row_ranks = ranks[:, order.groups()] if order.tied else ranks
-            # Both sides are twice the midranks, hence the 4.
+            # Both sides are twice the midranks, which gives the factor 4.
             rank_sum = np.einsum("ij,ij->i", weighted[:, order.rows], row_ranks.astype(np.float64))
             covariance = rank_sum / 4 - drawn * (drawn + 1) ** 2 / 4
             scale = np.sqrt(gold_spread * spread)

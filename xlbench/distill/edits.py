@@ -201,13 +201,13 @@ class Average(Frozen):
         Raises:
             XlbenchError: The other encoder has other tensors.
         """
-        own, theirs = model.state_dict(), context.load(self.other).state_dict()
-        if {name: tensor.shape for name, tensor in own.items()} != {name: it.shape for name, it in theirs.items()}:
+        own, other = model.state_dict(), context.load(self.other).state_dict()
+        if {name: tensor.shape for name, tensor in own.items()} != {name: it.shape for name, it in other.items()}:
             raise XlbenchError(
                 f"'{self.other}' has tensors of other names or shapes, so it cannot be averaged with.",
                 "Average what was trained with what it was trained from.",
             )
-        model.load_state_dict({name: tensor.lerp(theirs[name], self.share) for name, tensor in own.items()})
+        model.load_state_dict({name: tensor.lerp(other[name], self.share) for name, tensor in own.items()})
         return model
 
 

@@ -147,7 +147,7 @@ def _describe(part: object) -> dict[str, Json]:
             "Derive edits and objectives from xlbench.api.Frozen.",
         )
     settings: dict[str, Json] = part.model_dump(mode="json")
-    # A part may hold another one, whose code matters as well.
+    # A part may hold another one, whose code enters the key as well.
     parts = {name: value for name in type(part).model_fields if isinstance(value := getattr(part, name), PARTS)}
     return {"tag": meaning(type(part)), "settings": settings | {name: _describe(it) for name, it in parts.items()}}
 
@@ -169,7 +169,7 @@ class Plan:
     assistant: str = "assistant"
 
     def stage(self, name: str) -> Stage | None:
-        """Return a stage by name; None for an encoder that was given."""
+        """Return a stage by name; None for an input encoder."""
         return next((stage for stage in self.stages if stage.name == name), None)
 
 
@@ -188,7 +188,7 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
         XlbenchError: A name is unknown or doubled, shapes do not chain, a stage trains what cannot be trained,
             or a target has another width than the student that is pulled to it.
     """
-    shapes, widths = dict(shapes), dict(widths)  # those of stages are added as they come
+    shapes, widths = dict(shapes), dict(widths)  # those of stages are added in their order
     for stage in plan.stages:
         if stage.name in widths:
             raise XlbenchError(f"Two encoders of the plan are called '{stage.name}'.", "Rename one of the stages.")

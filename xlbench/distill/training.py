@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from xlbench.distill.plan import Stage, Training
     from xlbench.distill.targets import TargetTable
 
-COMPLETE = "complete"  # marks a checkpoint that was written to its end; one without it was cut off by a kill
+COMPLETE = "complete"  # marks a complete checkpoint; one without it was interrupted by a kill
 INITIAL = "before.json"  # the evaluation before training, which a resumed run cannot repeat
 PART_TOKENS = 2048  # padded tokens per forward pass on a CPU; of 512 to 4096 the fastest, by a few per cent
 

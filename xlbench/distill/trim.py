@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xlbench.students.shape import Shape
 
 LONGEST = 512  # tokens; no BERT or XLM-R reads more
-LANGUAGES = "languages"  # metadata: the languages that a trimmed encoder is still good for
+LANGUAGES = "languages"  # metadata: the languages that a trimmed encoder supports
 
 
 class TrimVocabulary(Frozen):

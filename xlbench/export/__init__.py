@@ -1,1 +1,1 @@
-"""Students that leave the store."""
+"""Exporting students from the store."""

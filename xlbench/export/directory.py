@@ -1,4 +1,4 @@
-"""Taking a student out of the store."""
+"""Exporting a student as a directory of its own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def save_student_copy(record: Record, target: Path, settings: Settings) -> None:
         XlbenchError: The target is there already, the student is no longer in the store, or the disk is full.
     """
     if target.exists():
-        raise XlbenchError(f"'{target}' is there already.", "Name a directory that is not, or delete it.")
+        raise XlbenchError(f"'{target}' is there already.", "Name another directory, or delete this one.")
     if read_entry(settings.home, "stages", record.encoder_key) is None:
         raise XlbenchError(
             f"The student of '{record.name}' is no longer in the store in {settings.home}.",

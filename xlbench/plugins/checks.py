@@ -1,4 +1,4 @@
-"""Checks of what a plugin brings; each fault names the author's function, argument or option, with file and line."""
+"""Checks of what a plugin provides; each fault names the author's function, argument or option, with file and line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads plugins one by one, so that a broken one is reported and never stops a command."""
+"""Loads plugins one by one, so that a broken plugin is reported and the others can be used."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Loaded:
         distribution: Name of the distribution that it is part of; ``file`` for a single file.
         version: Version of that distribution.
         hooks: Names of the hooks that it implements.
-        brings: What it brings that can be used, as (kind, name), e.g. ``("method", "multistage")``.
+        brings: What it provides and can be used, as (kind, name), e.g. ``("method", "multistage")``.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that plugins bring, by kind and name."""
+    """Everything that plugins provide, by kind and name."""
 
     methods: Mapping[str, Method]
     students: Mapping[str, StudentSpec]
@@ -214,13 +214,13 @@ def _manager() -> pluggy.PluginManager:
 
 @dataclass
 class _Collector:
-    """Calls the hooks of plugins and collects what they bring, and their faults.
+    """Calls the hooks of plugins and collects what they provide, and their faults.
 
     Attributes:
-        manager: Has all plugins that were loaded.
+        manager: Manages all plugins that were loaded.
         distributions: Name and version of the distribution of each plugin.
         broken: Faults so far.
-        brings: Kind and name of what each plugin brings so far.
+        brings: Kind and name of what each plugin provides so far.
     """
 
     manager: pluggy.PluginManager = field(default_factory=_manager)

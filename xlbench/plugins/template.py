@@ -1,4 +1,4 @@
-"""Writes the project of a new plugin, with Jinja2 alone: copier would bring ten more packages for one loop."""
+"""Writes the project of a new plugin, with Jinja2 alone: copier would add ten more dependencies."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def new_plugin(name: str, parent: Path, taken: Collection[str]) -> Path:
     """Write a plugin's project into ``parent/name``, whole or not at all.
 
     Args:
-        name: Of the method, and of the directory; the distribution is ``xlbench-NAME``.
+        name: Name of the method and of the directory; the distribution is ``xlbench-NAME``.
         parent: An existing directory.
-        taken: Names of methods that there are.
+        taken: Names of existing methods.
 
     Returns:
         The project's directory.
@@ -65,7 +65,7 @@ def check_name(name: str, taken: Collection[str]) -> None:
     """Refuse a name that cannot be used, proposing the nearest one that can.
 
     Raises:
-        XlbenchError: It is invalid, or a method has it.
+        XlbenchError: It is invalid, or the name of a method.
     """
     if name in taken:
         raise XlbenchError(f"There is a method '{name}' already.", f"Call yours {nearest_valid(name, taken)}, say.")
@@ -82,7 +82,7 @@ def nearest_valid(name: str, taken: Collection[str]) -> str:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", plain).lower()
     words = [word for word in re.split(r"[^a-z0-9]+", spaced) if word and word != PREFIX.rstrip("-")]
     front = list(takewhile(lambda word: not word[0].isalpha(), words))
-    words = [*words[len(front) :], *front]  # numbers in front go to the back, where they may be
+    words = [*words[len(front) :], *front]  # words that start with a digit may not come first
     if len(front) == len(words):
         words = ["method", *words]
     valid = "-".join(words)[:LONGEST].strip("-")

@@ -1,1 +1,1 @@
-"""What runs leave: records, the rows that they make, predictions, published rows, failures."""
+"""The results of runs: records, the rows made of them, predictions, published rows, failures."""

@@ -1,7 +1,7 @@
 """The predictions of a board's rows, kept beside its records, so that rows added on another machine can be paired.
 
-``NAME/predictions/*.parquet``, each with the name of its record. Golds and sentences are test data and are not among
-them: who has the data has these.
+``NAME/predictions/*.parquet``, each with the name of its record. Gold scores and sentences are test data and
+are not kept: they are read from the data sets.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Predicted(NamedTuple):
 
 
 def predictions_of(items: Items) -> Predictions:
-    """Return what was predicted of items, without the rest."""
+    """Return the predictions of items, without gold scores and item numbers."""
     return {name: it.prediction for name, it in items.items()}
 
 
 def write_predictions(folder: Path, predicted: Mapping[str, Predicted]) -> None:
-    """Write what rows predicted; what else was there goes.
+    """Write the predictions of rows, and delete those of all other rows.
 
     Args:
         folder: Of the board.
@@ -61,7 +61,7 @@ def write_predictions(folder: Path, predicted: Mapping[str, Predicted]) -> None:
 
 
 def read_predictions(record: Path) -> Predicted | None:
-    """Return what the row of the record at this path predicted; None where the board does not say.
+    """Return the predictions of the record at this path; None if the board has none.
 
     Raises:
         XlbenchError: The file is damaged.
@@ -77,7 +77,7 @@ def read_predictions(record: Path) -> Predicted | None:
         key = (table.schema.metadata or {})[KEY].decode()
     except (OSError, KeyError, pa.ArrowException) as error:
         raise XlbenchError(
-            f"The predictions '{path}' cannot be read: {error}", "Delete it: the row is then made anew."
+            f"The predictions '{path}' cannot be read: {error}", "Delete it: the row is then computed again."
         ) from error
     values = table["prediction"].to_numpy()
     return Predicted(key, {name: values[rows] for name, rows in by_subset(table).items()})
@@ -96,7 +96,7 @@ def _write(path: Path, predicted: Predicted) -> None:
             "prediction": np.concatenate(list(predicted.predictions.values())),
         }
     )
-    # Half of the size of parquet's defaults: it is committed.
+    # The file is committed, and these settings halve its size.
     write_table(
         path,
         table.replace_schema_metadata({KEY: predicted.key}),

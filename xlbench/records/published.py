@@ -26,7 +26,7 @@ class PublishedRow(Frozen):
     name: str
     citation: str = Field(description="Where they were published.")
     commit: str = Field(description="Which version of it.")
-    scores: dict[str, dict[str, float]] = Field(description="Main score x 100 by task and subset, as far as there.")
+    scores: dict[str, dict[str, float]] = Field(description="Published main scores x 100 by task and subset.")
     parameters: int | None = Field(default=None, description="All of the encoder's; None where they are not published.")
 
 
@@ -47,7 +47,7 @@ class PublishedModel(Frozen):
 
 
 class PublishedData(Frozen):
-    """The file: where the scores are from, and what they are."""
+    """The file of published scores: where they are from, and what they measure."""
 
     citation: str
     commit: str
@@ -66,14 +66,14 @@ def published_data() -> PublishedData:
 def published_row(model: str, tasks: Mapping[str, TaskScores]) -> PublishedRow:
     """Return a model's published scores on the subsets that a board's records are scored on.
 
-    A task whose published data revision is known to be another than the records' is left out.
+    A task is left out if its scores were published for another revision of the data.
 
     Args:
         model: Its name on the hub.
         tasks: The tasks of the board's records.
 
     Raises:
-        XlbenchError: No scores of the model are there, or none on these subsets.
+        XlbenchError: The model has no published scores, or none on these subsets.
     """
     found = check_published(model, tasks)
     scores = {
@@ -97,7 +97,7 @@ def check_published(model: str, tasks: Iterable[str]) -> PublishedModel:
     """Return a model's published scores.
 
     Raises:
-        XlbenchError: No scores of the model are there, or none on any of these tasks.
+        XlbenchError: The model has no published scores, or none on any of these tasks.
     """
     found = look_up("published model", model, published_data().models)
     if not found.tasks.keys() & set(tasks):
@@ -109,21 +109,21 @@ def check_published(model: str, tasks: Iterable[str]) -> PublishedModel:
 
 
 def published_family_mean(row: PublishedRow, family: Family, scores: SuiteScores) -> float | None:
-    """Return a published row's mean in a family; None unless it has all the subsets that ours is the mean of."""
+    """Return a published row's mean in a family; None unless it has every subset of the records' mean."""
     means = [published_task_mean(row, task, scores) for task, own in scores.tasks.items() if own.family == family]
-    if any(mean is None or there < wanted for mean, there, wanted in means):
+    if any(mean is None or published < scored for mean, published, scored in means):
         return None
     return fmean(mean for mean, _, _ in means if mean is not None)
 
 
 def published_task_mean(row: PublishedRow, task: str, scores: SuiteScores) -> tuple[float | None, int, int]:
-    """Return a published row's mean over the subsets that we score too, how many these are, and how many we have."""
-    wanted = scores.tasks[task].subsets
-    there = [value for subset, value in row.scores.get(task, {}).items() if subset in wanted]
-    return (fmean(there) if there else None), len(there), len(wanted)
+    """Return a published row's mean over the records' subsets, how many it has of them, and how many there are."""
+    scored = scores.tasks[task].subsets
+    published = [value for subset, value in row.scores.get(task, {}).items() if subset in scored]
+    return (fmean(published) if published else None), len(published), len(scored)
 
 
 def _same_data(own: str, revision: str) -> bool:
-    """Return whether data may be the same: of a local copy only its digest is known, no revision."""
+    """Return whether data may be the same; a local copy, whose revision is unknown, always may."""
     name, at, commit = own.rpartition("@")
     return not (at and name) or commit.partition("+")[0] == revision

@@ -180,7 +180,7 @@ def _typical(row: Row, figure: Callable[[Speed], Measured]) -> float | None:
 
 
 def train_minutes(row: Row) -> float | None:
-    """Return the minutes of all stages of a run, the mean over runs; None for an encoder that was given."""
+    """Return the minutes of all stages of a run, the mean over runs; None for an encoder that was only scored."""
     found = [sum(stage.seconds for stage in run.stages) / 60 for run in row.runs if run.stages]
     return fmean(found) if found else None
 

@@ -1,1 +1,1 @@
-"""How results look: figures, tables, pages, plots, findings."""
+"""How results are shown: figures, tables, pages, plots, findings."""

@@ -1,4 +1,4 @@
-"""The one list of columns that a board shows, whatever the format: what each is called, says, reads and looks like."""
+"""The columns of a board, in one list for all formats: heading, explanation, what each reads, and its cells."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Bar:
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a cell.
+    """The contents of a cell.
 
     Attributes:
-        figure: What it is about: '34.3'.
-        rest: What follows it on one line: ' ± 2.0 (sd 0.4)'.
-        beside: What follows it on a page, where there is room for ``small`` below it.
-        small: What stands smaller beside or below it on a page.
+        figure: The main figure: '34.3'.
+        rest: What follows it in formats with one line: ' ± 2.0 (sd 0.4)'.
+        beside: What follows it on a page, where ``small`` is below it.
+        small: What is printed smaller beside or below it on a page.
         value: What a page sorts by; None stays last.
         bold: The row is on the frontier.
         tie: It cannot be told apart from the reference.
-        bar: Drawn below it on a page.
+        bar: The bar that a page draws below it.
     """
 
     figure: str = ""
@@ -57,9 +57,9 @@ class Cell:
 
     @property
     def remark(self) -> str:
-        """What a page shows by its looks alone, in words."""
-        said = {"on the frontier": self.bold, "not told apart": self.tie, "collapsed": self.beside == COLLAPSED}
-        return ", ".join(words for words, true in said.items() if true)
+        """In words, what a page shows by style alone."""
+        remarks = {"on the frontier": self.bold, "not told apart": self.tie, "collapsed": self.beside == COLLAPSED}
+        return ", ".join(words for words, true in remarks.items() if true)
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Column:
     """A column that is shown.
 
     Attributes:
-        heading: Stands above it, where the heading of its group stands above that.
-        about: What it says, for the legend and the page's tooltips.
+        heading: Its heading, below that of its group.
+        about: Its explanation, for the legend and the page's tooltips.
         reads: The columns of the board's frame that its cells are made from.
         cell: Makes a cell from a line of the frame.
         group: The heading that it shares with its neighbours.
@@ -76,9 +76,9 @@ class Column:
         label: What the legend calls it; empty for the heading of a table without groups.
         notes: Remarks on it for the legend, in sentences.
         kind: Its style on a page.
-        falling: The first click on a page's heading puts the largest value on top.
-        words: Its cells are words of others, to be escaped, not figures.
-        beside: On a page it stands with the row's name.
+        falling: The first click on its heading on a page sorts the largest value first.
+        words: Its cells are text from outside, to be escaped, not figures.
+        beside: On a page it is shown with the row's name.
     """
 
     heading: str
@@ -102,7 +102,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a board, row by row; columns in which nothing stands are left out."""
+    """The cells of a board, row by row; empty columns are left out."""
 
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
@@ -214,12 +214,12 @@ def _score(family: Family, figures: Figures) -> Callable[[Line], Cell]:
             doubt = f"± {points((high - low) / 2)}"
             if most >= least:  # there is a row that has not collapsed
                 bar = Bar(place(score), place(low), place(high), None if base is None else place(base))
-        spread = "" if deviation is None else f"sd {points(deviation)}"
+        seeds = "" if deviation is None else f"sd {points(deviation)}"
         return Cell(
             points(score),
-            f"{mark}{doubt and f' {doubt}'}{spread and f' ({spread})'}",
+            f"{mark}{doubt and f' {doubt}'}{seeds and f' ({seeds})'}",
             beside=mark,
-            small=", ".join(filter(None, (doubt, spread))),
+            small=", ".join(filter(None, (doubt, seeds))),
             value=None if mark else score,
             bold=bool(line[f"{family}_frontier"]),
             bar=bar,
@@ -318,7 +318,7 @@ def _figure(name: str, digits: int, unit: str = "") -> Callable[[Line], Cell]:
 
 
 def _seeds(figures: Figures) -> Column:
-    # Nothing stands in the column where every row rests on the one seed that it was asked for.
+    # The column is empty if every row has the one seed that was asked for.
     several = bool(figures.board["seeds_asked"].gt(1).any())
     about = f"runs that the figures are the mean of; {COLLAPSED}: some collapsed, {FAILED}: some failed (see below)."
     reads = ("seeds", "seeds_asked", "seeds_collapsed", "seeds_failed")

@@ -94,7 +94,7 @@ def training_details(table: Figures) -> list[TrainingDetails]:
 
 
 def configuration(row: Row) -> str:
-    """Return everything that decided the result, as TOML; the tasks of the suite are told elsewhere."""
+    """Return everything that decided the result, as TOML, without the tasks of the suite."""
     import tomli_w
 
     experiment = row.record.experiment
@@ -161,9 +161,9 @@ def _made(record: Record) -> str:
 def _chart(stages: dict[str, StageOutcome]) -> Chart:
     """Draw a stage: accuracy above from 0 to 100 %, loss below from 0 to its largest."""
     runs = [stage.evaluations for stage in stages.values()]
-    last = max(look["step"] for evaluations in runs for look in evaluations) or 1.0
-    accuracies = [tuple((look["step"], look["accuracy"]) for look in evaluations) for evaluations in runs]
-    losses = [tuple((look["step"], look["loss"]) for look in evaluations) for evaluations in runs]
+    last = max(it["step"] for evaluations in runs for it in evaluations) or 1.0
+    accuracies = [tuple((it["step"], it["accuracy"]) for it in evaluations) for evaluations in runs]
+    losses = [tuple((it["step"], it["loss"]) for it in evaluations) for evaluations in runs]
     most = max(value for curve in losses for _, value in curve) or 1.0
     name = plain(next(iter(stages.values())).name)
     captions = (

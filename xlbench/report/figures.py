@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Figures:
-    """A board, as figures.
+    """The figures of a board.
 
     Attributes:
-        rows: The measured rows, in table order: the first lines of ``board`` are theirs.
+        rows: The measured rows, in table order: their lines come first in ``board``.
         board: A line per row, see :func:`~xlbench.report.frame.board_frame`.
         tasks: A line per row and task, see :func:`~xlbench.report.frame.task_frame`.
         tidy: A line per row, seed, task and subset, see :func:`~xlbench.report.frame.tidy_frame`.

@@ -78,8 +78,8 @@ def _finding(entry: FindingEntry, rows: dict[str, Row], table: Figures) -> str:
         doubt = ""
         if interval:
             loss = entry.allowed_loss
-            told = verdict(interval, entry.claim) if loss is None else loss_verdict(interval, loss, whole)
-            doubt = f" {span(interval)}, {told}"
+            conclusion = verdict(interval, entry.claim) if loss is None else loss_verdict(interval, loss, whole)
+            doubt = f" {span(interval)}, {conclusion}"
         parts.append(f"{FAMILY_NAMES[family]} {signed(difference)}{doubt}{_over_seeds(row, beside, family)}")
     parts.append(f"{signed((stored_parameters(row) - stored_parameters(beside)) / MEGA)} M parameters")
     saved, other = weight_bytes(row), weight_bytes(beside)
@@ -116,7 +116,7 @@ def _interval(statistics: Statistics | None, row: Row, beside: Row, family: str)
 
 
 def verdict(interval: Interval, claim: Claim | None) -> str:
-    """Return what an interval of a difference says, and whether a claimed direction is seen in it."""
+    """Return what an interval of a difference shows, and whether it confirms the claimed direction."""
     if interval.holds_zero():
         return "not told apart" if claim in {None, "same"} else f"the claimed {claim} is not seen"
     found = "gain" if interval.value > 0 else "loss"
@@ -126,9 +126,9 @@ def verdict(interval: Interval, claim: Claim | None) -> str:
 
 
 def loss_verdict(interval: Interval, allowed: float, whole: float) -> str:
-    """Return whether a loss of at most ``allowed`` per cent of the score ``whole`` is seen: a test of non-inferiority.
+    """Return whether the loss is at most ``allowed`` per cent of the score ``whole``: a test of non-inferiority.
 
-    It is where all of the interval lies above that loss, and is refuted where all of it lies below.
+    The claim is confirmed if the whole interval lies above that loss, and refuted if it lies below.
     """
     limit = -allowed / 100 * whole
     if interval.low >= limit:

@@ -13,7 +13,7 @@ FAMILY_NAMES: dict[Family, str] = {"sts": "STS", "bitext": "Bitext"}
 MEGA = 1e6
 MINUS = "−"
 LONGEST = 80  # characters of a name
-_MEANS_SOMETHING = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")  # inside a word `_` is only itself
+_MEANS_SOMETHING = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")  # inside a word `_` does not start emphasis
 
 
 def points(value: float) -> str:

@@ -77,7 +77,7 @@ def tidy_frame(rows: Rows, statistics: Statistics | None = None) -> DataFrame:
     for row in ranked(as_rows(rows)):
         measured = statistics.rows.get(row.name) if statistics else None
         for run in row.runs:
-            said = _identity(row) | {
+            identity = _identity(row) | {
                 "seed": run.experiment.seed if run.experiment else None,
                 "suite": run.scores.suite,
                 "collapsed": run.scores.collapsed,
@@ -89,7 +89,7 @@ def tidy_frame(rows: Rows, statistics: Statistics | None = None) -> DataFrame:
                 for subset, cell in scores.subsets.items():
                     place: dict[str, Value] = {"subset": subset, "languages": languages_of(subset)}
                     figures: dict[str, Value] = {"items": cell.items, "score": cell.main}
-                    lines.append(said | about | place | figures | _ends(known.get(subset)))
+                    lines.append(identity | about | place | figures | _ends(known.get(subset)))
     return _frame(lines, TIDY)
 
 

@@ -1,4 +1,4 @@
-"""Where labels stand in a plot: near their marks, and on nothing."""
+"""Where labels are placed in a plot: near their marks, and without covering anything."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DIRECTIONS = (
     (-0.95, -0.3),
 )  # fmt: skip - unit vectors, the preferred ones first
 # What a flaw costs, in pixels of distance: a line through a label (and half a pixel more for each pixel of its width,
-# for a long one is the harder to read), a tie across a line, a tie across another mark, and being near another mark.
+# since a long one is harder to read), a tie across a line, a tie across another mark, and being near another mark.
 ON_LINE, ACROSS_LINE, ACROSS_MARK, MISTAKEN = 15.0, 15.0, 30.0, 12.0
 GAP = 1.0  # pixels around a label
 TIED = 8.0  # pixels of distance from which a line ties a label to its mark

@@ -25,9 +25,9 @@ LONG = 1000  # characters of a line of the legend
 def markdown(figures: Figures) -> str:
     """Return the table of a board, its legend, and a table by task."""
     table = table_of(figures)
-    told = [*reading(figures, table), *basis(figures), *run_warnings(figures)]
+    legend = [*reading(figures, table), *basis(figures), *run_warnings(figures)]
     example = [f"**{EXAMPLE_NOTE}**", ""] if figures.scores.example else []
-    parts = [_main(table), "", *example, *(f"- {escaped(line, LONG)}" for line in told)]
+    parts = [_main(table), "", *example, *(f"- {escaped(line, LONG)}" for line in legend)]
     if len(figures.scores.tasks) > len(figures.families) or figures.published:
         parts += ["", "By task:", "", _by_task(figures)]
     return "\n".join(parts)

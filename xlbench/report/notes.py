@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xlbench.report.figures import Figures
 
 EXAMPLE_NOTE = "This is a worked example on the starter kit's small data, not a benchmark."
-LONG = 300  # characters of a note that others wrote
+LONG = 300  # characters of a text from outside
 
 
 def reading(figures: Figures, table: Table) -> list[str]:

@@ -201,7 +201,7 @@ def html_of(text: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Return what a content security policy knows a script or style by (CSP level 2, 'hash-source')."""
+    """Return the hash by which a content security policy allows a script or style (CSP level 2, 'hash-source')."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -275,7 +275,7 @@ def render(
         XlbenchError: There are no rows, or they do not belong into one table.
     """
     found = figures(rows, statistics, published, failures)
-    said = findings(board.findings, found)
+    sentences = findings(board.findings, found)
     drawings = {
         cost: drawing(cost, _heading(cost), panels) for cost in COST_NAMES if (panels := panels_of(found, cost))
     }
@@ -286,13 +286,18 @@ def render(
         board.text.strip(),
         f"The same with more detail, sortable: [{board.name}.html]({board.name}.html).",
         *pictures,
-        *(["## Findings", "\n".join(f"- {escaped(line, LONG_LINE)}" for line in said)] if said else []),
+        *(["## Findings", "\n".join(f"- {escaped(line, LONG_LINE)}" for line in sentences)] if sentences else []),
         markdown(found),
     ]
     return {
         f"{board.name}.md": "\n\n".join(part for part in parts if part) + "\n",
         f"{board.name}.html": page(
-            board.title, board.text, found, said, {_heading(cost): svg for cost, svg in drawings.items()}, board.name
+            board.title,
+            board.text,
+            found,
+            sentences,
+            {_heading(cost): svg for cost, svg in drawings.items()},
+            board.name,
         ),
         **{f"{board.name}-{cost}.svg": picture_of(svg) for cost, svg in drawings.items()},
     }

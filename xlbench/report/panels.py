@@ -23,7 +23,7 @@ COST_NAMES: dict[Cost, str] = {"bytes": "stored bytes", "latency": "latency"}
 MEGABYTES = "Megabytes of stored weights (log scale, smaller to the left)"
 MILLISECONDS = "Milliseconds for one sentence (log scale, faster to the left)"
 MULTIPLE = "Speed as a multiple of the assistant's (log scale, faster to the right)"
-FLOAT32 = 4  # bytes of a parameter: how checkpoints are published whose files nobody here has seen
+FLOAT32 = 4  # bytes of a parameter, assumed for published checkpoints whose files were not measured
 
 
 def panels_of(table: Figures, cost: Cost) -> tuple[Panel, ...]:

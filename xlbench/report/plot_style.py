@@ -1,4 +1,4 @@
-"""What marks, lines and colours of a plot mean: one look for each role and series, the legend, the key of numbers."""
+"""What marks, lines and colours of a plot mean: one style for each role and series, the legend, the key of numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xlbench.report.points import Panel, Point
 
     Dashes = tuple[float, tuple[float, ...]]
-    Looks = Mapping[str, tuple[str, Dashes]]
+    SeriesStyles = Mapping[str, tuple[str, Dashes]]
     Entries = Sequence[tuple[Artist, str]]
 
 PAPER, INK, MUTED, RULE, FAINT = "#fcfbf8", "#22211f", "#625f58", "#e2ded5", "#b4afa5"
@@ -51,7 +51,7 @@ MARKS = {
     "published": ("x", "×", MUTED),
 }
 STYLE = {
-    "svg.fonttype": "none",  # text stays text
+    "svg.fonttype": "none",  # text is not drawn as paths
     "svg.hashsalt": "xlbench",
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same extents everywhere, wider than what a page shows
     "font.size": 11, "text.color": INK, "axes.labelcolor": MUTED, "axes.labelsize": 11, "axes.edgecolor": MUTED,
@@ -75,12 +75,12 @@ def mark_of(role: str, colour: str, *, filled: bool, size: float = MARK) -> Line
     )  # fmt: skip
 
 
-def colour_of(point: Point, looks: Looks) -> str:
+def colour_of(point: Point, styles: SeriesStyles) -> str:
     """Return the colour of a point's series, or of its role where it is in none."""
-    return looks[point.series][0] if point.series in looks else MARKS[point.role][2]
+    return styles[point.series][0] if point.series in styles else MARKS[point.role][2]
 
 
-def series_looks(panels: Sequence[Panel]) -> Looks:
+def series_styles(panels: Sequence[Panel]) -> SeriesStyles:
     """Return colour and dashes of each series: 'A' and 'A, trimmed' share the colour and differ in their dashes."""
     names = list(dict.fromkeys(name for panel in panels for name, _ in panel.series))
     parts = {name: name.partition(", ")[::2] for name in names}
@@ -119,22 +119,22 @@ def legend_entries(panels: Sequence[Panel], *, dots: bool, claim: bool) -> Entri
     return entries
 
 
-def series_entries(looks: Looks) -> Entries:
+def series_entries(styles: SeriesStyles) -> Entries:
     """Return what the lines of the series are called."""
     from matplotlib.lines import Line2D
 
     return [
         (Line2D([], [], color=colour, linestyle=dashes, linewidth=1.6), plain(name, LONGEST))
-        for name, (colour, dashes) in looks.items()
+        for name, (colour, dashes) in styles.items()
     ]
 
 
-def key_entries(panels: Sequence[Panel], keys: frozenset[str], looks: Looks) -> Entries:
+def key_entries(panels: Sequence[Panel], keys: frozenset[str], styles: SeriesStyles) -> Entries:
     """Return the key of numbers, in the order of the table."""
     points = {point.key: point for panel in panels for point in panel.points if point.key in keys}
     entries: list[tuple[Artist, str]] = []
     for point in sorted(points.values(), key=lambda point: point.number):
-        handle = mark_of(point.role, colour_of(point, looks), filled=False)
+        handle = mark_of(point.role, colour_of(point, styles), filled=False)
         handle.set_gid(gid("key", [point.key]))
         entries.append((handle, f"{point.number}\u2002{plain(point.name, LONGEST)}"))
     return entries

@@ -1,4 +1,4 @@
-"""Matplotlib's SVG made fit for a page: no ids that meet others', no inline styles, its data inside.
+"""Prepares Matplotlib's SVG for a page: ids unique in the page, no inline styles, its data inside.
 
 A page's content security policy forbids ``style`` attributes, and several drawings stand in one document. Artists say
 what they are by their gid (`gid`), which becomes a class and the key of the table's row. The figures that a drawing
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 DIGITS = 6  # significant, of a figure in the metadata
-TARGET = "10"  # pixels around a mark that answer to a pointer
+TARGET = "10"  # pixels around a mark in which a pointer shows its figures
 _DRAWING = re.compile(r'<svg class="plot".*?</svg>', re.DOTALL)
 _DATA = re.compile(r"<metadata>\s*(.*?)\s*</metadata>", re.DOTALL)
 _LONG = re.compile(r"-?\d+\.\d{3,}")

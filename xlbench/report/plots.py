@@ -34,7 +34,7 @@ from xlbench.report.plot_style import (
     legend_entries,
     mark_of,
     series_entries,
-    series_looks,
+    series_styles,
 )
 from xlbench.report.plot_svg import dark_style, gid, standalone, tidied
 
@@ -46,17 +46,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.path import Path
 
-    from xlbench.report.plot_style import Looks
+    from xlbench.report.plot_style import SeriesStyles
     from xlbench.report.points import Panel, Point
 
 DPI = 72  # a point is a pixel
-WIDTH, HEIGHT, TALL = 480, 350, 470  # of a panel with its axes' labels, and the height of one with a crowd
+WIDTH, HEIGHT, TALL = 480, 350, 470  # of a panel with its axes' labels, and the height of one with many points
 LEFT, RIGHT, TOP, BOTTOM = 44, 14, 40, 48  # around the axes
 CROWD = 24  # points of a panel: with more of them only those that matter have numbers and intervals
-FEW = 8  # points of a panel: with no more of them they go by name where names find room
+FEW = 8  # points of a panel: up to so many are labelled with their names, where there is room
 GAP = 6  # above the key
 HALF, KEPT = 0.5, 0.99  # of the assistant's megabytes and quality
-NARROWEST = 1.6  # the end of a log axis over its beginning: closer figures are about the same, and look it
+NARROWEST = 1.6  # smallest ratio of a log axis's ends, so that figures that are nearly equal are drawn close together
 
 
 def drawing(ident: str, title: str, panels: Sequence[Panel]) -> str:
@@ -164,12 +164,12 @@ def _figure(
     part = TALL if max(len(panel.points) for panel in panels) > CROWD else HEIGHT
     figure = Figure((width / DPI, part / DPI), dpi=DPI)
     canvas = FigureCanvasAgg(figure)
-    looks = series_looks(panels)
+    styles = series_styles(panels)
     dots = any(point.key not in keys for panel, keys in zip(panels, shown, strict=True) for point in panel.points)
     legends = in_lines(canvas, legend_entries(panels, dots=dots, claim=claim), width - 2 * RIGHT)
-    legends += in_lines(canvas, series_entries(looks), width - 2 * RIGHT)
+    legends += in_lines(canvas, series_entries(styles), width - 2 * RIGHT)
     if not named:
-        key = key_entries(panels, frozenset().union(*shown), looks)
+        key = key_entries(panels, frozenset().union(*shown), styles)
         legends.append(in_columns(canvas, key, width - 2 * RIGHT, lines=True)[1])
     heights = [extent_of(legend, canvas).height for legend in legends]
     height = part + sum(heights) + GAP + RIGHT
@@ -185,8 +185,8 @@ def _figure(
         area = (WIDTH * place + LEFT) / width, low / height, (WIDTH - LEFT - RIGHT) / width, up / height
         axes = figure.add_axes(area)
         _set_scales(axes, panel, keys)
-        lines = _draw_lines(axes, panel, place, looks, claim=claim and place == 0)
-        _draw_points(axes, panel, place, keys, looks)
+        lines = _draw_lines(axes, panel, place, styles, claim=claim and place == 0)
+        _draw_points(axes, panel, place, keys, styles)
         fits = _draw_labels(canvas, axes, panel, place, keys, lines, named=named) and fits
     return figure, fits
 
@@ -217,21 +217,21 @@ def _set_scales(axes: Axes, panel: Panel, shown: frozenset[str]) -> None:
     axes.set_ylim(min(scores) - room, max(scores) + room)
 
 
-def _draw_lines(axes: Axes, panel: Panel, place: int, looks: Looks, *, claim: bool) -> list[Path]:
+def _draw_lines(axes: Axes, panel: Panel, place: int, styles: SeriesStyles, *, claim: bool) -> list[Path]:
     """Draw series, the frontier and the claim; return the lines in pixels, for labels to keep off."""
     from matplotlib.path import Path
 
     points = {point.key: point for point in panel.points}
     drawn = []
     for name, keys in panel.series:
-        colour, dashes = looks[name]
+        colour, dashes = styles[name]
         spots = [(points[key].x, points[key].y) for key in keys]
         line = axes.plot(*zip(*spots, strict=True), color=colour, linestyle=dashes, linewidth=1.6, alpha=0.75)
         line[0].set_gid(gid("series", keys, place))
         drawn.append(spots)
     (left, right), best = axes.get_xlim(), [(point.x, point.y) for point in panel.best]
     if best:
-        # What one gets at most for a cost, or at a speed: a stair, on to the edge of the plot.
+        # The best quality at each cost or speed: a step function, drawn to the edge of the plot.
         steps = [best[0]]
         for one, other in pairwise(best):
             steps += [(one[0], other[1]) if panel.more else (other[0], one[1]), other]
@@ -246,14 +246,14 @@ def _draw_lines(axes: Axes, panel: Panel, place: int, looks: Looks, *, claim: bo
     return [Path(axes.transData.transform(spots)) for spots in drawn]
 
 
-def _draw_points(axes: Axes, panel: Panel, place: int, shown: frozenset[str], looks: Looks) -> None:
+def _draw_points(axes: Axes, panel: Panel, place: int, shown: frozenset[str], styles: SeriesStyles) -> None:
     """Draw intervals and marks; points that have no label are small dots without an interval."""
     for point in panel.points:
         labelled = point.key in shown
         if labelled and point.low is not None and point.high is not None:
             axes.plot([point.x] * 2, [point.low, point.high], color=FAINT, linewidth=1.3, zorder=1.9,
                       gid=gid("whisker", [point.key], place))  # fmt: skip
-        colour = colour_of(point, looks) if labelled or point.series in looks else FAINT
+        colour = colour_of(point, styles) if labelled or point.series in styles else FAINT
         mark = mark_of(point.role, colour, filled=point.frontier or not labelled, size=MARK if labelled else DOT)
         mark.set_data([point.x], [point.y])
         mark.set(gid=gid("point", [point.key], place), zorder=3 + point.frontier, clip_on=False)

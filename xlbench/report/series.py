@@ -1,4 +1,4 @@
-"""Rows that differ in size only: one method and depth, several word tables. A plot joins them to a curve."""
+"""Rows that differ in size only: one method and depth, several embedding tables. A plot joins them to a curve."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xlbench.report.figures import Figures, Line
 
 FEWEST = 3  # sizes that make a curve
-WHOLE = 32  # bits, of which nothing need be said
+WHOLE = 32  # bits of a weight that is not rounded: labels leave them out
 
 
 class Kind(NamedTuple):
@@ -41,7 +41,7 @@ class Series(NamedTuple):
 def series_of(table: Figures) -> list[Series]:
     """Return the students of one method, options and depth that come in three sizes or more.
 
-    A series is called after what tells it from the others: its method where that has no other series, else its layers.
+    A series is named after what distinguishes it from the others: its method if that has one series, else its layers.
     """
     found: dict[Kind, dict[int, str]] = {}
     for line in table.lines:
@@ -56,7 +56,7 @@ def series_of(table: Figures) -> list[Series]:
 
 
 def _kind(line: Line) -> Kind | None:
-    """Return what a student has in common with others; None for a row that is none, or says nothing."""
+    """Return the kind of a row's series; None for a row that is no student, has collapsed, or has no known depth."""
     record = line.row.record
     depth = layers(record.footprint.stored_layers, record.footprint.executed_layers)
     if record.role != "student" or record.experiment is None or has_collapsed(line.row) or not depth:

@@ -34,7 +34,7 @@ def text_of(figures: Figures, wanted: Format, board: BoardText, *, tidy: bool = 
     Args:
         figures: What it shows.
         wanted: Any format but 'parquet'.
-        board: Its name and title, and what is said of it.
+        board: Its name, its title and its texts.
         tidy: A line per row, seed, task and subset, instead of one per row.
 
     Raises:
@@ -66,7 +66,7 @@ def write_as(path: Path, figures: Figures, wanted: Format, board: BoardText, *, 
         path: The file.
         figures: What it shows.
         wanted: Any format.
-        board: Its name and title, and what is said of it.
+        board: Its name, its title and its texts.
         tidy: A line per row, seed, task and subset, instead of one per row.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A job: an experiment with its plan, the keys of all that the plan makes, and the rows that it gives.
+"""A job: an experiment with its plan, the keys of the plan's encoders, and the rows that it records.
 
 Computed once, from a request; everything downstream takes a job and computes none of this again.
 """
@@ -32,7 +32,7 @@ QUANTISED = "quantised"  # the stage in which a student's weights are rounded to
 
 
 class JobRow(NamedTuple):
-    """A row that a job gives: which encoder of the plan, in which role, under which name and key."""
+    """A row that a job records: which encoder of the plan, in which role, under which name and key."""
 
     encoder: str
     role: Role
@@ -45,11 +45,11 @@ class Job:
     """One experiment, ready to run.
 
     Attributes:
-        experiment: What is run, with one seed.
+        experiment: The experiment, with one seed.
         plan: The method's plan, and the stage that quantises the student if that is asked for.
         keys: Fingerprint of every encoder of the plan, by its name there.
         student: What tables call the student; None where the method makes none.
-        rows: What it gives: teacher, assistant, aligned assistant, student.
+        rows: The rows that it records: teacher, assistant, aligned assistant, student.
         corpora: The experiment's corpora, opened.
     """
 
@@ -68,7 +68,7 @@ class Job:
 
 
 def make_jobs(request: Request, registry: Registry, settings: Settings) -> tuple[Job, ...]:
-    """Look up all that a request names and plan it; loads no encoder and reads no pair.
+    """Resolve a request and plan its experiments; loads no encoder and reads no pair.
 
     Returns:
         One job per seed, in the order of the request's seeds.
@@ -116,27 +116,27 @@ def student_name(experiment: Experiment, method: Method) -> str:
 
 
 def _rows(plan: Plan, experiment: Experiment, keys: Mapping[str, str], student: str | None) -> tuple[JobRow, ...]:
-    """Return what taught, what is compared with, each encoder once, and the student if the method makes one."""
+    """Return the rows of teacher, assistant and aligned assistant, each encoder once, and of the student, if any."""
     teacher, assistant = title(experiment.teacher), title(experiment.assistant)
-    given = {"assistant": assistant, "teacher": teacher}
-    beside: list[tuple[str, Role, str]] = [
-        (plan.teacher, "teacher", given.get(plan.teacher) or f"{teacher}, mean-centred"),
+    inputs = {"assistant": assistant, "teacher": teacher}
+    compared: list[tuple[str, Role, str]] = [
+        (plan.teacher, "teacher", inputs.get(plan.teacher) or f"{teacher}, mean-centred"),
         ("assistant", "assistant", assistant),
-        (plan.assistant, "aligned", given.get(plan.assistant) or f"{assistant}, aligned (stage 1)"),
+        (plan.assistant, "aligned", inputs.get(plan.assistant) or f"{assistant}, aligned (stage 1)"),
     ]
     rows: list[JobRow] = []
     seen: set[str] = set()
-    for encoder, role, name in beside:
+    for encoder, role, name in compared:
         if keys[encoder] not in seen:
             seen.add(keys[encoder])
             rows.append(make_row(encoder, role, name, keys[encoder], experiment))
-    if student is not None:  # a row of its own, even where the method leaves an encoder as it was given
+    if student is not None:  # a row of its own, even if the method returns an input encoder unchanged
         rows.append(make_row(plan.result, "student", student, keys[plan.result], experiment))
     return tuple(rows)
 
 
 def make_row(encoder: str, role: Role, name: str, encoder_key: str, experiment: Experiment) -> JobRow:
-    """Return a row; its key covers all that its record rests on."""
+    """Return a row; its key covers everything that its record depends on."""
     facts: dict[str, Json] = {
         "encoder": encoder_key,
         "suite": experiment.suite.model_dump(mode="json"),
@@ -153,5 +153,5 @@ def make_row(encoder: str, role: Role, name: str, encoder_key: str, experiment: 
 
 
 def title(encoder: EncoderRef) -> str:
-    """Return what boards call an encoder: its name, without the place for one in a directory."""
+    """Return what boards call an encoder: its name; for one in a directory, the directory's name."""
     return Path(encoder.name).name if encoder.origin == "local" else encoder.name

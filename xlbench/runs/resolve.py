@@ -31,7 +31,7 @@ SELF = "assistant"  # as a teacher: the assistant's own English side
 def resolve(
     request: Request, registry: Registry, settings: Settings
 ) -> tuple[tuple[Experiment, ...], list[OpenCorpus]]:
-    """Look everything up.
+    """Return the experiments of a request.
 
     Returns:
         One experiment per seed, and their corpora, opened.
@@ -113,19 +113,19 @@ def _budget(request: Request, registry: Registry) -> Budget:
     return budget.model_copy(update={**changed, "name": f"{budget.name}*"}) if changed else budget
 
 
-def _languages(wanted: tuple[str, ...], corpora: Sequence[OpenCorpus]) -> tuple[str, ...]:
-    there = sorted({language for corpus in corpora for language in corpus.languages()})
-    if not there:
+def _languages(asked: tuple[str, ...], corpora: Sequence[OpenCorpus]) -> tuple[str, ...]:
+    available = sorted({language for corpus in corpora for language in corpus.languages()})
+    if not available:
         raise XlbenchError(
             f"There are no pairs in {', '.join(corpus.ref.reference for corpus in corpora)}.",
             "Name another --corpus.",
         )
-    missing = [language for language in wanted if language not in there]
+    missing = [language for language in asked if language not in available]
     if missing:
         raise XlbenchError(
-            f"No corpus has pairs for {', '.join(missing)}.", f"There are pairs for: {', '.join(there)}."
+            f"No corpus has pairs for {', '.join(missing)}.", f"There are pairs for: {', '.join(available)}."
         )
-    return tuple(sorted(set(wanted))) or tuple(there)
+    return tuple(sorted(set(asked))) or tuple(available)
 
 
 def _precision(request: Request, settings: Settings) -> Precision:

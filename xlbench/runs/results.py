@@ -174,7 +174,7 @@ def run_request(
 
     Args:
         request: What to run, by names.
-        registry: What plugins brought.
+        registry: What plugins provide.
         settings: Paths and switches.
         say: Called with what is trained and what comes from the store.
 

@@ -42,7 +42,7 @@ def run_jobs(jobs: Sequence[Job], registry: Registry, settings: Settings, say: S
 
     Args:
         jobs: In the order in which they run.
-        registry: What plugins brought.
+        registry: What plugins provide.
         settings: Paths and switches.
         say: Called with what is trained and what comes from the store.
 
@@ -89,7 +89,7 @@ def run_encoder(
     Args:
         encoder: The encoder.
         beside: Says on which suite, in which precision, and beside which assistant its speed is measured.
-        registry: What plugins brought.
+        registry: What plugins provide.
         settings: Paths and switches.
         say: Called with what is trained.
 

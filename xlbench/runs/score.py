@@ -33,7 +33,7 @@ def score_encoder(
         name: A registered name, a directory or a hub id.
         suite: Name of the suite.
         precision: What to compute in; 'auto' for what the device is good at.
-        registry: What plugins brought.
+        registry: What plugins provide.
         settings: Paths and switches.
 
     Raises:

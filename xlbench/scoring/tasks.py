@@ -180,7 +180,7 @@ def _local_data(ref: TaskRef, path: str, settings: Settings) -> Path | None:
     import datasets
 
     # Without a data root the data may be in the cache of the datasets library. It may be used only if that library
-    # knows that it must not go online.
+    # is in offline mode.
     if settings.data_root is None and datasets.config.HF_HUB_OFFLINE:
         return None
     raise XlbenchError(
