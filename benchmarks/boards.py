@@ -26,7 +26,7 @@ def measure_boards(settings: Settings, registry: Registry, *, budget: str) -> Pa
 
     Args:
         settings: Its store is empty, or holds the board that an earlier call left.
-        registry: What plugins brought.
+        registry: What plugins provide.
         budget: Of every run.
     """
     settings = settings.model_copy(update={"speed_rounds": 0})

@@ -65,7 +65,7 @@ class Material:
 
     Attributes:
         settings: Paths and switches; the store is the benchmark's own.
-        registry: What plugins brought.
+        registry: What plugins provide.
         work: A directory for the benchmark's files.
         experiment: The single-stage one, whose student is minilm-half and whose teacher is the assistant.
         corpus: Up to 8,000 pairs of each language.
@@ -169,7 +169,7 @@ def gather(settings: Settings, registry: Registry, work: Path, *, quick: bool) -
 
     Args:
         settings: The data root, if there is one.
-        registry: What plugins brought.
+        registry: What plugins provide.
         work: A directory for the benchmark's files.
         quick: Only enough to see that everything works.
     """

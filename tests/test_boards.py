@@ -67,7 +67,7 @@ def declare(place: Path, name: str, rows: str = ROWS, head: str = HEAD) -> Board
     return read_board(path)
 
 
-def go(place: Path, board: BoardFile) -> list[str]:
+def run_toy_board(place: Path, board: BoardFile) -> list[str]:
     notes: list[str] = []
     run_board(board, load_registry((PLUGIN,)), settings_at(place / "home"), notes.append)
     return notes
@@ -77,7 +77,7 @@ def go(place: Path, board: BoardFile) -> list[str]:
 def finished(place: Path) -> tuple[BoardFile, list[str]]:
     """A board that was run, and what was said meanwhile."""
     board = declare(place, "toys")
-    return board, go(place, board)
+    return board, run_toy_board(place, board)
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_an_edited_page_fails_the_check(board: BoardFile) -> None:
     assert any(line.startswith("+") for line in differences(board))
 
 
-def test_of_a_plot_its_figures_count_and_not_how_it_is_drawn(board: BoardFile) -> None:
+def test_the_check_compares_the_figures_of_a_plot_and_not_its_drawing(board: BoardFile) -> None:
     picture, page = board.path.with_name("toys-bytes.svg"), board.path.with_suffix(".html")
     for path in (picture, page):
         text = path.read_text("utf-8")
@@ -196,7 +196,7 @@ def test_of_a_plot_its_figures_count_and_not_how_it_is_drawn(board: BoardFile) -
         path.write_text(text, "utf-8")
 
 
-def test_another_title_needs_rendering_and_another_seed_running(board: BoardFile) -> None:
+def test_a_changed_title_needs_rendering_and_a_changed_seed_needs_running(board: BoardFile) -> None:
     text = board.path.read_text("utf-8")
     board.path.write_text(text.replace("Toys &", "Games &"), "utf-8")
     renamed = read_board(board.path)
@@ -218,7 +218,7 @@ def test_another_title_needs_rendering_and_another_seed_running(board: BoardFile
         (lambda record: record["experiment"]["budget"].update(name="big"), "budgets"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(
+def test_rows_that_cannot_share_a_board_are_refused(
     board: BoardFile, edit: Callable[[dict[str, dict[str, object]]], None], words: str
 ) -> None:
     change(records(board) / STUDENTS[1], edit)
@@ -240,7 +240,7 @@ def test_a_board_that_was_not_run_or_is_damaged_says_so(board: BoardFile) -> Non
         differences(board)
 
 
-def test_sharing_is_accounted_for(place: Path, finished: tuple[BoardFile, list[str]]) -> None:
+def test_the_time_saved_by_shared_stages_is_reported(place: Path, finished: tuple[BoardFile, list[str]]) -> None:
     kept = list(entries(place / "home"))
     stages = {str(it.facts["stage"]): 0.0 for it in kept if it.kind == "stages"}
     seconds = {it.key: it.seconds for it in kept if it.kind == "stages"}
@@ -270,30 +270,30 @@ def test_a_seed_that_diverges_is_shown_and_tried_again(place: Path, monkeypatch:
     board = read_board(board.path)
     with monkeypatch.context() as patch:
         patch.setattr(training, "train_stage", train)
-        go(place, board)
+        run_toy_board(place, board)
     (failure,) = read_folder(board).failures
     assert (failure.row, failure.seed) == ("toy-half", 5)
     table = board.path.with_suffix(".md").read_text("utf-8")
     assert "diverged" in table
     assert "<b>" not in table
     assert differences(board) == []
-    go(place, board)
+    run_toy_board(place, board)
     assert read_folder(board).failures == ()
     assert [len(row.runs) for row in read_folder(board).rows if row.role == "student"] == [2]
     board.path.write_text(board.path.read_text("utf-8").replace("[0, 5]", "[5]"), "utf-8")
-    go(place, read_board(board.path))
+    run_toy_board(place, read_board(board.path))
     assert [path.name for path in records(board).glob("toy-half*")] == ["toy-half-seed5.json"]
 
 
 def test_a_board_of_encoders_alone_needs_no_training(place: Path) -> None:
     rows = '[[encoder]]\nmodel = "{place}/other"\n[[encoder]]\nmodel = "{place}/assistant"\n'
     board = declare(place, "given", rows)
-    assert not [note for note in go(place, board) if note.startswith("stage")]
+    assert not [note for note in run_toy_board(place, board) if note.startswith("stage")]
     assert {(row.name, row.role) for row in read_folder(board).rows} == {
         ("other", "encoder"),
         ("assistant", "encoder"),
     }
-    assert go(place, board) == ["computing intervals"]  # the second time nothing is scored
+    assert run_toy_board(place, board) == ["computing intervals"]  # the second time nothing is scored
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_a_bad_board_names_file_table_and_key(tmp_path: Path, rows: str, words: 
         ),
     ],
 )
-def test_what_cannot_be_run_is_found_before_training(place: Path, tmp_path: Path, rows: str, words: str) -> None:
+def test_an_impossible_board_is_refused_before_training(place: Path, tmp_path: Path, rows: str, words: str) -> None:
     board = declare(tmp_path, "bad", rows.replace("{place}", str(place)), HEAD.replace("{place}", str(place)))
     notes: list[str] = []
     with pytest.raises(XlbenchError, match=words):
@@ -380,9 +380,9 @@ seeds = [0]
 """
 
 
-def test_the_first_aligned_assistant_is_the_baseline_and_another_only_the_student_that_it_is(place: Path) -> None:
+def test_only_the_first_of_two_aligned_assistants_has_a_row_of_that_role(place: Path) -> None:
     board = declare(place, "twice-aligned", TWICE_ALIGNED)
-    go(place, board)
+    run_toy_board(place, board)
     rows = {row.name: row.record for row in read_folder(board).rows}
     assert [record.role for record in rows.values()].count("aligned") == 1
     (aligned,) = (record for record in rows.values() if record.role == "aligned")

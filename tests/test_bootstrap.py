@@ -47,7 +47,7 @@ def correlated(generator: np.random.Generator, size: int, *noise: float) -> list
     return [values.astype(np.float32) for values in (gold, *found)]
 
 
-def mined(generator: np.random.Generator, size: int, *wrong: float) -> list[Floats]:
+def mined_pairs(generator: np.random.Generator, size: int, *wrong: float) -> list[Floats]:
     """Return golds, and predictions of which a share is wrong; the same items are the hardest for all."""
     gold = np.arange(size)
     hard, other = generator.random(size), (gold + generator.integers(1, size, size)) % size
@@ -83,7 +83,7 @@ def test_f1_is_the_mean_contribution_of_rows() -> None:
 @pytest.mark.parametrize("wrong", [0.0, 0.1, 0.6, 1.0])
 def test_f1_on_the_items_as_they_are_is_the_main_score(wrong: float) -> None:
     generator = np.random.default_rng(2)
-    gold, found = mined(generator, 60, wrong)
+    gold, found = mined_pairs(generator, 60, wrong)
     repeated = generator.integers(0, 20, 60).astype(np.float32)  # golds that share classes
     for truth in (gold, repeated):
         (points,) = scorer("bitext", truth, [found])(np.ones((1, 60), np.int32))
@@ -145,13 +145,14 @@ def test_95_of_100_intervals_of_f1_cover_the_true_value() -> None:
     size, generator = 400, np.random.default_rng(6)
     shares = 0.05, 0.1
     found = [
-        interval(*mined(generator, size, *shares), family="bitext", resamples=500, seed=seed) for seed in range(1000)
+        interval(*mined_pairs(generator, size, *shares), family="bitext", resamples=500, seed=seed)
+        for seed in range(1000)
     ]
     score, gap = covered(found, *(truth(wrong, size) for wrong in shares))
     assert 0.93 <= score <= 0.97
     assert 0.93 <= gap <= 0.97
     # The F1 of the drawn rows themselves is two points too high on average, as `contributions` explains.
-    gold, wrong = mined(generator, 200, 0.2)
+    gold, wrong = mined_pairs(generator, 200, 0.2)
     rows = generator.integers(0, 200, (400, 200))
     naive = fmean(main_score("bitext", wrong[it], gold[it]) for it in rows)
     assert naive - main_score("bitext", wrong, gold) > 1.5
@@ -204,7 +205,7 @@ def test_draws_depend_neither_on_the_rows_nor_on_the_chunks(monkeypatch: pytest.
 
 def two_tasks(generator: np.random.Generator, noise: float, wrong: float) -> Items:
     gold, found = correlated(generator, 40, noise)
-    golds, taken = mined(generator, 30, wrong)
+    golds, taken = mined_pairs(generator, 30, wrong)
     return {
         ("S", "x"): items(gold, found),
         ("S", "y"): items(gold, -found),

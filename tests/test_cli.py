@@ -169,7 +169,7 @@ def test_a_missing_extra_is_answered_with_the_pip_line(tmp_path: Path) -> None:
     complains(done, "pip install 'xlbench[starter]'")
 
 
-def test_typed_settings_go_before_the_file_and_are_printed_as_a_file(tmp_path: Path) -> None:
+def test_options_take_precedence_over_the_file_and_are_printed_as_a_file(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text('method = "single-stage"\nseeds = [3]\n[options]\nbatch_size = 16\nlearning_rate = 1e-3\n')
     # Seed 0 is the default, but it was typed: it counts.
@@ -241,7 +241,7 @@ def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path
     assert kinds == {"records"}
 
 
-def test_the_doctor_tells_what_works(tmp_path: Path) -> None:
+def test_the_doctor_reports_what_works(tmp_path: Path) -> None:
     findings = {it["topic"]: it for it in json.loads(xlbench("--offline", "doctor", "--json", home=tmp_path).stdout)}
     assert findings["torch"]["good"] is True
     assert findings["hub"]["text"] == "not used: offline mode is on"
@@ -270,7 +270,7 @@ def test_the_options_of_a_method_are_shown_in_groups_its_own_last() -> None:
     assert shown.index("    trim = False  (boolean)") == shown.index("  Trimming of the vocabulary:") + 1
 
 
-def test_seeds_that_blanks_separate_are_named_with_the_remedy() -> None:
+def test_seeds_separated_by_blanks_are_refused_with_the_remedy() -> None:
     complains(xlbench("run", "--seeds", "0", "1", "2"), "'--seeds 0' is followed by '1 2'", "--seeds 0,1,2.")
 
 
@@ -282,7 +282,7 @@ def test_seeds_that_blanks_separate_are_named_with_the_remedy() -> None:
         ("[options]\nlearning_rate = [1]", "'options.learning_rate' cannot be [1]"),  # options.learning_rate.bool
     ],
 )
-def test_a_bad_value_is_named_as_the_user_wrote_it(written: str, words: str, tmp_path: Path) -> None:
+def test_an_error_shows_a_bad_value_as_the_user_wrote_it(written: str, words: str, tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text(written)
     complains(xlbench("run", "--config", str(config)), words)

@@ -27,7 +27,7 @@ CAUGHT = {
     "networker": {"it_runs_without_a_network"},
     "suite-reader": {"it_never_touches_evaluation_data"},
     "source-reader": {"it_never_touches_evaluation_data"},
-    # What changes the artifact and no fingerprint looks, to who sees fingerprints alone, as if it changed nothing.
+    # An option that changes the artifact and no fingerprint seems, by fingerprints alone, to change nothing.
     "hidden-option": {
         "the_fingerprint_changes_with_what_matters_and_not_otherwise",
         "every_option_changes_something",
@@ -48,10 +48,10 @@ CAUGHT = {
         "embeddings_are_finite_and_not_collapsed",
         "the_artifact_loads_with_plain_sentence_transformers",
     },
-    # The engine looks at the size after every edit, so it does not run either.
+    # The engine checks the size after every edit, so it does not run either.
     "liar": {"the_declared_size_is_the_counted_size", "it_runs_without_a_network"},
 }
-SAID = {
+MESSAGES = {
     "silent": "option 'scale' of SilentOptions has no description",
     "inert": "options of inert that change no fingerprint, whatever the other options, the student spec and the"
     " teachers are: speed (tried: 0.25, 0.75, 0.625, 0.375, 1.0).",
@@ -67,7 +67,7 @@ SAID = {
 }
 
 
-def judged(pytester: pytest.Pytester, *options: str) -> dict[str, dict[str, tuple[str, str]]]:
+def run_kit(pytester: pytest.Pytester, *options: str) -> dict[str, dict[str, tuple[str, str]]]:
     """Run the kit in a process of its own; return outcome and message by method and test."""
     report = pytester.path / "report.xml"
     pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--junitxml={report}", *options)
@@ -87,7 +87,7 @@ def failed(tests: dict[str, tuple[str, str]]) -> set[str]:
 def test_the_methods_that_ship_with_xlbench_keep_every_promise(pytester: pytest.Pytester) -> None:
     names = sorted(name for plugin in load_registry().loaded if plugin.distribution == "xlbench"
                    for kind, name in plugin.brings if kind == "method")  # fmt: skip
-    verdicts = judged(pytester, *(f"--xlbench-method={name}" for name in names))
+    verdicts = run_kit(pytester, *(f"--xlbench-method={name}" for name in names))
     assert set(verdicts) == set(names)
     for name, tests in verdicts.items():
         assert len(tests) == KIT_TESTS
@@ -98,9 +98,9 @@ def test_the_methods_that_ship_with_xlbench_keep_every_promise(pytester: pytest.
 
 
 def test_every_kind_of_wrong_method_is_caught_by_the_assertion_that_is_about_it(pytester: pytest.Pytester) -> None:
-    verdicts = judged(pytester, f"--xlbench-plugin={WRONG}", *(f"--xlbench-method={name}" for name in CAUGHT))
+    verdicts = run_kit(pytester, f"--xlbench-plugin={WRONG}", *(f"--xlbench-method={name}" for name in CAUGHT))
     assert {name: failed(tests) for name, tests in verdicts.items()} == CAUGHT
-    for name, words in SAID.items():
+    for name, words in MESSAGES.items():
         said = "\n".join(text for _, text in verdicts[name].values())
         assert words in said, name
     # Each of the kit's assertions has caught something.
@@ -122,13 +122,13 @@ def test_without_a_method_the_plugin_imports_nothing_and_adds_no_test(pytester: 
     result.assert_outcomes(passed=1)
 
 
-def test_a_method_that_there_is_not_is_answered_with_the_nearest(pytester: pytest.Pytester) -> None:
+def test_an_unknown_method_is_refused_with_the_nearest_name(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("--xlbench-method", "multistge")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*Unknown method 'multistge'.", "*Did you mean multistage?"])
 
 
-def test_the_reason_why_a_method_is_not_there_is_told(pytester: pytest.Pytester) -> None:
+def test_a_broken_plugin_is_reported_when_a_method_is_missing(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(bad="raise OSError('no such library')\n")
     result = pytester.runpytest_subprocess("--xlbench-plugin", "bad.py", "--xlbench-method", "mine")
     assert result.ret == 4

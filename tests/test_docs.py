@@ -1,6 +1,6 @@
 """Documents: what is generated in them is what the code gives today, and their examples work.
 
-``XLBENCH_UPDATE_DOCS=1 pytest tests/test_docs.py`` writes what is generated anew.
+``XLBENCH_UPDATE_DOCS=1 pytest tests/test_docs.py`` writes what is generated.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def test_every_mark_of_a_page_has_its_end(path: Path) -> None:
     assert opened == text.count("<!-- /generated -->") == len(MARKED.findall(text))
 
 
-def test_a_block_that_drifted_is_told_of() -> None:
+def test_a_block_that_is_out_of_date_is_reported() -> None:
     page = "a\n<!-- generated: names Pair -->\nold\n<!-- /generated -->\nb"
     assert renewed(page) == f"a\n<!-- generated: names Pair -->\n{names('Pair')}\n<!-- /generated -->\nb"
 
@@ -169,7 +169,7 @@ def example() -> Folder:
     return read_folder(read_board(ROOT / "leaderboards" / "example.toml"))
 
 
-def test_example_scores_are_called_an_example() -> None:
+def test_example_scores_are_labelled_as_an_example() -> None:
     assert "not a benchmark" in markdown(figures(example().rows))
 
 

@@ -95,9 +95,7 @@ def test_there_are_commands_to_check() -> None:
 
 
 @pytest.mark.parametrize(("page", "words"), OURS, ids=[f"{page}: {shlex.join(words)}" for page, words in OURS])
-def test_a_command_of_a_page_can_be_parsed_and_names_what_there_is(
-    page: str, words: list[str], registry: Registry
-) -> None:
+def test_a_command_of_a_page_can_be_parsed_and_its_names_exist(page: str, words: list[str], registry: Registry) -> None:
     given = parsed(words).params
     for kind, table in (
         ("method", {*registry.methods, *DEMO}),
@@ -136,7 +134,7 @@ def test_commands_in_running_text_exist() -> None:
     assert seen > 20
 
 
-def test_the_environments_of_tox_that_pages_speak_of_exist() -> None:
+def test_the_tox_environments_that_pages_name_exist() -> None:
     there = set(re.findall(r"^\[testenv:([a-z]+)\]", (ROOT / "tox.ini").read_text("utf-8"), re.MULTILINE))
     said = {
         word
@@ -148,7 +146,7 @@ def test_the_environments_of_tox_that_pages_speak_of_exist() -> None:
     assert said <= there
 
 
-def test_python_in_pages_compiles_and_imports_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_in_pages_compiles_and_its_imports_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     for page, code in blocks("python"):
         for node in ast.walk(compile(code, page, "exec", ast.PyCF_ONLY_AST)):
             if isinstance(node, ast.ImportFrom) and node.module and node.module != "__future__":
@@ -180,7 +178,7 @@ def test_toml_in_pages_is_valid() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(BOARDS))
-def test_a_board_of_the_pages_can_be_read_and_names_what_there_is(name: str, registry: Registry) -> None:
+def test_a_board_of_the_pages_can_be_read_and_its_names_exist(name: str, registry: Registry) -> None:
     from xlbench.records.published import check_published
 
     board = read_board(EXAMPLES / name).board
@@ -205,14 +203,14 @@ def test_the_student_file_of_the_pages_is_a_spec() -> None:
     StudentSpec.model_validate(tomllib.loads((EXAMPLES / "student.toml").read_text("utf-8")))
 
 
-def test_the_plugins_of_the_pages_are_well(registry: Registry) -> None:
+def test_the_plugins_of_the_pages_have_no_faults(registry: Registry) -> None:
     assert check_plugins(registry) == ()
     assert {"rounded", "cosine"} <= set(registry.methods)
     for name in ("rounded", "cosine"):
         assert list(option_faults(registry.methods[name].options)) == []
 
 
-def test_the_example_of_a_size_has_the_size_that_it_says(registry: Registry) -> None:
+def test_the_example_of_a_size_states_its_size(registry: Registry) -> None:
     from xlbench.students.shape import XLMR
 
     said = re.search(r"a tenth of XLM-R base: ([\d.]+) M", (EXAMPLES / "own_sizes.py").read_text("utf-8"))
@@ -228,7 +226,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(place, tuple(PLUGINS))
 
 
-def test_the_rounded_student_is_on_the_grid_that_the_page_says(bench: Bench, tmp_path: Path) -> None:
+def test_the_rounded_student_is_on_the_grid_that_the_page_states(bench: Bench, tmp_path: Path) -> None:
     import torch
     from sentence_transformers import SentenceTransformer
 

@@ -22,16 +22,16 @@ def entry(**changes: object) -> FindingEntry:
     return FindingEntry.model_validate({**facts, **changes})
 
 
-def said(points: float, **changes: object) -> str:
+def finding(points: float, **changes: object) -> str:
     rows = rows_of([*example_records(), student(points, method="without", parameters=2_500_000)])
     (line,) = findings([entry(**changes)], figures(rows, statistics_of(rows)))
     return line
 
 
-def test_a_finding_tells_points_with_their_interval_and_what_they_cost() -> None:
+def test_a_finding_gives_points_with_their_interval_and_their_cost() -> None:
     # The other row is 2 points better and 2.5 M parameters larger; differences are known to 1 point. A
     # parameter is four bytes.
-    line = said(2.0)
+    line = finding(2.0)
     assert line.startswith(f"Stage 4 ({WITH} against {WITHOUT}): STS −2.0 [−3.0, −1.0], a loss; Bitext −2.0 ")
     assert "; −2.5 M parameters; −10 MB." in line
     assert line.endswith("One seed: what another would change is not in the intervals.")
@@ -45,7 +45,7 @@ def over_seeds(*points: float, beside: tuple[float, ...]) -> str:
     return line
 
 
-def test_a_finding_tells_how_far_seeds_differ() -> None:
+def test_a_finding_gives_the_range_over_seeds() -> None:
     # Seeds are paired: 1 - 0, 2 - 3 and 3 - 1, their mean 2/3.
     line = over_seeds(1.0, 2.0, 3.0, beside=(0.0, 3.0, 1.0))
     assert "STS +0.7 [−0.3, +1.7], not told apart (by seed −1.0 to +2.0); Bitext" in line
@@ -58,11 +58,11 @@ def test_a_row_of_one_seed_is_named_beside_one_of_several() -> None:
     assert line.endswith(f"One seed of {WITHOUT}: what another would change is not in the intervals.")
 
 
-def test_a_finding_says_whether_a_claim_is_seen() -> None:
-    line = said(-2.0, claim="gain", citation="Somebody: two points.")
+def test_a_finding_says_whether_a_claim_is_confirmed() -> None:
+    line = finding(-2.0, claim="gain", citation="Somebody: two points.")
     assert "STS +2.0 [+1.0, +3.0], a gain, as claimed;" in line
     assert " Before: Somebody: two points." in line
-    assert "[−0.5, +1.5], the claimed gain is not seen;" in said(-0.5, claim="gain")
+    assert "[−0.5, +1.5], the claimed gain is not seen;" in finding(-0.5, claim="gain")
 
 
 @pytest.mark.parametrize(
@@ -99,25 +99,27 @@ def test_a_claim_may_allow_a_loss(value: float, words: str) -> None:
 
 def test_an_allowed_loss_is_of_the_other_rows_score() -> None:
     # Differences are known to 1 point; 10 % of a score is more and 1 % is less.
-    assert "[−1.5, +0.5], at most 10 % lower, as claimed; " in said(0.5, claim="same", allowed_loss=10)
-    assert "[−1.5, +0.5], at most 1 % lower is neither seen nor excluded; " in said(0.5, claim="same", allowed_loss=1)
+    assert "[−1.5, +0.5], at most 10 % lower, as claimed; " in finding(0.5, claim="same", allowed_loss=10)
+    assert "[−1.5, +0.5], at most 1 % lower is neither seen nor excluded; " in finding(
+        0.5, claim="same", allowed_loss=1
+    )
     with pytest.raises(ValidationError, match="belongs to the claim 'same'"):
         entry(claim="gain", allowed_loss=1)
 
 
-def test_a_row_that_is_not_there_is_named() -> None:
+def test_a_finding_about_an_unknown_row_is_refused_by_name() -> None:
     with pytest.raises(XlbenchError, match="The finding 'Stage 4' names 'with/minilm-half', which is no row"):
-        said(1.0, beside="with/minilm-half")
+        finding(1.0, beside="with/minilm-half")
 
 
-def test_of_a_row_without_a_sound_run_nothing_is_said() -> None:
+def test_a_finding_about_a_row_whose_runs_all_failed_says_so() -> None:
     rows = rows_of(example_records())
     failed = Failure(row=WITHOUT, seed=0, message="Training diverged.")
     lines = findings([entry(row="minilm-half")], figures(rows, statistics_of(rows), failures=(failed,)))
-    assert lines == (f"Stage 4: nothing can be said, all runs of {WITHOUT} failed.",)
+    assert lines == (f"Stage 4: nothing can be finding, all runs of {WITHOUT} failed.",)
 
 
-def test_pages_show_findings_and_obey_nothing_in_them() -> None:
+def test_pages_show_findings_and_escape_markup_in_them() -> None:
     rows = rows_of([*example_records(), student(2.0, method="without")])
     text = BoardText(name="board", title="A board", findings=(entry(part="<script>|"),))
     files = render(text, rows, statistics_of(rows))
@@ -125,6 +127,6 @@ def test_pages_show_findings_and_obey_nothing_in_them() -> None:
     assert f"<li>&lt;script&gt;| ({WITH} against {WITHOUT}): STS −2.0" in files["board.html"]
 
 
-def test_findings_are_said_of_a_board_and_change_nothing_measured() -> None:
+def test_findings_of_a_board_do_not_change_its_results() -> None:
     board = Board(title="A board", run=(RunEntry(),))
     assert board.model_copy(update={"finding": (entry(),)}).digest() == board.digest()

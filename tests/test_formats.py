@@ -42,7 +42,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def shown(name: str = "minilm-half") -> Figures:
+def toy_figures(name: str = "minilm-half") -> Figures:
     records = [*example_records()[:3], student(name=name, method="a"), student(1.0, name=name, method="a", seed=1)]
     rows = rows_of([*records, collapsed(student(-9.0, name=name, method="b"))])
     other = PublishedRow(name=name, citation="c", commit="d", scores={}, parameters=10**8)
@@ -50,8 +50,8 @@ def shown(name: str = "minilm-half") -> Figures:
     return figures(rows, statistics_of(rows), (other,), failures)
 
 
-def test_every_column_reads_what_it_says_it_reads_and_nothing_else() -> None:
-    found = shown()
+def test_every_column_reads_exactly_the_frame_columns_that_it_declares() -> None:
+    found = toy_figures()
     for column in columns_of(found):
         line: dict[str, object] = dict.fromkeys(column.reads)
         line |= {name: False for name in column.reads if str(found.board.dtypes[name]) == "bool"}
@@ -60,7 +60,7 @@ def test_every_column_reads_what_it_says_it_reads_and_nothing_else() -> None:
     assert read <= set(found.board.columns)
 
 
-def test_columns_in_which_nothing_stands_are_left_out() -> None:
+def test_empty_columns_are_left_out() -> None:
     headings = [column.title for column in table_of(figures(rows_of(example_records()))).columns]
     assert headings == [
         "Encoder",
@@ -79,15 +79,15 @@ def test_columns_in_which_nothing_stands_are_left_out() -> None:
 
 
 def test_every_column_of_figures_is_explained() -> None:
-    assert [column.heading for column in columns_of(shown()) if not column.about] == ["Encoder"]
-    markdown = text_of(shown(), "markdown", BOARD)
-    for column in table_of(shown()).columns[1:]:
+    assert [column.heading for column in columns_of(toy_figures()) if not column.about] == ["Encoder"]
+    markdown = text_of(toy_figures(), "markdown", BOARD)
+    for column in table_of(toy_figures()).columns[1:]:
         assert f"- {column.label or column.title}: {column.about}" in markdown
 
 
 @pytest.mark.parametrize("tidy", [False, True])
 def test_csv_json_and_parquet_give_the_frame_back(tmp_path: Path, tidy: bool) -> None:
-    found = shown("NA, \"quoted\" 'x'\u00e9")
+    found = toy_figures("NA, \"quoted\" 'x'\u00e9")
     frame = found.tidy if tidy else found.board
     kinds = frame.dtypes.to_dict()
     text = StringIO(text_of(found, "csv", BOARD, tidy=tidy))
@@ -100,8 +100,8 @@ def test_csv_json_and_parquet_give_the_frame_back(tmp_path: Path, tidy: bool) ->
     pd.testing.assert_frame_equal(again, frame, check_exact=True)
 
 
-def test_latex_says_what_markdown_says() -> None:
-    lines = latex(shown(), "A board", "toy").splitlines()
+def test_latex_has_the_figures_of_markdown() -> None:
+    lines = latex(toy_figures(), "A board", "toy").splitlines()
     assert lines[:9] == [
         r"% Needs \usepackage{booktabs} and \usepackage{graphicx}.",
         r"\begin{table*}",
@@ -137,8 +137,8 @@ def test_latex_says_what_markdown_says() -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_latex_shows_special_characters_and_obeys_none(name: str) -> None:
-    text = latex(shown(name), name, "toy")
+def test_latex_escapes_special_characters(name: str) -> None:
+    text = latex(toy_figures(name), name, "toy")
     assert "\\input" not in text
     assert text.count("{") - text.count("\\{") == text.count("}") - text.count("\\}")
     assert sorted(re.findall(r"\\begin\{(.*?)\}", text)) == sorted(re.findall(r"\\end\{(.*?)\}", text))
@@ -153,9 +153,9 @@ def test_latex_shows_special_characters_and_obeys_none(name: str) -> None:
     assert not any("−" in line or "±" in line for line in lines)
 
 
-def test_a_format_without_a_tidy_form_says_which_have_one() -> None:
+def test_a_format_without_a_tidy_form_is_refused_with_those_that_have_one() -> None:
     with pytest.raises(XlbenchError, match="no tidy latex"):
-        text_of(shown(), "latex", BOARD, tidy=True)
+        text_of(toy_figures(), "latex", BOARD, tidy=True)
 
 
 @pytest.fixture

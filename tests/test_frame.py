@@ -58,13 +58,13 @@ def test_a_tidy_frame_has_a_line_for_each_row_seed_task_and_subset() -> None:
     assert other == one | {"seed": 1, "score": pytest.approx(42.5032, abs=1e-4)}
 
 
-def test_a_given_encoder_has_no_method_and_no_seed_and_without_statistics_no_interval() -> None:
+def test_an_input_encoder_has_no_method_no_seed_and_without_statistics_no_interval() -> None:
     frame = tidy_frame(rows_of(GIVEN))
     assert frame[["method", "student", "seed", "low", "high"]].isna().all(axis=None)
     assert frame[["role", "suite", "score", "items"]].notna().all(axis=None)
 
 
-def test_a_board_frame_says_of_a_student_quality_size_speed_and_cost() -> None:
+def test_a_board_frame_gives_quality_size_speed_and_cost_of_a_student() -> None:
     rows = rows_of([*GIVEN, student()])
     frame = board_frame(rows, statistics_of(rows))
     about = pytest.approx
@@ -118,7 +118,7 @@ def test_a_board_frame_says_of_a_student_quality_size_speed_and_cost() -> None:
     }
 
 
-def test_the_row_that_drops_are_measured_against_says_so_and_has_none() -> None:
+def test_the_reference_row_is_marked_and_has_no_drop() -> None:
     rows = rows_of([*GIVEN, student()])
     frame = board_frame(rows, statistics_of(rows))
     assert list(frame.name[frame.reference]) == ["multilingual-e5-small, aligned (stage 1)"]
@@ -153,14 +153,14 @@ def test_seeds_are_counted_and_those_that_collapsed_or_failed_left_out() -> None
     assert gone == {"name": "gone", "role": "failed", "seeds_asked": 1, "seeds_failed": 1}
 
 
-def test_a_row_that_collapsed_whole_is_neither_ranked_nor_on_the_frontier() -> None:
+def test_a_row_whose_seeds_all_collapsed_is_neither_ranked_nor_on_the_frontier() -> None:
     rows = rows_of([*GIVEN, collapsed(student())])
     found = line(board_frame(rows, statistics_of(rows)), "minilm-half")
     assert found["collapsed"] is True
     assert (found["sts_rank"], found["sts_drop"], found["sts_frontier"], found["seeds"]) == (None, None, False, 0)
 
 
-def test_rows_by_others_have_a_family_only_if_all_its_subsets_are_there() -> None:
+def test_published_rows_have_a_family_mean_only_with_all_its_subsets() -> None:
     tasks = GIVEN[0].scores.tasks
     scores = {
         "StarterSTS": dict.fromkeys(tasks["StarterSTS"].subsets, 70.0),
@@ -233,5 +233,5 @@ def test_records_of_other_suites_share_a_tidy_frame_and_no_board() -> None:
     [("en-de", "en-de"), ("en-en", "en"), ("en", "en"), ("ar-ar", "ar"), ("eng_Latn-deu_Latn", "en-de"),
      ("tur_Latn-eng_Latn", "tr-en"), ("ara-eng", "ar-en"), ("default", "default")],
 )  # fmt: skip
-def test_a_subset_says_the_languages_of_its_sides(subset: str, languages: str) -> None:
+def test_a_subset_has_the_languages_of_its_sides(subset: str, languages: str) -> None:
     assert languages_of(subset) == languages

@@ -43,7 +43,7 @@ def test_a_point_of_accuracy_is_worth_about_one_per_cent_of_the_loss() -> None:
         (evaluation(mean_cosine=0.99), "collapsed"),
     ],
 )
-def test_a_diverged_or_collapsed_student_is_an_error_that_says_which(now: Evaluation, message: str) -> None:
+def test_a_diverged_and_a_collapsed_student_are_different_errors(now: Evaluation, message: str) -> None:
     with pytest.raises(XlbenchError, match=message):
         check_health("student", now, evaluation(), target_mean_cosine=0.1)
 

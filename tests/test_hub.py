@@ -40,7 +40,7 @@ for step in inputs["steps"]:
 
 
 class Client:
-    """Runs steps in a new process, which is told the address of the hub only."""
+    """Runs steps in a new process, which gets the address of the hub only."""
 
     def __init__(self, hub: Hub, home: Path) -> None:
         self.hub = hub

@@ -72,7 +72,7 @@ def test_a_renamed_or_moved_class_of_xlbench_keeps_its_meaning() -> None:
     assert [meaning(kind) for kind in kinds] == ["loop/3", "loop/3"]
 
 
-def test_a_plugins_class_is_known_by_its_code_whatever_tag_it_gives_itself() -> None:
+def test_a_plugins_class_is_identified_by_its_code_and_not_by_its_tag() -> None:
     class Claims(Spoil):
         tag: ClassVar[str] = "bottleneck/1"
 
@@ -105,12 +105,12 @@ def test_a_part_inside_a_part_is_described_with_its_tag() -> None:
     assert "'tag': 'bottleneck/1'" in str(described)
 
 
-def test_nothing_that_enters_a_key_leaves_out_a_default() -> None:
+def test_keys_include_defaults() -> None:
     assert StudentSpec(name="s", layers=2).model_dump()["bits"] == 32
     assert Target(encoder="teacher", side="english").model_dump()["bank"] == 0
 
 
-def test_tasks_that_ship_with_xlbench_are_named_by_tags(tmp_path: Path) -> None:
+def test_tasks_that_ship_with_xlbench_are_identified_by_tags(tmp_path: Path) -> None:
     assert {task.loader for task in STARTER.tasks} == set(OWN_TASKS)
     for task in STARTER.tasks:
         loaded = load_task(task, Settings(home=tmp_path))

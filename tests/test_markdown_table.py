@@ -35,7 +35,7 @@ def cells(text: str, number: int = 0) -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(split[0], row, strict=True)) for row in split[2:]}
 
 
-def test_a_row_says_rank_score_drop_size_speed_and_cost() -> None:
+def test_a_row_shows_rank_score_drop_size_speed_and_cost() -> None:
     rows = rows_of([*GIVEN, student()])
     row = cells(markdown(figures(rows, statistics_of(rows))))["minilm-half"]
     assert row == {
@@ -65,7 +65,7 @@ def test_rows_that_cannot_be_told_apart_share_rank_and_letter() -> None:
     assert table["multistage/minilm-half"]["STS rank"] == "5 e"
 
 
-def test_given_encoders_come_first_then_the_best_student() -> None:
+def test_input_encoders_come_first_then_the_best_student() -> None:
     rows = rows_of([student(0.0), student(3.0, method="better"), *GIVEN])
     assert list(cells(markdown(figures(rows)))) == [
         "multilingual-e5-small, mean-centred",
@@ -113,7 +113,7 @@ def test_seeds_collapsed_and_failed_are_shown_and_left_out_of_the_mean() -> None
     assert "‡ multistage/minilm-half, seed 3: Stage 'x' diverged \\| badly" in text
 
 
-def test_a_row_that_collapsed_whole_has_no_rank_and_no_drop() -> None:
+def test_a_row_whose_seeds_all_collapsed_has_no_rank_and_no_drop() -> None:
     rows = rows_of([*GIVEN, collapsed(student(0.0))])
     row = cells(markdown(figures(rows, statistics_of(rows))))["minilm-half"]
     assert row["STS"] == "34.3† ± 2.0"
@@ -129,7 +129,7 @@ def published(**scores: float) -> PublishedRow:
     return PublishedRow(name="org/LaBSE", citation="results", commit="f4cc", scores=values, parameters=471_000_000)
 
 
-def test_published_scores_stand_under_a_family_only_if_the_subsets_are_the_same() -> None:
+def test_published_scores_are_shown_for_a_family_only_with_the_same_subsets() -> None:
     rows = rows_of(GIVEN)
     others = [published(StarterSTS=70.0, StarterBitext=96.0, StarterBitext_subsets=3)]
     text = markdown(figures(rows, statistics_of(rows), others))
@@ -148,7 +148,7 @@ def test_bold_is_the_frontier() -> None:
     assert table["worse/minilm-half"]["STS"] == "34.3"
 
 
-def test_what_the_corpus_shares_with_the_suite_is_told() -> None:
+def test_the_legend_states_what_the_corpus_shares_with_the_suite() -> None:
     record = example_student()
     assert record.corpus is not None
     read = record.corpus.corpora[0]
@@ -195,7 +195,7 @@ def test_a_hostile_title_breaks_no_table(title: str) -> None:
         assert "a\\\\" in text
 
 
-def test_no_rows_are_an_error_that_says_what_to_do() -> None:
+def test_no_rows_are_an_error_with_a_remedy() -> None:
     with pytest.raises(XlbenchError, match="no records"):
         markdown(figures(()))
 
@@ -217,7 +217,7 @@ def test_rows_of_fewer_bits_are_explained_and_no_others() -> None:
     assert line not in markdown(figures(rows_of([*example_records()[:3], record]))).splitlines()
 
 
-def test_a_row_with_a_trimmed_vocabulary_says_which_languages_it_kept() -> None:
+def test_a_row_with_a_trimmed_vocabulary_shows_the_languages_that_it_kept() -> None:
     def with_tokens(record: Record, vocabulary: int | None) -> Record:
         size = record.footprint.model_copy(update={"vocabulary": vocabulary})
         return record.model_copy(update={"footprint": size})

@@ -33,10 +33,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_place(tmp_path_factory.mktemp("beyond"))
 
 
-def go(
+def run_method(
     place: Path, method: str, options: dict[str, object] | None = None, home: str = "home", plugin: Path = EDITS
 ) -> tuple[Record, list[str]]:
-    """Return the student's record, and what was said."""
+    """Return the student's record, and what was reported."""
     request = toy_request(place, method=method, options=options or {})
     results, notes = toy_run(request, settings_at(place / home), plugin)
     return results.records[-1], notes
@@ -65,7 +65,7 @@ def table_of(model: SentenceTransformer) -> np.ndarray:
     ],
 )
 def test_declared_sizes_are_counted_sizes(place: Path, method: str, options: dict[str, object]) -> None:
-    record, _ = go(place, method, options)
+    record, _ = run_method(place, method, options)
     shape = record.stages[-1].shape
     assert shape is not None
     assert shape.parameters == record.footprint.parameters
@@ -77,7 +77,7 @@ def test_declared_sizes_are_counted_sizes(place: Path, method: str, options: dic
 
 
 def test_the_factors_are_those_of_the_truncated_svd(place: Path) -> None:
-    record, _ = go(place, "svd-bottleneck", {"weighting": "uniform"})
+    record, _ = run_method(place, "svd-bottleneck", {"weighting": "uniform"})
     table = table_of(load_student(place / "assistant"))
     left, sizes, right = np.linalg.svd(table.astype(np.float64))
     best = left[:, :8] * sizes[:8] @ right[:8]
@@ -86,7 +86,7 @@ def test_the_factors_are_those_of_the_truncated_svd(place: Path) -> None:
     assert (record.footprint.stored_layers, record.footprint.executed_layers) == (4, 4)
     whole = sum(parameter.numel() for parameter in load_student(place / "assistant").parameters())
     assert record.footprint.parameters == whole - 40 * 16 + 40 * 8 + 8 * 16
-    looped, _ = go(place, "svd-bottleneck", {"full_depth": False})
+    looped, _ = run_method(place, "svd-bottleneck", {"full_depth": False})
     assert (looped.footprint.stored_layers, looped.footprint.executed_layers) == (2, 4)
 
 
@@ -96,8 +96,8 @@ def test_a_student_without_a_bottleneck_has_nothing_to_factorise(place: Path) ->
         toy_run(request, settings_at(place / "home"))
 
 
-def test_trimming_changes_no_vector_of_the_corpus_and_says_which_languages_are_left(place: Path) -> None:
-    record, _ = go(place, "vocab-trim", {"keep_characters": False})
+def test_trimming_changes_no_vector_of_the_corpus_and_records_the_languages_kept(place: Path) -> None:
+    record, _ = run_method(place, "vocab-trim", {"keep_characters": False})
     texts = [
         cell for line in (place / "corpus" / "en-de.tsv").read_text("utf-8").splitlines() for cell in line.split("\t")
     ]
@@ -113,31 +113,31 @@ def test_trimming_changes_no_vector_of_the_corpus_and_says_which_languages_are_l
     assert np.abs(student.encode(missing) - assistant.encode(missing)).max() > 1e-3
 
 
-def test_uncut_is_the_aligned_assistant_with_all_that_it_has(place: Path) -> None:
-    whole, _ = go(place, "full-size")
+def test_full_size_keeps_every_parameter_of_the_aligned_assistant(place: Path) -> None:
+    whole, _ = run_method(place, "full-size")
     assert [stage.name for stage in whole.stages] == ["teacher-centred", "alignment", "aligned"]
     assert whole.encoder_key == whole.stages[-1].key
     assistant = load_student(place / "assistant")
     assert whole.footprint.parameters == sum(weight.numel() for weight in assistant.parameters())
-    trimmed, _ = go(place, "full-size", {"trim": True})
+    trimmed, _ = run_method(place, "full-size", {"trim": True})
     assert trimmed.stages[-1].metadata == {"languages": ["en", "de"]}
     assert all(stage.reused for stage in trimmed.stages[:-1])
 
 
 def test_a_static_student_has_no_layer(place: Path) -> None:
-    record, _ = go(place, "static")
+    record, _ = run_method(place, "static")
     size = record.footprint
     # 40 tokens, B = 8.
     assert size.parameters == size.embedding_parameters == 40 * 8
     assert size.encoder_parameters == size.executed_parameters == size.stored_layers == size.executed_layers == 0
     assert record.stages[-1].metadata == {}
-    trimmed, _ = go(place, "static", {"trim": True})
+    trimmed, _ = run_method(place, "static", {"trim": True})
     assert trimmed.stages[-1].metadata == {"languages": ["en", "de"]}
 
 
-def test_saved_students_load_where_xlbench_is_not(place: Path, tmp_path: Path) -> None:
+def test_saved_students_load_without_xlbench(place: Path, tmp_path: Path) -> None:
     for method in ("vocab-trim", "static"):
-        record, _ = go(place, method)
+        record, _ = run_method(place, method)
         path = tmp_path / method
         save_student_copy(record, path, settings_at(place / "home"))
         assert {file.suffix for file in path.rglob("*") if file.is_file()} == {".safetensors", ".json"}
@@ -150,8 +150,8 @@ def test_saved_students_load_where_xlbench_is_not(place: Path, tmp_path: Path) -
         np.testing.assert_allclose(saved.encode(TEXTS), model_of(place, record).encode(TEXTS), atol=1e-6)
 
 
-def test_a_static_artifact_may_teach_and_what_is_cut_later_keeps_its_languages(place: Path, tmp_path: Path) -> None:
-    record, _ = go(place, "static", {"width": 16})
+def test_a_static_artifact_may_be_a_teacher_and_students_keep_its_languages(place: Path, tmp_path: Path) -> None:
+    record, _ = run_method(place, "static", {"width": 16})
     save_student_copy(record, tmp_path / "static", settings_at(place / "home"))
     options = {"batch_size": 16, "trim": True}
     request = toy_request(
@@ -172,7 +172,7 @@ def test_a_static_artifact_may_teach_and_what_is_cut_later_keeps_its_languages(p
 
 
 def test_a_plugins_own_edit_averages_checkpoints(place: Path) -> None:
-    record, _ = go(place, "average")
+    record, _ = run_method(place, "average")
     home = place / "home" / "stages"
     first, second = (load_student(home / stage.key / "model").state_dict() for stage in record.stages[:2])
     got = model_of(place, record).state_dict()
@@ -181,7 +181,7 @@ def test_a_plugins_own_edit_averages_checkpoints(place: Path) -> None:
     assert record.stages[-1].metadata == {"checkpoints": 2}
 
 
-def test_edits_are_cached_resumed_and_made_anew_when_their_code_changes(
+def test_edits_are_cached_resumed_and_run_again_when_their_code_changes(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin = tmp_path / "mine.py"
@@ -200,13 +200,13 @@ def test_edits_are_cached_resumed_and_made_anew_when_their_code_changes(
 
     monkeypatch.setattr(load, "save_student", killed)
     with pytest.raises(KeyboardInterrupt):
-        go(place, "average", home="own", plugin=plugin)
+        run_method(place, "average", home="own", plugin=plugin)
     monkeypatch.undo()
-    record, notes = go(place, "average", home="own", plugin=plugin)
+    record, notes = run_method(place, "average", home="own", plugin=plugin)
     made = [note.split()[1] for note in notes if "made in" in note]
     assert made == ["average:"]
     assert not (place / "own" / "stages" / record.encoder_key / engine.MODEL / "left.safetensors").exists()
-    _, notes = go(place, "average", home="own", plugin=plugin)
+    _, notes = run_method(place, "average", home="own", plugin=plugin)
     assert any("from the store" in note for note in notes)
     assert not any("made in" in note for note in notes)
     changed = tmp_path / "other" / "mine.py"
@@ -215,30 +215,28 @@ def test_edits_are_cached_resumed_and_made_anew_when_their_code_changes(
     from xlbench.fingerprint import _syntax_digest
 
     _syntax_digest.cache_clear()  # a new process has an empty one
-    _, notes = go(place, "average", home="own", plugin=changed)
+    _, notes = run_method(place, "average", home="own", plugin=changed)
     assert [note.split()[1] for note in notes if "made in" in note] == ["average:"]
 
 
-def test_an_edit_that_leaves_another_shape_than_it_declares_is_told(place: Path) -> None:
-    record, _ = go(place, "narrow")
+def test_an_edit_that_gives_another_shape_than_it_declares_is_an_error(place: Path) -> None:
+    record, _ = run_method(place, "narrow")
     assert record.footprint.dimension == 4
     with pytest.raises(
         XlbenchError,
         match=r"'narrow': Narrow left an encoder of another shape .*: dimension 5 instead of 4, head 80 .* 64",
     ):
-        go(place, "narrow", {"width": 5})
+        run_method(place, "narrow", {"width": 5})
 
 
-def test_pickled_weights_never_come_into_the_store(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pickled_weights_are_never_stored(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_student(place / "assistant")
     monkeypatch.setattr(type(model[1]), "save", lambda module, path, **more: Path(path, "weights.bin").write_bytes(b""))
     with pytest.raises(XlbenchError, match=r"'weights.bin', a pickle"):
         save_student(model, tmp_path / "saved")
 
 
-def test_plans_of_edits_alone_are_good_and_static_encoders_are_not_trained() -> None:
+def test_plans_of_edits_alone_are_valid_and_static_encoders_are_not_trained() -> None:
     shapes, widths = {"assistant": MINILM}, {"assistant": 384}
     trimmed = Stage("trimmed", "assistant", (TrimVocabulary(),))
     static = Stage("static", "trimmed", (TokenVectors(width=128),))

@@ -94,9 +94,9 @@ def test_a_board_states_near_duplicates() -> None:
     line = "- Test sentences that share four words in five or more with one of the training data: "
     assert line not in markdown(figures(rows_of(records)))
     assert records[-1].corpus is not None
-    told = [
+    facts = [
         records[-1].corpus.model_copy(update={"near_duplicates": shares})
         for shares in ({"STS17": 0.01, "Tatoeba": 0.0426}, {"STS17": 0.03})
     ]
-    rows = [record.model_copy(update={"corpus": fact}) for record, fact in zip(records[-2:], told, strict=True)]
+    rows = [record.model_copy(update={"corpus": fact}) for record, fact in zip(records[-2:], facts, strict=True)]
     assert f"{line}STS17 3.0 %, Tatoeba 4.3 %." in markdown(figures(rows_of([*records[:-2], *rows]))).splitlines()

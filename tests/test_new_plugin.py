@@ -1,4 +1,4 @@
-"""``xlbench new-plugin``: a project whose own tests pass, under a sound name, whole or not at all."""
+"""``xlbench new-plugin``: a project whose own tests pass, under a valid name, whole or not at all."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(place: Path, cwd: Path, *words: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_the_projects_own_tests_pass_untouched_once_it_is_installed(tmp_path: Path) -> None:
+def test_the_tests_of_a_new_project_pass_once_it_is_installed(tmp_path: Path) -> None:
     project = new_plugin("two-step", tmp_path, TAKEN)
     place = installed(project, tmp_path / "site")
     tests = run(place, project, "pytest", "-q", "-p", "no:cacheprovider")
@@ -59,7 +59,7 @@ def test_the_projects_own_tests_pass_untouched_once_it_is_installed(tmp_path: Pa
     assert "two-step  (xlbench-two-step 0.1.0): method two-step, student two-step-small" in check.stdout
 
 
-def test_the_method_is_short_and_says_only_public_names(tmp_path: Path) -> None:
+def test_the_method_is_short_and_imports_public_names_only(tmp_path: Path) -> None:
     source = rendered("demo")[Path("src/xlbench_demo/__init__.py")]
     assert len(source.splitlines()) < 60
     imports = [line.split()[1] for line in source.splitlines() if line.startswith(("from ", "import "))]
@@ -103,7 +103,7 @@ def test_every_file_is_there_and_nothing_is_left_to_fill_in(tmp_path: Path) -> N
         ("multistage", "my-multistage"),
     ],
 )
-def test_a_name_that_cannot_be_is_answered_with_the_nearest_that_can(name: str, proposed: str) -> None:
+def test_an_invalid_name_is_refused_with_the_nearest_valid_one(name: str, proposed: str) -> None:
     with pytest.raises(XlbenchError, match=rf"\b{proposed}(\?|, say\.)$"):
         check_name(name, TAKEN)
     assert nearest_valid(name, TAKEN) == proposed
@@ -121,7 +121,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         new_plugin("demo", tmp_path / "nowhere", TAKEN)
 
 
-def test_nothing_is_left_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = Path.write_text
 
     def full(path: Path, text: str, encoding: str) -> int:
@@ -135,7 +135,7 @@ def test_nothing_is_left_half_written(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_says_what_to_do_next(tmp_path: Path) -> None:
+def test_the_command_prints_the_next_step(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["new-plugin", "demo", "--into", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[-1] == (

@@ -78,7 +78,7 @@ def test_neighbours_are_those_of_the_batch_and_of_the_bank() -> None:
     assert term.loss(student, {ENGLISH: wanted._replace(bank=None)}).item() == pytest.approx(0.0, abs=1e-7)
 
 
-def test_a_lower_temperature_looks_at_fewer_neighbours() -> None:
+def test_a_lower_temperature_weights_fewer_neighbours() -> None:
     # As above with cosines over 0.5: shares (e^2, 1) / (e^2 + 1), log ratios 2 and -2.
     wanted = vectors([[1.0, 0.0]], [[1.0, 0.0]])._replace(bank=torch.tensor([[0.0, 1.0]]))
     student = vectors([[0.0, 1.0]], [[1.0, 0.0]])
@@ -94,7 +94,7 @@ def test_neighbours_and_banks_are_english() -> None:
         Target(encoder="teacher", side="own", bank=8)
 
 
-def test_a_target_is_written_down_whole() -> None:
+def test_a_target_is_serialised_with_all_its_fields() -> None:
     assert ENGLISH.model_dump() == {"encoder": "teacher", "side": "english", "level": "sentence", "bank": 0}
 
 
@@ -103,7 +103,7 @@ def test_a_similarity_matrix_is_of_english_vectors() -> None:
         MatchSimilarities(mix=((Target(encoder="teacher", side="own"), 1.0),))
 
 
-def test_nothing_is_left_to_learn_at_the_target() -> None:
+def test_the_loss_is_zero_at_the_target() -> None:
     same = vectors([[0.6, 0.8], [1.0, 0.0]], [[0.6, 0.8], [1.0, 0.0]])
     assert PullToTarget(target=ENGLISH).loss(same, {ENGLISH: same}).item() == 0.0
     assert MatchSimilarities(mix=((ENGLISH, 1.0),)).loss(same, {ENGLISH: same}).item() == pytest.approx(0.0, abs=1e-12)

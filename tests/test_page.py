@@ -94,7 +94,7 @@ def test_a_board_is_a_table_a_page_and_two_pictures() -> None:
     assert found["board.md"].endswith("\n")
 
 
-def test_the_page_may_run_and_load_nothing_but_what_is_in_it() -> None:
+def test_the_page_allows_no_script_or_file_from_outside() -> None:
     page = Page(files()["board.html"])
     policy = next(meta["content"] for meta in page.of("meta") if meta.get("http-equiv") == "Content-Security-Policy")
     assert "default-src 'none'" in policy
@@ -110,7 +110,7 @@ def test_the_page_may_run_and_load_nothing_but_what_is_in_it() -> None:
     assert "url(" not in page.inside["style"]
 
 
-def test_the_page_says_what_it_is_to_a_screen_reader() -> None:
+def test_the_page_is_labelled_for_screen_readers() -> None:
     text = files()["board.html"]
     page = Page(text)
     assert page.of("html")[0]["lang"] == "en"
@@ -142,16 +142,16 @@ def test_every_row_shows_its_curves_configuration_and_languages() -> None:
     assert 'method = "multistage"' in words
     assert "recurrent, 38 steps" in words
     assert "2 of 4 seeds †‡" in words
-    assert "accuracy 36.7 → 97.6 %" in words  # the first and last look of the example's stage
+    assert "accuracy 36.7 → 97.6 %" in words  # the first and last evaluation of the example's stage
     heat = [row for row in page.of("tr") if row.get("data-row") == "r0"]
     assert len(heat) == 1 + 2 + 2  # main table, families, tasks
 
 
-def test_a_row_says_what_it_is_and_not_what_its_spec_asks() -> None:
+def test_a_row_describes_its_encoder_and_not_its_spec() -> None:
     record = student(method="full-size")
     size = record.footprint.model_copy(update={"stored_layers": 12})
     rows = rows_of([*example_records(), record.model_copy(update={"footprint": size})])
-    summaries = [making.summary for making in training_details(figures(rows))]
+    summaries = [details.summary for details in training_details(figures(rows))]
     assert summaries == [
         "1 stage, not cut",
         "scored as given",
@@ -171,7 +171,7 @@ def test_an_option_that_is_none_is_left_out_of_the_configuration() -> None:
 
 
 @pytest.mark.parametrize("title", HOSTILE)
-def test_a_hostile_title_is_shown_not_obeyed(title: str) -> None:
+def test_a_hostile_title_is_escaped(title: str) -> None:
     found = files(title=title, text=f"Text {title}", name=title)
     page = Page(found["board.html"])
     assert len(page.of("script")) == 1

@@ -32,7 +32,7 @@ PATIENCE = 120_000  # milliseconds: a busy machine is slow, and says nothing of 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 
 
-def lacking(what: str) -> NoReturn:
+def skip_or_fail(what: str) -> NoReturn:
     """Skip, or fail where a browser is promised (.ci/run): there a test that did not run must not look like one."""
     if "browser" in os.environ.get("XLBENCH_REQUIRE", "").split(","):
         pytest.fail(what, pytrace=False)
@@ -44,14 +44,14 @@ def browser() -> Iterator[Browser]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        lacking("no package 'playwright', which drives the browser")
+        skip_or_fail("no package 'playwright', which drives the browser")
     # Chromium refuses its sandbox to root, who runs tests in containers.
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     with sync_playwright() as driver:
         own = driver.chromium.executable_path
         path = os.environ.get("XLBENCH_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), own)
         if not Path(path).is_file():
-            lacking(f"no browser at '{path}': name one in XLBENCH_BROWSER, or run `playwright install chromium`")
+            skip_or_fail(f"no browser at '{path}': name one in XLBENCH_BROWSER, or run `playwright install chromium`")
         started = driver.chromium.launch(
             executable_path=path, timeout=PATIENCE, args=["--disable-gpu", *(["--no-sandbox"] if root else [])]
         )
@@ -109,7 +109,7 @@ def names(tab: Tab) -> list[str]:
     return [text[:50] for text in tab.locator("#main tbody tr:visible .name").all_inner_texts()]
 
 
-def test_a_click_on_a_heading_sorts_and_says_so(visit: Open) -> None:
+def test_a_click_on_a_heading_sorts_and_is_announced(visit: Open) -> None:
     tab = visit()
     before = names(tab)
     head = tab.locator("#main thead th[scope=col]").nth(2)  # STS score
@@ -225,7 +225,7 @@ def test_print_shows_the_whole_table_without_tools(visit: Open) -> None:
 
 @pytest.mark.parametrize("width", [1400, 1280])
 @pytest.mark.parametrize("name", ["headline", "size-curve"])
-def test_the_whole_table_is_in_sight_on_a_usual_screen(browser: Browser, name: str, width: int) -> None:
+def test_the_whole_table_fits_on_a_usual_screen(browser: Browser, name: str, width: int) -> None:
     # The widest tables are those of the published boards; the style is today's, whenever they were rendered.
     page = (Path(__file__).parents[1] / "leaderboards" / f"{name}.html").read_text("utf-8")
     page = re.sub("<style>.*?</style>", lambda _: f"<style>{asset('board.css')}</style>", page, flags=re.DOTALL)
@@ -271,7 +271,7 @@ def test_rows_are_filtered_by_megabytes_and_speed_with_their_points(visit: Open)
 
 @pytest.mark.parametrize("wanted", ["LaTeX", "CSV", "Markdown"])
 @pytest.mark.parametrize("clipboard", [True, False])
-def test_the_table_is_copied_as_the_command_writes_it(visit: Open, board: Path, wanted: str, clipboard: bool) -> None:
+def test_the_table_is_copied_as_the_command_prints_it(visit: Open, board: Path, wanted: str, clipboard: bool) -> None:
     tab = visit()
     expected = (board.parent / wanted.lower()).read_text("utf-8")
     # The clipboard of a machine without a screen is not to be relied on: a stand-in takes the text, or refuses it.
@@ -293,7 +293,7 @@ def test_the_table_is_copied_as_the_command_writes_it(visit: Open, board: Path, 
         assert area.evaluate("each => each === document.activeElement")
 
 
-def test_a_row_leads_to_how_it_was_made(visit: Open) -> None:
+def test_a_row_links_to_its_training_details(visit: Open) -> None:
     tab = visit()
     # The details of the first student are open from the start, those of others are not.
     shut = tab.locator("#main tbody tr", has_text="mean-centred").locator("a.name")
@@ -309,7 +309,7 @@ def test_a_row_leads_to_how_it_was_made(visit: Open) -> None:
     assert "MB 212" in facts
 
 
-def test_marks_on_the_frontier_say_so_and_no_others(visit: Open) -> None:
+def test_exactly_the_marks_on_the_frontier_are_labelled_so(visit: Open) -> None:
     tab = visit()
     plots: list[list[tuple[str, float, float]]] = tab.evaluate(
         "[...document.querySelectorAll('svg.plot')].map(plot => [...plot.querySelectorAll('.point')].map(point => {"

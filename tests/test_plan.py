@@ -28,7 +28,7 @@ def plan(*stages: Stage) -> Plan:
 CUT = Stage("cut", "assistant", (Bottleneck(width=128), Loop(layers=6, repeats=2)), training())
 
 
-def test_a_sound_plan_passes() -> None:
+def test_a_valid_plan_passes() -> None:
     check_plan(plan(Stage("centred", "teacher", (Centre(),)), CUT), SHAPES, WIDTHS)
 
 
@@ -46,7 +46,7 @@ def test_a_sound_plan_passes() -> None:
         ((Stage("deep", "assistant", (Loop(layers=13),)),), "has only 12"),
     ],
 )
-def test_a_faulty_plan_is_refused_before_anything_runs(stages: tuple[Stage, ...], words: str) -> None:
+def test_an_invalid_plan_is_refused_before_anything_runs(stages: tuple[Stage, ...], words: str) -> None:
     with pytest.raises(XlbenchError, match=words):
         check_plan(plan(*stages), SHAPES, WIDTHS)
 
@@ -127,6 +127,6 @@ def test_fingerprints_are_the_same_on_every_machine() -> None:
     assert key(CUT) == "94a0be80648980b74e11"
 
 
-def test_keys_of_a_plan_that_reads_what_nothing_makes_are_refused_in_the_same_words() -> None:
+def test_keys_of_a_plan_with_a_missing_input_are_refused_with_the_same_text() -> None:
     with pytest.raises(XlbenchError, match="reads 'nowhere', which no earlier stage makes"):
         stage_keys(plan(Stage("a", "nowhere")), {"assistant": "1"}, "data", "float32")

@@ -64,7 +64,7 @@ def point(number: int, x: float, y: float, **others: object) -> Point:
     return replace(Point(f"r{number - 1}", number, f"row {number}", "student", x, y), **others)  # type: ignore[arg-type]
 
 
-def crowd(count: int) -> Panel:
+def many_points(count: int) -> Panel:
     """Points that lie close together, with intervals; every tenth a little better than the one before."""
     return panel(
         *(point(n + 1, 100 + 7 * (n % 9), 60 + n / 10, low=59 + n / 10, high=61 + n / 10) for n in range(count))
@@ -120,15 +120,15 @@ def test_the_legend_and_the_key_lie_below_the_plots_and_inside_the_picture() -> 
 
 @pytest.mark.parametrize("count", [1, 8, 20, 50])
 def test_any_number_of_rows_can_be_drawn(count: int) -> None:
-    figure = figure_of([crowd(count)])
+    figure = figure_of([many_points(count)])
     assert_labels_lie_on_nothing(figure)
     assert len(boxes(figure, "point", 0)) == count
 
 
-def test_a_few_rows_go_by_name_and_many_by_number_with_a_key() -> None:
+def test_a_few_rows_are_labelled_by_name_and_many_by_number_with_a_key() -> None:
     few = drawing("a", "t", [panel(point(1, 50, 60), point(2, 100, 70))])
     assert {"row 1", "row 2"} <= words(few)
-    many = drawing("a", "t", [crowd(20)])
+    many = drawing("a", "t", [many_points(20)])
     assert {"7", "7\u2002row 7"} <= words(many)
     assert "row 7" not in words(many)
     # Where names find no room, numbers do.
@@ -159,17 +159,17 @@ def test_both_pictures_are_valid_described_and_the_same_every_time() -> None:
 
 def test_the_same_bytes_in_another_process_under_other_settings(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("font.size: 31\naxes.facecolor: red\nsvg.fonttype: path\n", "utf-8")
-    code = "import test_plots as t; print(t.drawing('a', 't', [t.crowd(20)]), end='')"
+    code = "import test_plots as t; print(t.drawing('a', 't', [t.many_points(20)]), end='')"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
         env={**os.environ, "MATPLOTLIBRC": str(tmp_path), "PYTHONHASHSEED": "3"},
     )  # fmt: skip
     before = dict(mpl.rcParams)
-    assert run.stdout == drawing("a", "t", [crowd(20)])
+    assert run.stdout == drawing("a", "t", [many_points(20)])
     assert dict(mpl.rcParams) == before
 
 
-def test_the_figures_are_inside_and_a_changed_one_is_found() -> None:
+def test_a_plot_contains_its_figures_and_a_changed_one_is_found() -> None:
     one = point(1, 44.01327, 79.3612345678, low=77.6, high=80.8)
     other = point(2, 173.2, 78.9, name='<a> & "b"', series="6 layers")
     text = drawing("a", "t", [panel(one, other)])
@@ -192,8 +192,8 @@ def test_the_figures_are_inside_and_a_changed_one_is_found() -> None:
         plotted("<svg></svg>")
 
 
-def test_how_a_version_of_the_library_draws_does_not_matter() -> None:
-    text = picture_of(drawing("a", "t", [crowd(9)]))
+def test_the_comparison_ignores_how_a_version_of_the_library_draws() -> None:
+    text = picture_of(drawing("a", "t", [many_points(9)]))
     assert mpl.__version__ not in text
     redrawn = re.sub(r'stroke-width="[\d.]+"', 'stroke-width="7"', text).replace("<g", '<g data-drawn="otherwise"')
     assert redrawn != text
@@ -202,7 +202,7 @@ def test_how_a_version_of_the_library_draws_does_not_matter() -> None:
     assert without_drawings(text.replace("[[", "[")) != without_drawings(text)  # damaged data is a difference
 
 
-def test_names_are_shown_as_they_are() -> None:
+def test_names_are_shown_unchanged() -> None:
     names = ["$x_1$ and $y^2$", "<script>alert(1)</script>", "a_b_$c", 'a"b&c]]>', "漢字", "\x00\x1b-"]
     text = picture_of(drawing("a", "t", [panel(*(point(n, 10 * n, 60, name=name) for n, name in enumerate(names, 1)))]))
     assert not [element for element in ET.fromstring(text).iter() if "script" in element.tag]
@@ -212,7 +212,7 @@ def test_names_are_shown_as_they_are() -> None:
     assert "x" * 59 + "…" in " ".join(words(drawing("a", "t", [panel(*[point(1, 9, 9, name="x" * 300)] * 9)])))
 
 
-def test_a_mark_says_what_it_is_of() -> None:
+def test_a_mark_describes_its_row() -> None:
     front = point(1, 44.01, 79.36, low=77.6, high=80.8)
     both = panel(front, point(2, 500, 70, role="encoder"))
     assert both.tip(both.points[0]) == "row 1 (student)\nSTS 79.4 ± 1.6\n44.0 MB, on the frontier"
@@ -233,13 +233,13 @@ def test_collapsed_rows_are_not_drawn_and_published_ones_not_on_the_frontier() -
     assert len({marker for marker, _, _ in MARKS.values()}) == len(MARKS)  # told apart without colour
 
 
-def test_what_was_not_measured_has_no_panel() -> None:
+def test_a_cost_that_was_not_measured_has_no_panel() -> None:
     rows = rows_of([record.model_copy(update={"speed": None}) for record in example_records()])
     assert panels_of(figures(rows), "latency") == ()
     assert len(panels_of(figures(rows), "bytes")) == 2
 
 
-def stair(figure: Figure) -> list[tuple[float, float]]:
+def frontier_line(figure: Figure) -> list[tuple[float, float]]:
     (line,) = (line for line in figure.axes[0].lines if (line.get_gid() or "").startswith("frontier"))
     return [(float(x), float(y)) for x, y in line.get_xydata()]
 
@@ -247,7 +247,7 @@ def stair(figure: Figure) -> list[tuple[float, float]]:
 def test_the_frontier_climbs_from_the_cheapest_to_the_best_and_its_marks_are_filled() -> None:
     figure = figure_of([panel(point(1, 100, 60), point(2, 400, 80), point(3, 400, 70))])
     right = figure.axes[0].get_xlim()[1]
-    assert stair(figure) == [(100, 60), (400, 60), (400, 80), pytest.approx((right, 80))]
+    assert frontier_line(figure) == [(100, 60), (400, 60), (400, 80), pytest.approx((right, 80))]
     filled = {line.get_gid()[6:8]: line.get_markerfacecolor() != PAPER for line in figure.axes[0].lines
               if (line.get_gid() or "").startswith("point|")}  # fmt: skip
     assert filled == {"r0": True, "r1": True, "r2": False}
@@ -256,7 +256,7 @@ def test_the_frontier_climbs_from_the_cheapest_to_the_best_and_its_marks_are_fil
 def test_where_more_is_better_the_frontier_falls_from_the_slowest() -> None:
     figure = figure_of([panel(point(1, 1, 80), point(2, 2, 60), point(3, 1, 50), more=True)])
     left = figure.axes[0].get_xlim()[0]
-    assert stair(figure) == [pytest.approx((left, 80)), (1, 80), (1, 60), (2, 60)]
+    assert frontier_line(figure) == [pytest.approx((left, 80)), (1, 80), (1, 60), (2, 60)]
 
 
 def test_ticks_are_round_few_and_inside() -> None:

@@ -98,7 +98,7 @@ def test_without_a_terminal_there_is_a_line_a_minute(clock: Clock) -> None:
     assert clock.waits == [60, 60, 60]
 
 
-def test_work_that_reports_nothing_has_its_line_too(clock: Clock) -> None:
+def test_work_that_reports_nothing_has_a_line_too(clock: Clock) -> None:
     with log() as shown:
         with progress("scoring minilm-half", 500, unit="sentences"):
             clock.let_pass(60)
@@ -110,14 +110,14 @@ def test_work_that_reports_nothing_has_its_line_too(clock: Clock) -> None:
     ]
 
 
-def test_of_an_unknown_total_the_line_tells_the_count(clock: Clock) -> None:
+def test_the_line_gives_the_count_if_the_total_is_unknown(clock: Clock) -> None:
     with log() as shown, progress("reading pairs", None, unit="pairs") as advance:
         advance(1_234_000, "tsv:corpus de")
         clock.let_pass(120)
     assert shown.getvalue() == "xlbench: reading pairs: 1,234,000 pairs, 2 min so far (tsv:corpus de)\n"
 
 
-def test_resumed_work_is_not_fast_work(clock: Clock) -> None:
+def test_the_speed_leaves_out_resumed_work(clock: Clock) -> None:
     with log() as shown, progress("stage recurrent", 1000, done=800, unit="pairs") as advance:
         clock.let_pass(60)
         advance(50)
@@ -129,7 +129,7 @@ def test_resumed_work_is_not_fast_work(clock: Clock) -> None:
     ]
 
 
-def test_a_resumed_bar_is_as_honest(clock: Clock) -> None:
+def test_the_speed_of_a_bar_leaves_out_resumed_work(clock: Clock) -> None:
     with terminal() as shown, progress("stage recurrent", 1000, done=800, unit="pairs") as advance:
         clock.now += 100
         advance(50)
@@ -155,7 +155,7 @@ def test_a_terminal_has_a_bar_after_two_seconds(clock: Clock) -> None:
     assert clock.waits == []  # and there are no lines
 
 
-def test_quick_work_leaves_a_terminal_alone(clock: Clock) -> None:
+def test_quick_work_shows_no_bar(clock: Clock) -> None:
     with terminal() as shown, progress("measuring speed", 6, unit="rounds") as advance:
         clock.now += 1.9
         advance(6)
@@ -169,14 +169,14 @@ def test_a_bar_of_an_unknown_total_counts(clock: Clock) -> None:
         assert shown.states() == ["reading pairs: 1,234,000 pairs, 01:15 so far, tsv:corpus de"]
 
 
-def test_more_than_all_is_all(clock: Clock) -> None:
+def test_a_bar_stops_at_its_total(clock: Clock) -> None:
     with terminal() as shown, progress("tokenising the corpus", 10, unit="sentences") as advance:
         clock.now += 3
         advance(11)
         assert shown.states() == ["tokenising the corpus 100 %|██████████| 10 of 10 sentences, 00:00 left"]
 
 
-def test_more_than_all_is_all_in_a_line(clock: Clock) -> None:
+def test_a_line_stops_at_its_total(clock: Clock) -> None:
     with log() as shown, progress("tokenising the corpus", 10, unit="sentences") as advance:
         advance(11)
         clock.let_pass(60)
@@ -201,7 +201,7 @@ def test_a_notebook_has_a_bar_although_it_is_no_terminal(
 
 
 @pytest.mark.parametrize("stream", [log, terminal])
-def test_quiet_is_quiet(stream: Callable[[], redirect_stderr[io.StringIO]], clock: Clock) -> None:
+def test_quiet_shows_nothing(stream: Callable[[], redirect_stderr[io.StringIO]], clock: Clock) -> None:
     with stream() as shown:
         with progress("stage recurrent", 10, quiet=True, unit="pairs") as advance:
             clock.now += 600
@@ -211,13 +211,13 @@ def test_quiet_is_quiet(stream: Callable[[], redirect_stderr[io.StringIO]], cloc
     assert clock.waits == []
 
 
-def test_what_fails_ends_its_lines(clock: Clock) -> None:
+def test_no_line_follows_after_a_failure(clock: Clock) -> None:
     with log() as shown, pytest.raises(KeyboardInterrupt), progress("stage recurrent", 10, unit="pairs"):
         raise KeyboardInterrupt
     assert shown.getvalue() == ""
 
 
-def test_waiting_for_another_process_is_said_and_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_another_process_is_reported_repeatedly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert store.REMIND_EVERY == 60
     monkeypatch.setattr(store, "REMIND_EVERY", 0.0)
     (tmp_path / "locks").mkdir()
@@ -253,7 +253,7 @@ class LastMinute:
         return False
 
 
-def test_a_run_tells_what_it_does_and_no_other_bar_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_reports_its_progress_and_no_other_bar_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Event", LastMinute)
     settings = settings_at(tmp_path / "home", speed_rounds=1).model_copy(update={"quiet": False})
     wanted = toy_request(make_place(tmp_path), options={"batch_size": 16})

@@ -71,7 +71,7 @@ def option_names(command: click.Command) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["run", "score", "compare"])
-def test_what_the_command_takes_the_function_takes(name: str) -> None:
+def test_a_function_has_the_options_of_its_command(name: str) -> None:
     command = app.get_command(click.Context(app), name)
     assert command is not None
     keywords = set(inspect.signature(getattr(xlbench, name)).parameters)
@@ -110,7 +110,7 @@ def test_an_error_has_the_text_of_the_command_line(
     assert done.stderr == f"xlbench: {error.value}\n"
 
 
-def test_an_argument_that_there_is_not_is_named_and_the_nearest_one_proposed() -> None:
+def test_an_unknown_argument_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(xlbench.XlbenchError, match=r"^Unknown argument 'metod'\.\nDid you mean method\?$"):
         xlbench.run(metod="multistage")  # type: ignore[call-arg]
     with pytest.raises(xlbench.XlbenchError, match=r"^Unknown argument 'ofline'\.\nDid you mean offline\?$"):
@@ -187,7 +187,7 @@ def test_the_student_encodes_and_a_saved_one_gives_the_same_vectors(ran: Complet
         xlbench.load(tmp_path / "nothing")
 
 
-def test_a_notebook_shows_a_table_and_no_markup_of_a_name(ran: CompletedRun) -> None:
+def test_a_notebook_shows_a_table_and_escapes_markup_in_names(ran: CompletedRun) -> None:
     *others, last = ran.results.stored
     named = last._replace(record=last.record.model_copy(update={"name": "<script>alert(1)</script>"}))
     shown = replace(ran.results, stored=(*others, named))._repr_html_()
@@ -249,7 +249,7 @@ def test_a_comparison_escapes_names(ran: CompletedRun) -> None:
     assert "&lt;b&gt;x" in hostile._repr_html_()
 
 
-def test_results_of_several_encoders_are_no_side_of_a_comparison(ran: CompletedRun) -> None:
+def test_results_of_several_encoders_cannot_be_compared(ran: CompletedRun) -> None:
     scored = replace(ran.results, stored=ran.results.stored[:2])
     with pytest.raises(xlbench.XlbenchError, match=r"^These results hold 2 runs, and compare takes one"):
         xlbench.compare(scored, ran.results, **where(ran.place))
@@ -288,7 +288,7 @@ def private_imports(code: str) -> list[str]:
 
 
 @pytest.mark.parametrize("place", shown_code())
-def test_what_users_are_shown_imports_public_names_only(place: str) -> None:
+def test_code_in_docs_imports_public_names_only(place: str) -> None:
     assert [name for code in shown_code()[place] for name in private_imports(code)] == []
 
 
@@ -302,5 +302,5 @@ def test_what_users_are_shown_imports_public_names_only(place: str) -> None:
         ("def f():\n    from xlbench.api import read_settings", ["xlbench.api.read_settings"]),
     ],
 )
-def test_the_scan_sees_what_is_private(code: str, private: list[str]) -> None:
+def test_the_scan_finds_private_imports(code: str, private: list[str]) -> None:
     assert private_imports(code) == private

@@ -18,7 +18,7 @@ def task(*subsets: str, data: str = "sha256:0") -> TaskScores:
     return TaskScores(family="sts", split="test", metric="cosine_spearman", data=data, subsets=cells)
 
 
-def test_the_shipped_scores_say_where_they_are_from_and_are_of_the_paper_suite() -> None:
+def test_the_shipped_scores_have_a_citation_and_are_of_the_paper_suite() -> None:
     data = published_data()
     assert data.citation == "github.com/embeddings-benchmark/results"
     assert len(data.commit) == 40

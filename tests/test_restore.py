@@ -76,7 +76,7 @@ def extended(board: BoardFile) -> BoardFile:
     return read_board(board.path)
 
 
-def test_what_came_with_a_board_is_not_made_again(board: BoardFile, tmp_path: Path) -> None:
+def test_records_of_a_board_are_restored_and_not_run_again(board: BoardFile, tmp_path: Path) -> None:
     before = files(board)
     assert [name for name in before if "predictions" in name] == [f"toys/predictions/{row}.parquet" for row in ROWS]
     notes = go(board, tmp_path / "home")
@@ -86,9 +86,7 @@ def test_what_came_with_a_board_is_not_made_again(board: BoardFile, tmp_path: Pa
     assert files(board) == before
 
 
-def test_a_row_made_elsewhere_is_paired_as_one_made_beside_the_others(
-    board: BoardFile, place: Path, tmp_path: Path
-) -> None:
+def test_a_row_from_another_machine_is_paired_like_the_others(board: BoardFile, place: Path, tmp_path: Path) -> None:
     one_store, elsewhere = tmp_path / "one-store", tmp_path / "elsewhere"
     shutil.copytree(place / "home", one_store)
     shutil.copytree(board.path.parent, tmp_path / "beside")
@@ -149,10 +147,10 @@ def test_a_damaged_file_is_named(board: BoardFile, tmp_path: Path) -> None:
     path.write_bytes(b"no parquet")
     with pytest.raises(XlbenchError, match=r"assistant\.parquet' cannot be read") as caught:
         go(board, tmp_path / "home")
-    assert caught.value.remedy == "Delete it: the row is then made anew."
+    assert caught.value.remedy == "Delete it: the row is then computed again."
 
 
-def test_a_row_that_goes_takes_its_predictions_along(board: BoardFile, tmp_path: Path) -> None:
+def test_the_predictions_of_a_removed_row_are_deleted(board: BoardFile, tmp_path: Path) -> None:
     go(extended(board), tmp_path / "home")
     folder = board.path.with_suffix("") / "predictions"
     assert (folder / "full-size-seed0.parquet").is_file()

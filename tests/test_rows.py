@@ -42,7 +42,7 @@ def test_of_two_records_of_one_run_the_later_counts() -> None:
     assert family_mean(row, "sts") == pytest.approx(STS + 5)
 
 
-def test_rows_of_one_name_are_told_apart_by_method_then_by_number() -> None:
+def test_rows_of_one_name_are_distinguished_by_method_then_by_number() -> None:
     encoder = example_records()[1]
     other = encoder.model_copy(update={"encoder_key": "0" * 20})
     rows = rows_of([student(), student(method="single-stage"), encoder, other])
@@ -127,13 +127,13 @@ def fewer(record: Record) -> Record:
         (fewer, "other subsets of StarterBitext"),
     ],
 )
-def test_what_does_not_belong_together_is_named(change: Callable[[Record], Record], message: str) -> None:
+def test_records_that_cannot_share_a_table_are_refused(change: Callable[[Record], Record], message: str) -> None:
     one, two = student(), change(student(method="single-stage"))
     with pytest.raises(XlbenchError, match=message):
         check_comparable(rows_of([one, two]))
 
 
-def test_a_seed_in_the_middle_is_looked_at_too() -> None:
+def test_a_seed_in_the_middle_is_checked_too() -> None:
     with pytest.raises(XlbenchError, match="other data"):
         check_comparable(rows_of([student(), revision(student(seed=1))]))
 

@@ -1,4 +1,4 @@
-"""Whole runs on toy encoders: stages shared, killed and resumed, the same for a seed, told when reused."""
+"""Whole runs on toy encoders: stages shared, killed and resumed, the same for a seed, reported when reused."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_speed_is_measured_against_the_assistant_in_the_same_process(toy_place: 
     assert row.speed.sentences > 100
 
 
-def test_the_pairs_that_were_asked_for_were_seen(toy_place: Path, home: Path) -> None:
+def test_training_sees_the_requested_number_of_pairs(toy_place: Path, home: Path) -> None:
     rows, _ = go(home, request(toy_place))
     seen = {stage.name: stage.pairs for stage in rows[-1].stages}
     # Budget: 64 for the assistant; 320 for the student, of which a tenth and the rest, in batches of 16.
@@ -100,7 +100,7 @@ def test_the_pairs_that_were_asked_for_were_seen(toy_place: Path, home: Path) ->
     }
 
 
-def test_ablations_train_only_what_differs_and_say_so(toy_place: Path, home: Path) -> None:
+def test_ablations_train_only_what_differs_and_report_the_rest_as_stored(toy_place: Path, home: Path) -> None:
     go(home, request(toy_place))
     shared = {
         "no-contrastive": {"teacher-centred", "alignment", "aligned", "recurrent"},
@@ -119,16 +119,16 @@ def test_a_stage_that_begins_at_its_targets_keeps_its_start(toy_place: Path, hom
     whole = {"name": "whole", "layers": 4}  # of the assistant's four: the student is the assistant
     rows, _ = go(home, request(toy_place, student=whole))
     stages = {stage.name: stage for stage in rows[-1].stages}
-    losses = [look["loss"] for look in stages["recurrent"].evaluations]
+    losses = [it["loss"] for it in stages["recurrent"].evaluations]
     assert min(losses) == losses[0] < 1e-3  # its own vectors, stored in half precision
-    # The others keep their start just where no look was better: what the kept one minimises is loss x (2 - accuracy).
+    # The others keep their start just where no evaluation was better; the kept one has the least loss x (2 - accuracy).
     kept = {}
     for name, start in (("alignment", "teacher-centred"), ("recurrent", "aligned"), ("contrastive", "recurrent")):
         before, after = (
             load_file(home / "stages" / stages[it].key / "model" / "model.safetensors") for it in (start, name)
         )
         kept[name] = all(before[part].equal(tensor) for part, tensor in after.items())
-        first, *rest = (look["loss"] * (2 - look["accuracy"]) for look in stages[name].evaluations)
+        first, *rest = (it["loss"] * (2 - it["accuracy"]) for it in stages[name].evaluations)
         assert kept[name] == (first <= min(rest)), name
     assert kept["recurrent"]
     assert not all(kept.values())
@@ -147,7 +147,7 @@ def test_the_same_seed_gives_the_same_student(toy_place: Path, home: Path, tmp_p
     assert [stage.evaluations for stage in first[-1].stages] == [stage.evaluations for stage in second[-1].stages]
 
 
-def test_ablations_have_the_sizes_that_they_claim(toy_place: Path, home: Path) -> None:
+def test_ablations_have_their_declared_sizes(toy_place: Path, home: Path) -> None:
     sizes = {}
     for method in ("multistage", "no-bottleneck", "no-recurrent", "single-stage"):
         size = go(home, request(toy_place, method=method))[0][-1].footprint
@@ -207,7 +207,7 @@ def test_the_reference_method_scores_without_training(toy_place: Path, home: Pat
         ({"teacher": ("assistant", "assistant")}, "teachers must differ"),
     ],
 )
-def test_bad_input_is_answered_before_anything_is_trained(
+def test_bad_input_is_refused_before_anything_is_trained(
     toy_place: Path, home: Path, changes: dict[str, object], words: str
 ) -> None:
     with pytest.raises(XlbenchError, match=words) as caught:

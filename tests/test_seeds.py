@@ -64,7 +64,7 @@ def test_seeds_give_a_student_each_and_every_other_row_once(place: Path, tmp_pat
     assert go(place, tmp_path, 0, 2)[0] == results
 
 
-def test_a_seed_that_diverges_stops_no_other_and_is_never_kept(
+def test_a_seed_that_diverges_stops_no_other_and_is_not_stored(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlucky(1, monkeypatch)
@@ -106,7 +106,7 @@ def test_the_table_has_a_line_per_seed_and_leaves_bad_ones_out_of_the_mean() -> 
         ("", ["'--seeds '"]),
     ],
 )
-def test_seeds_that_are_none_are_refused(typed: str, words: list[str], tmp_path: Path) -> None:
+def test_invalid_seeds_are_refused(typed: str, words: list[str], tmp_path: Path) -> None:
     done = typed_run("--seeds", typed, home=tmp_path)
     assert done.returncode == 2
     assert all(word in done.stderr for word in words), done.stderr

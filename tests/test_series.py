@@ -1,4 +1,4 @@
-"""Rows that differ in size only are a series; what tells series apart is what they are called after."""
+"""Rows that differ in size only are a series; a series is named after what distinguishes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def table(*records: Record) -> Figures:
     return figures(rows_of([*example_records(), *records]))
 
 
-def test_curves_of_one_method_are_told_apart_by_their_layers() -> None:
+def test_curves_of_one_method_are_named_by_their_layers() -> None:
     def size(name: str, more: int, executed: int) -> Record:
         record = student(name=name, parameters=more)
         footprint = record.footprint.model_copy(update={"stored_layers": 6, "executed_layers": executed})

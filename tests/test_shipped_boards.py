@@ -61,7 +61,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_list_says_which_boards_ship_and_which_lie_here(folder: Path) -> None:
+def test_the_list_distinguishes_shipped_and_local_boards(folder: Path) -> None:
     heading = "Shipped with xlbench, and copied into 'leaderboards' when run or rendered:"
     line = "  published            Toys"
     assert go("list").stdout.splitlines() == ["In 'leaderboards':", "  none", heading, line]
@@ -87,14 +87,14 @@ def test_a_shipped_board_is_shown_and_read_as_frames_and_nothing_is_written(fold
     assert [path.name for path in Path().iterdir()] == ["table.csv"]
 
 
-def test_a_board_here_goes_before_a_shipped_one_of_its_name(folder: Path) -> None:
+def test_a_local_board_takes_precedence_over_a_shipped_one_of_its_name(folder: Path) -> None:
     Path("leaderboards").mkdir()
     Path("leaderboards/published.toml").write_text(BOARD.replace("Toys", "Mine"), "utf-8")
     assert (find_board("published").board.title, find_board("published").shipped) == ("Mine", False)
     assert [row["title"] for row in json.loads(go("list", "--json").stdout)] == ["Mine"]
 
 
-def test_an_unknown_board_is_answered_with_the_nearest_that_ships(folder: Path) -> None:
+def test_an_unknown_board_is_refused_with_the_nearest_that_ships(folder: Path) -> None:
     with pytest.raises(XlbenchError, match=r"no board 'publisched'.*\nDid you mean published"):
         find_board("publisched")
 
@@ -115,7 +115,7 @@ def test_rendering_a_shipped_board_copies_it_here_and_says_so(folder: Path) -> N
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-def test_the_api_copies_too_and_a_path_of_an_installed_board_is_no_way_around(folder: Path, by_name: bool) -> None:
+def test_the_api_copies_too_and_so_does_the_path_of_an_installed_board(folder: Path, by_name: bool) -> None:
     before = contents(folder)
     notes: list[str] = []
     pages = xlbench.leaderboard("published" if by_name else folder / "published.toml").render(say=notes.append)
@@ -136,9 +136,7 @@ def test_running_a_shipped_board_runs_the_copy(folder: Path, monkeypatch: pytest
     assert xlbench.leaderboard("published").run().file.path == Path("leaderboards/published.toml")
 
 
-def test_nothing_is_copied_over_what_is_here_and_half_a_board_never_stays(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_overwrites_nothing_and_is_whole_or_absent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("leaderboards/published").mkdir(parents=True)
     refused = go("render", "published")
     assert isinstance(refused.exception, XlbenchError)
@@ -177,7 +175,7 @@ def test_a_row_of_a_board_is_named_for_comparing(folder: Path) -> None:
         run_reference("published:nothing")
 
 
-def test_in_a_clone_the_boards_that_ship_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_clone_the_shipped_boards_are_those_of_the_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shipped, "PACKAGED", tmp_path / "nowhere")
     monkeypatch.setattr(shipped, "CLONE", CLONE)
     monkeypatch.chdir(tmp_path)
@@ -188,7 +186,7 @@ def test_in_a_clone_the_boards_that_ship_are_its_own(tmp_path: Path, monkeypatch
     assert not find_board("headline").shipped  # found under ./leaderboards, and written there
 
 
-def test_the_wheel_holds_what_boards_rest_on_and_no_pages() -> None:
+def test_the_wheel_has_the_data_of_boards_and_no_pages() -> None:
     files = {file.distribution_path for file in WheelBuilder(str(CLONE)).recurse_included_files()}
     inside = "xlbench/boards/published/"
     boards = {name.removeprefix(inside) for name in files if name.startswith(inside)}

@@ -51,7 +51,7 @@ def test_the_order_of_loops_is_the_options_where_layers_run_more_than_once() -> 
     assert (loop("no-recurrent").repeats, loop("no-recurrent").order) == (1, "cycle")
 
 
-def test_stage_1_matches_similarities_and_holds_on_to_what_the_assistant_knew() -> None:
+def test_stage_1_matches_similarities_and_keeps_near_the_assistants_own_vectors() -> None:
     stage = alignment("multistage", assistant_neighbour_weight=0, assistant_own_weight=0.5)
     assert stage.training is not None
     assert stage.training.objectives == (
@@ -82,13 +82,13 @@ def test_neighbours_are_matched_where_their_weight_is_given() -> None:
         (9999, {"bottleneck": 51, "recurrent": 102, "contrastive": 359}),
     ],
 )
-def test_what_is_over_the_bound_of_stage_4_goes_to_stage_3(bound: int, parts: dict[str, int]) -> None:
+def test_pairs_beyond_the_limit_of_stage_4_go_to_stage_3(bound: int, parts: dict[str, int]) -> None:
     options = {"bottleneck_share": 0.1, "recurrent_share": 0.2, "contrastive_pairs": bound}
     stages = {name: stage_of(name, "multistage", **options) for name in parts}
     assert {name: stage.training.pairs for name, stage in stages.items() if stage and stage.training} == parts
 
 
-def test_after_stage_1_the_assistant_is_averaged_with_what_it_was() -> None:
+def test_after_stage_1_the_assistant_is_averaged_with_its_weights_before() -> None:
     stage = stage_of("aligned", "multistage", assistant_start_share=0.4)
     assert stage == Stage("aligned", "alignment", (Average(other="teacher-centred", share=0.4),))
     plain = stage_of("aligned", "multistage", assistant_start_share=0.0)
@@ -107,17 +107,17 @@ def test_fewer_english_sides_are_read_in_every_stage_that_runs_the_encoder() -> 
     assert shares == {"alignment": 0.5, "bottleneck": 1.0, "recurrent": 0.5, "contrastive": 0.5}
 
 
-def test_a_stage_looks_no_oftener_than_it_sees_as_many_pairs_as_a_look_reads() -> None:
-    def looks(name: str, evaluations: int) -> int:
+def test_evaluations_of_a_stage_read_no_more_pairs_than_its_training() -> None:
+    def evaluations_of(name: str, evaluations: int) -> int:
         stage = stage_of(name, "multistage", evaluations=evaluations)
         assert stage is not None
         assert stage.training is not None
         return stage.training.evaluations
 
     # 16 dev pairs; 128 pairs in stage 1, and a tenth of 512 in stage 3: 51 / 16 = 3.2.
-    assert looks("alignment", 100) == 8
-    assert looks("recurrent", 100) == 3
-    assert looks("recurrent", 2) == 2
+    assert evaluations_of("alignment", 100) == 8
+    assert evaluations_of("recurrent", 100) == 3
+    assert evaluations_of("recurrent", 2) == 2
     kind = load_registry().methods["multistage"]
     experiment = toy_experiment("multistage", kind.options())
     scarce = experiment.model_copy(update={"data": experiment.data.model_copy(update={"dev_pairs": 500})})
@@ -125,7 +125,7 @@ def test_a_stage_looks_no_oftener_than_it_sees_as_many_pairs_as_a_look_reads() -
     assert [training.evaluations for training in trained] == [1, 1, 1]  # at its end there is always one
 
 
-def test_the_paper_preset_is_what_was_published_and_options_go_over_it(tmp_path: Path) -> None:
+def test_the_paper_preset_has_the_published_values_and_options_override_it(tmp_path: Path) -> None:
     request = Request(preset="paper", options={"dropout": False})
     (experiment,), _ = resolve(request, load_registry(), Settings(home=tmp_path))
     published = {
@@ -200,7 +200,7 @@ def test_neighbours_are_matched_in_the_last_stage_by_default(
     assert weights == [10.0] * neighbours
 
 
-def test_stage_3_gets_a_tenth_of_the_pairs_by_default_and_all_that_stage_4_may_not_see() -> None:
+def test_stage_3_gets_a_tenth_of_the_pairs_by_default_and_those_beyond_the_limit_of_stage_4() -> None:
     stages = {name: stage_of(name, "multistage") for name in ("recurrent", "contrastive")}
     pairs = {name: stage.training.pairs for name, stage in stages.items() if stage and stage.training}
     assert pairs == {"recurrent": 51, "contrastive": 461}  # of 512
@@ -210,7 +210,7 @@ def test_stage_3_gets_a_tenth_of_the_pairs_by_default_and_all_that_stage_4_may_n
     assert (seen["recurrent"], seen["contrastive"]) == (270_000, 30_000)
 
 
-def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
+def test_an_unknown_preset_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(XlbenchError, match="preset of method multistage 'papr'") as error:
         METHODS["multistage"].read_options({}, "papr")
     assert "paper" in str(error.value)

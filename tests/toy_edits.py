@@ -27,8 +27,8 @@ class Average(Frozen):
 
     def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Average."""
-        theirs = context.load(self.other).state_dict()
-        model.load_state_dict({name: (tensor + theirs[name]) / 2 for name, tensor in model.state_dict().items()})
+        other = context.load(self.other).state_dict()
+        model.load_state_dict({name: (tensor + other[name]) / 2 for name, tensor in model.state_dict().items()})
         context.annotate("checkpoints", 2)
         return model
 
