@@ -116,7 +116,7 @@ def test_a_finding_about_a_row_whose_runs_all_failed_says_so() -> None:
     rows = rows_of(example_records())
     failed = Failure(row=WITHOUT, seed=0, message="Training diverged.")
     lines = findings([entry(row="minilm-half")], figures(rows, statistics_of(rows), failures=(failed,)))
-    assert lines == (f"Stage 4: nothing can be finding, all runs of {WITHOUT} failed.",)
+    assert lines == (f"Stage 4: nothing can be said, all runs of {WITHOUT} failed.",)
 
 
 def test_pages_show_findings_and_escape_markup_in_them() -> None:

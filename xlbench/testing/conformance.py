@@ -110,7 +110,7 @@ def test_the_fingerprint_changes_with_what_matters_and_not_otherwise(trial: Tria
     ran = trial.again("unchanged", changes)
     differ = differing(trial.trained.artifact, ran.artifact)
     assert not differ, (
-        f"the artifact changes ({', '.join(differ)}) while its fingerprint stays, when these change merge_changes: "
+        f"the artifact changes ({', '.join(differ)}) while its fingerprint stays, when these change together: "
         f"{', '.join(unchanged)}. What a stage does must be in its edits' and objectives' fields."
     )
 
