@@ -16,8 +16,8 @@ from filelock import FileLock
 from toy_runs import make_place, settings_at, toy_request, toy_run
 
 import xlbench.progress as module
-from xlbench import store
-from xlbench.progress import progress, waits_for
+from xlbench.progress import note, progress
+from xlbench.store import build, get_or_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,7 +206,7 @@ def test_quiet_shows_nothing(stream: Callable[[], redirect_stderr[io.StringIO]],
         with progress("stage recurrent", 10, quiet=True, unit="pairs") as advance:
             clock.now += 600
             advance(5, "dev loss 0.2360")
-        waits_for("tokenising the corpus", quiet=True)()
+        note("waiting", quiet=True)
     assert shown.getvalue() == ""
     assert clock.waits == []
 
@@ -218,20 +218,21 @@ def test_no_line_follows_after_a_failure(clock: Clock) -> None:
 
 
 def test_waiting_for_another_process_is_reported_repeatedly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert store.REMIND_EVERY == 60
-    monkeypatch.setattr(store, "REMIND_EVERY", 0.0)
+    assert build.REMIND_EVERY == 60
+    monkeypatch.setattr(build, "REMIND_EVERY", 0.0)
     (tmp_path / "locks").mkdir()
     other = FileLock(tmp_path / "locks" / "tokens-k.lock")
     other.acquire()
-    say = waits_for("tokenising the corpus", quiet=False)
+    say = build.note
 
-    def waiting() -> None:
-        say()
+    def hear(text: str, *, quiet: bool) -> None:
+        say(text, quiet=quiet)
         if shown.getvalue().count("\n") == 3:
             other.release()
 
+    monkeypatch.setattr(build, "note", hear)
     with log() as shown:
-        assert not store.get_or_build(tmp_path, "tokens", "k", lambda directory: {}, waiting=waiting).reused
+        assert not get_or_build(tmp_path, "tokens", "k", lambda directory: {}, doing="tokenising the corpus").reused
     assert shown.getvalue() == 3 * "xlbench: waiting for another process that is tokenising the corpus\n"
 
 

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
+import json
 import multiprocessing
 import os
+import pathlib
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from xlbench import XlbenchError
-from xlbench.store import entries, get_or_build, read_entry, write_atomically
+from xlbench.store import (
+    Damage,
+    Manifest,
+    entries,
+    entry_path,
+    examine,
+    get_or_build,
+    lease,
+    read_entry,
+    write_atomically,
+    write_sealed,
+)
+from xlbench.store.entry import entry_names
+from xlbench.store.remove import remove_entry, remove_unfinished, unfinished
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,8 +126,9 @@ def _slow(directory: Path) -> dict[str, Json]:
 
 
 def _get(home: Path, messages: multiprocessing.Queue[str]) -> None:
-    entry = get_or_build(home, "stages", "k", _slow, waiting=lambda: messages.put("waiting"))
-    messages.put(f"reused {entry.reused}")
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        entry = get_or_build(home, "stages", "k", _slow, doing="slow")
+    messages.put(f"reused {entry.reused}, said {said.getvalue()!r}")
 
 
 def test_a_second_process_waits_and_uses_the_result_of_the_first(tmp_path: Path) -> None:
@@ -121,7 +139,11 @@ def test_a_second_process_waits_and_uses_the_result_of_the_first(tmp_path: Path)
         process.start()
     for process in both:
         process.join(60)
-    assert sorted(messages.get(timeout=5) for _ in range(3)) == ["reused False", "reused True", "waiting"]
+    waited = r"xlbench: waiting for another process that is slow\n"
+    assert sorted(messages.get(timeout=5) for _ in range(2)) == [
+        "reused False, said ''",
+        f"reused True, said '{waited}'",
+    ]
 
 
 def test_a_file_is_replaced_and_no_temporary_file_remains(tmp_path: Path) -> None:
@@ -130,3 +152,186 @@ def test_a_file_is_replaced_and_no_temporary_file_remains(tmp_path: Path) -> Non
     write_atomically(path, "new")
     assert [file.name for file in tmp_path.iterdir()] == ["table.md"]
     assert path.read_text() == "new"
+
+
+def damage(home: Path) -> str:
+    found = examine(home, "stages", "k")
+    assert isinstance(found, Damage)
+    return found.reason
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        # The manifest with its digest as it was: any change is noticed.
+        ("seconds", 3.0, "entry.json is missing or has changed"),
+        ("facts", {"stage": "y"}, "entry.json is missing or has changed"),
+        ("digest", "0" * 20, "entry.json is missing or has changed"),
+        ("digest", None, "entry.json is missing or has changed"),
+        ("more", 1, "entry.json is missing or has changed"),
+    ],
+)
+def test_a_manifest_that_has_changed_is_damage(tmp_path: Path, field: str, value: object, reason: str) -> None:
+    path = get_or_build(tmp_path, "stages", "k", build).path / "entry.json"
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps({**fields, field: value}))
+    assert damage(tmp_path) == reason
+    assert list(entries(tmp_path)) == []
+    assert get_or_build(tmp_path, "stages", "k", build, quiet=True).reused is False
+    assert read_entry(tmp_path, "stages", "k") is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "files"),
+    [("stages", "/some/dir", {}), ("../..", "k", {}), ("targets", "k", {}), ("stages", "k", {"../../precious": "0"})],
+)
+def test_what_an_entry_is_follows_from_its_path(tmp_path: Path, kind: str, key: str, files: dict[str, str]) -> None:
+    """A manifest that was forged, digest and all, names nothing outside of its own directory."""
+    home, precious = tmp_path / "home", tmp_path / "precious"
+    precious.write_text("precious")
+    manifest = Manifest(kind=kind, key=key, made=0, seconds=0, facts={}, files=files)
+    write_sealed(home / "stages" / "k" / "entry.json", manifest)
+    assert isinstance(examine(home, "stages", "k", only=()), Damage)
+    assert list(entries(home)) == []
+    assert remove_entry(home, "stages", "k") is None
+    assert not (home / "stages" / "k").exists()
+    assert precious.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [("stages", "../k"), ("..", "k"), ("stages", ""), ("partial", "k"), ("a/b", "k")]
+)
+def test_no_name_leads_out_of_the_store(tmp_path: Path, kind: str, key: str) -> None:
+    for ask in (entry_path, read_entry, remove_entry):
+        with pytest.raises(XlbenchError, match="is no name of an entry"):
+            ask(tmp_path, kind, key)
+    with pytest.raises(XlbenchError, match="is no name of an entry"):
+        get_or_build(tmp_path, kind, key, build)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["entry.json", "data.txt"])
+def test_no_bit_flips_unnoticed(tmp_path: Path, name: str) -> None:
+    path = get_or_build(tmp_path, "stages", "k", build).path / name
+    content = path.read_bytes()
+    written = read_entry(tmp_path, "stages", "k")
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        # The last of the seventeen digits of a time may be another and mean the same.
+        assert read_entry(tmp_path, "stages", "k") in (None, written), place
+        if name == "data.txt":
+            assert read_entry(tmp_path, "stages", "k") is None
+
+
+def test_directories_that_are_no_entries_are_left_alone(tmp_path: Path) -> None:
+    """As of somebody who gives his home directory as the store."""
+    get_or_build(tmp_path, "stages", "k", build)
+    for place in ("documents/letters/one.txt", "stages/mine/one.txt", "partial/mine/one.txt"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text("precious")
+    (tmp_path / "stages" / ("0" * 20)).mkdir()  # an entry that has lost its manifest
+    assert list(entry_names(tmp_path)) == [("stages", "0" * 20), ("stages", "k")]
+    assert list(unfinished(tmp_path)) == []
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    path = get_or_build(home, "stages", "k", build).path
+    path.rename(outside)
+    path.symlink_to(outside)
+    assert damage(home) == "it is a link, or lies in one"
+    assert get_or_build(home, "stages", "k", build, quiet=True).reused is False
+    assert not path.is_symlink()
+    (path / "data.txt").unlink()
+    (path / "data.txt").symlink_to(outside / "data.txt")  # of the same content
+    assert damage(home) == "data.txt is a link"
+    (path.parent / "other").symlink_to(outside)
+    assert remove_entry(home, "stages", "other") is None
+    assert sorted(it.name for it in outside.iterdir()) == ["data.txt", "entry.json"]
+
+
+@pytest.mark.parametrize("folder", ["stages", "partial", "locks"])
+def test_a_folder_that_is_a_link_is_refused(tmp_path: Path, folder: str) -> None:
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    home.mkdir()
+    outside.mkdir()
+    (home / folder).symlink_to(outside)
+    with pytest.raises(XlbenchError, match=f"home/{folder}' is a link, and the store follows none"):
+        get_or_build(home, "stages", "k", build)
+    assert list(outside.iterdir()) == []
+
+
+def test_a_file_that_does_not_belong_to_an_entry_is_damage(tmp_path: Path) -> None:
+    path = get_or_build(tmp_path, "stages", "k", build).path
+    (path / "more.json").write_text("{}")
+    assert damage(tmp_path) == "more.json does not belong to it"
+    (path / "more.json").rename(path / ".DS_Store")  # hidden files are no matter
+    assert read_entry(tmp_path, "stages", "k") is not None
+
+
+def test_damage_is_said_once_and_the_damaged_entry_stays_until_it_is_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = get_or_build(tmp_path, "stages", "k", build).path
+    (path / "data.txt").write_text("precIous")
+
+    def fail(directory: Path) -> dict[str, Json]:
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        get_or_build(tmp_path, "stages", "k", fail)
+    assert (path / "data.txt").read_text() == "precIous"
+    assert capsys.readouterr().err == "xlbench: stages k is damaged (data.txt has changed); it is made again\n"
+    get_or_build(tmp_path, "stages", "k", build, quiet=True)
+    get_or_build(tmp_path, "stages", "k", build)
+    assert capsys.readouterr().err == ""
+
+
+def test_all_files_are_on_the_disk_before_an_entry_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    sync, replace = os.fsync, pathlib.Path.replace
+
+    def fsync(descriptor: int) -> None:
+        events.append(f"sync {pathlib.Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        sync(descriptor)
+
+    def rename(path: Path, target: Path) -> Path:
+        events.append(f"rename {path.name} {target.name}")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(pathlib.Path, "replace", rename)
+    get_or_build(tmp_path, "stages", "k", build)
+    at = events.index("rename stages-k k")
+    assert {"sync data.txt", "sync entry.json", "sync stages-k"} <= set(events[:at])
+    assert events[at + 1 :] == ["sync stages"]
+
+
+def test_what_a_run_needs_and_what_is_being_built_is_not_deleted(tmp_path: Path) -> None:
+    get_or_build(tmp_path, "stages", "k", build)
+    get_or_build(tmp_path, "stages", "other", build)
+    with lease(tmp_path, [("stages", "k")]):
+        assert remove_entry(tmp_path, "stages", "k") == "a run needs it"
+        assert get_or_build(tmp_path, "stages", "other", build).reused  # joins the lease
+        assert remove_entry(tmp_path, "stages", "other") == "a run needs it"
+
+        def prune(directory: Path) -> dict[str, Json]:
+            assert remove_entry(tmp_path, "stages", "new") == "a process is building it"
+            assert remove_unfinished(tmp_path, "stages-new") == "a process is building it"
+            return build(directory)
+
+        get_or_build(tmp_path, "stages", "new", prune)
+    assert [remove_entry(tmp_path, "stages", key) for key in ("k", "other", "new")] == [None] * 3
+    assert list(entries(tmp_path)) == []
+    assert [path.name for path in (tmp_path / "running").iterdir()] == ["leases.lock"]
+
+
+def test_the_lease_of_a_process_that_was_killed_counts_for_nothing(tmp_path: Path) -> None:
+    get_or_build(tmp_path, "stages", "k", build)
+    (tmp_path / "running").mkdir()
+    for ending, text in {"lock": "", "json": '["stages/k"]', "status": ""}.items():
+        (tmp_path / "running" / f"host-1-a.{ending}").write_text(text)
+    assert remove_entry(tmp_path, "stages", "k") is None
+    assert [path.name for path in (tmp_path / "running").iterdir()] == ["leases.lock"]

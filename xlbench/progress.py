@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -32,9 +33,64 @@ class Advance(Protocol):
         ...
 
 
+@dataclass(eq=False)
+class Work:
+    """Long work that goes on just now; the numbers change while it does.
+
+    Attributes:
+        title: What is being done.
+        total: How many units there are; None when unknown.
+        unit: What is counted, in the plural.
+        resumed: Units that an earlier run did.
+        step: Units of one step of training; 0 where the work has no steps.
+        began: On the clock of :func:`time.monotonic`.
+        done: Units done, those of an earlier run included.
+        note: The last word on how it goes.
+    """
+
+    title: str
+    total: float | None
+    unit: str
+    resumed: float
+    step: float
+    began: float
+    done: float
+    note: str = ""
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds that are left, by the mean speed so far; None where that is unknown."""
+        if not self.total or self.done <= self.resumed:
+            return None
+        return (monotonic() - self.began) * max(0.0, self.total - self.done) / (self.done - self.resumed)
+
+
+_works: list[Work] = []  # of this process, the innermost last
+_watchers: list[Callable[[Work | None], None]] = []
+
+
+@contextmanager
+def watched(watcher: Callable[[Work | None], None]) -> Iterator[None]:
+    """Have all work that reports progress tell a watcher too, while the context lasts, quiet or not.
+
+    Args:
+        watcher: Called at every report with the innermost work, and with None when none goes on. It must be quick.
+    """
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def _tell_watchers() -> None:
+    for watcher in _watchers:
+        watcher(_works[-1] if _works else None)
+
+
+@contextmanager
 def progress(
-    title: str, total: float | None, *, quiet: bool = False, done: float = 0, unit: str = ""
-) -> AbstractContextManager[Advance]:
+    title: str, total: float | None, *, quiet: bool = False, done: float = 0, unit: str = "", step: float = 0
+) -> Iterator[Advance]:
     """Show how far work has come and how long it still takes, while the context lasts.
 
     A bar shows once the work has taken two seconds, a line once it has taken a minute. Lines come every minute even
@@ -46,26 +102,37 @@ def progress(
         quiet: Show nothing.
         done: Units already done by an earlier run that this one resumes; they do not count as fast work.
         unit: What is counted, in the plural: 'pairs'.
+        step: Units of one step of training, which `xlbench status` counts.
     """
+    work = Work(title, total, unit, done, step, monotonic(), done)
+    _works.append(work)
+    try:
+        _tell_watchers()
+        with _shown(title, total, done, unit, quiet=quiet) as show:
+
+            def advance(amount: float = 1, note: str = "") -> None:
+                work.done += amount
+                work.note = note or work.note
+                show(amount, note)
+                _tell_watchers()
+
+            yield advance
+    finally:
+        _works.remove(work)
+        _tell_watchers()
+
+
+def _shown(title: str, total: float | None, done: float, unit: str, *, quiet: bool) -> AbstractContextManager[Advance]:
     if quiet:
         return nullcontext(_ignore)
     show = _bar if sys.stderr.isatty() or _in_notebook() else _lines
     return show(title, total, done, unit)
 
 
-def waits_for(what: str, *, quiet: bool) -> Callable[[], None]:
-    """Return a function that says which work of another process is waited for.
-
-    Args:
-        what: What the other process is doing: 'tokenising the corpus'.
-        quiet: Say nothing.
-    """
-
-    def say() -> None:
-        if not quiet:
-            _write(f"waiting for another process that is {what}")
-
-    return say
+def note(text: str, *, quiet: bool) -> None:
+    """Say what a user should know, on standard error; ``quiet`` says nothing."""
+    if not quiet:
+        _write(text)
 
 
 def _ignore(amount: float = 1, note: str = "") -> None:
@@ -136,15 +203,15 @@ def _state(total: float | None, done: float, reached: float, seconds: float, uni
     """Return how far it is, e.g. '42 % of 270,000 pairs, 3 min left'; ``done`` of it was there ``seconds`` ago."""
     if not total:
         count = f"{reached:,.0f} {unit}, " if reached else ""
-        return f"{count}{_duration(seconds)} so far"
+        return f"{count}{duration(seconds)} so far"
     reached = min(reached, total)
     share = f"{int(100 * reached / total)} % of {total:,.0f} {unit}".rstrip()
     if reached <= done:  # no speed to judge by
-        return f"{share}, {_duration(seconds)} so far"
-    return f"{share}, {_duration(seconds * (total - reached) / (reached - done))} left"
+        return f"{share}, {duration(seconds)} so far"
+    return f"{share}, {duration(seconds * (total - reached) / (reached - done))} left"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return '40 s', '3 min' or '2 h 5 min'."""
     if seconds < 60:
         return f"{seconds:.0f} s"

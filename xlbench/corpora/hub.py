@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from xlbench.corpora.corpus import LANGUAGE
 from xlbench.corpora.files import FileCorpus, parquet_files, read_parquet
 from xlbench.errors import XlbenchError, first_line
 from xlbench.fingerprint import Frozen, fingerprint
-from xlbench.store import write_atomically
+from xlbench.store import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,12 +125,12 @@ def _read_listing(name: str, revision: str | None, settings: Settings) -> Listin
         except Exception as error:  # noqa: BLE001 - the client's network errors share no base class
             problem = f"The hub cannot be reached for dataset '{name}': {first_line(error)}"
         else:
-            write_atomically(stored, listing.model_dump_json())
+            write_sealed(stored, listing)
             return listing
-    try:
-        return Listing.model_validate_json(stored.read_text("utf-8"))
-    except (OSError, ValidationError):
-        raise XlbenchError(problem, _remedy(name)) from None
+    known = read_sealed(stored, Listing)
+    if known is None or known.name != name:
+        raise XlbenchError(problem, _remedy(name))
+    return known
 
 
 def _ask_hub(name: str, revision: str | None) -> Listing:

@@ -13,7 +13,6 @@ from xlbench.corpora.facts import CorpusFacts, count_statuses
 from xlbench.corpora.prepared import FACTS, PreparedCorpus, load_prepared, write_pairs
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
-from xlbench.progress import waits_for
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -79,8 +78,8 @@ def prepare(
         finally:
             shutil.rmtree(scratch, ignore_errors=True)  # as large as the corpora, and not reused by a second try
 
-    waiting = waits_for("preparing the same training data", quiet=settings.quiet)
-    entry = get_or_build(settings.home, KIND, key, build, waiting=waiting)
+    doing = "preparing the same training data"
+    entry = get_or_build(settings.home, KIND, key, build, doing=doing, quiet=settings.quiet)
     return _with_names(load_prepared(entry.path, key), corpora)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
-from xlbench.progress import progress, waits_for
+from xlbench.progress import progress
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -133,8 +133,7 @@ def tokenise(
         np.save(directory / _OFFSETS, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
         return {"sentences": total, "tokens": int(lengths.sum())}
 
-    waiting = waits_for("tokenising the corpus", quiet=settings.quiet)
-    path = get_or_build(settings.home, KIND, key, build, waiting=waiting).path
+    path = get_or_build(settings.home, KIND, key, build, doing="tokenising the corpus", quiet=settings.quiet).path
     return TokenTable(
         path=path,
         digest=key,

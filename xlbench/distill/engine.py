@@ -11,7 +11,6 @@ from xlbench.distill.context import StageContext
 from xlbench.distill.outcome import StageOutcome
 from xlbench.distill.plan import check_plan, stage_keys
 from xlbench.errors import XlbenchError
-from xlbench.progress import waits_for
 from xlbench.store import get_or_build, read_entry
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def run_plan(
         XlbenchError: The plan is not valid, or a stage cannot be trained.
     """
     run = _PlanRun(plan, keys, experiment, corpus, load_input, settings, say)
-    if any(read_entry(settings.home, "stages", keys[stage.name], verify=False) is None for stage in plan.stages):
+    if any(read_entry(settings.home, "stages", keys[stage.name], only=()) is None for stage in plan.stages):
         run.check()
     for stage in plan.stages:
         run.ensure(stage)
@@ -156,8 +155,8 @@ class _PlanRun:
         return load_student(self.ensure(stage).path / MODEL)
 
     def ensure(self, stage: Stage) -> Entry:
-        """Return a stage's store entry; the stage runs now if it has none."""
-        if stage.name not in self.entries:
+        """Return a stage's store entry; the stage runs now if it has none, or if somebody has deleted it meanwhile."""
+        if stage.name not in self.entries or not self.entries[stage.name].path.is_dir():
             self.entries[stage.name] = self._read_or_run(stage)
         return self.entries[stage.name]
 
@@ -168,7 +167,8 @@ class _PlanRun:
             "stages",
             key,
             lambda directory: _run_stage(stage, self.context_of(stage), directory, self.say),
-            waiting=waits_for(f"running stage {stage.name}", quiet=self.settings.quiet),
+            doing=f"running stage {stage.name}",
+            quiet=self.settings.quiet,
         )
         seconds = entry.manifest.seconds
         note = f"from the store (took {seconds:.0f} s)" if entry.reused else f"made in {seconds:.0f} s"

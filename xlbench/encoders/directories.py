@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from xlbench.encoders.runtime import choose_device
 from xlbench.errors import XlbenchError, first_line
-from xlbench.fingerprint import Json, file_digest, fingerprint
-from xlbench.store import write_atomically
+from xlbench.fingerprint import Frozen, Json, file_digest, fingerprint
+from xlbench.store import read_sealed, refuse_links, write_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +107,13 @@ def load_directory(path: Path, settings: Settings) -> SentenceTransformer:
     return model.eval()
 
 
+class Remembered(Frozen):
+    """A digest that the store remembers, and what identifies the file that has it."""
+
+    file: str
+    sha256: str
+
+
 def remembered_digest(path: Path, home: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal, without reading it again if it has not changed since.
 
@@ -121,14 +128,12 @@ def remembered_digest(path: Path, home: Path) -> str:
     # cannot be set.
     identity: Json = [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
     remembered = home / "digests" / fingerprint(identity)
-    try:
-        digest = remembered.read_text("ascii").strip()
-    except OSError:
-        digest = ""
-    if len(digest) != 64:
-        digest = file_digest(path)
-        write_atomically(remembered, digest + "\n")
-    return digest
+    refuse_links(home, "digests")
+    known = read_sealed(remembered, Remembered)
+    if known is None or known.file != remembered.name:
+        known = Remembered(file=remembered.name, sha256=file_digest(path))
+        write_sealed(remembered, known)
+    return known.sha256
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from xlbench.corpora.overlap import near_duplicates, text_key
 from xlbench.corpora.prepare import prepare
 from xlbench.encoders.find import load_encoder
 from xlbench.fingerprint import fingerprint
-from xlbench.progress import progress, waits_for
+from xlbench.progress import progress
 from xlbench.scoring.tasks import evaluation_digest, evaluation_texts, task_texts
 from xlbench.store import get_or_build
 
@@ -77,8 +77,8 @@ class Session:
             with progress(NEAR_DUPLICATES, total, quiet=self.settings.quiet, unit="sentences") as advance:
                 return {"shares": near_duplicates(tested, corpus.sentences, advance)}
 
-        waiting = waits_for(NEAR_DUPLICATES, quiet=self.settings.quiet)
-        entry = get_or_build(self.settings.home, KIND, fingerprint(key), build, waiting=waiting)
+        home, quiet = self.settings.home, self.settings.quiet
+        entry = get_or_build(home, KIND, fingerprint(key), build, doing=NEAR_DUPLICATES, quiet=quiet)
         return corpus.facts.model_copy(update={"near_duplicates": entry.manifest.facts["shares"]})
 
     def _sample(self) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from xlbench.errors import XlbenchError
-from xlbench.store import disk_errors
+from xlbench.store import disk_errors, publish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,7 +135,7 @@ def write_table(path: Path, table: Table, **encoding: str | int | Sequence[str])
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             parquet.write_table(table, temporary, **encoding)
-            temporary.replace(path)
+            publish(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xlbench.encoders.starter.wheels import Wheel, WheelFiles, locate
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Json, fingerprint
-from xlbench.progress import progress, waits_for
+from xlbench.progress import progress
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def load_assistant(settings: Settings) -> SentenceTransformer:
         "encoders",
         assistant_fingerprint(settings),
         lambda target: _build(files, target, settings),
-        waiting=waits_for(UNPACKING, quiet=settings.quiet),
+        doing=UNPACKING,
+        quiet=settings.quiet,
     )
     return load_directory(entry.path, settings)
 

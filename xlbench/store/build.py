@@ -1,0 +1,173 @@
+"""Entries of the store: taken from it, or built by one process while others wait."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from xlbench.errors import XlbenchError
+from xlbench.fingerprint import Frozen, file_digest
+from xlbench.progress import note
+from xlbench.store.disk import discard, publish, with_disk_errors
+from xlbench.store.entry import MANIFEST, Damage, Entry, Manifest, entry_path, examine, refuse_links
+from xlbench.store.lease import claim
+from xlbench.store.seal import read_sealed, write_sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from xlbench.fingerprint import Json
+
+REMIND_EVERY = 60.0  # seconds of waiting for another process
+ATTEMPT = "attempt.json"  # in the directory of a build that is not finished
+
+
+class Attempt(Frozen):
+    """The times of a build that is not finished.
+
+    Attributes:
+        began: When it began, in seconds since the epoch.
+        spent: Seconds that interrupted builds of the same entry took before.
+    """
+
+    began: float
+    spent: float
+
+
+@with_disk_errors
+def get_or_build(
+    home: Path,
+    kind: str,
+    key: str,
+    build: Callable[[Path], dict[str, Json]],
+    *,
+    doing: str = "building the same entry",
+    quiet: bool = False,
+    check: Callable[[Path], object] = lambda _: None,
+) -> Entry:
+    """Return an entry, after building it if it is missing or damaged.
+
+    A damaged entry is replaced once its successor is finished, and both are said.
+
+    Args:
+        home: The store.
+        kind: Sort of entry.
+        key: Its fingerprint.
+        build: Writes the entry's files into the directory it is called with, and returns facts for the manifest. The
+            directory may have files of an interrupted build to resume from. Its subdirectory ``scratch`` is removed.
+        doing: What another process that builds the same entry is doing: 'tokenising the corpus'. It is said while that
+            is waited for, and again every minute.
+        quiet: Say nothing.
+        check: Called with the directory of an entry that is as it was written; an :class:`XlbenchError` of it means
+            that the entry is of no use here.
+
+    Raises:
+        XlbenchError: The disk is full or read-only, or a folder of the store is a link.
+    """
+    target = entry_path(home, kind, key)
+    refuse_links(home, kind, "partial", "locks")
+    claim(home, kind, key)
+    if isinstance(found := _usable(home, kind, key, check), Entry):
+        return found
+    partial = home / "partial" / f"{kind}-{key}"
+    with _locked(entry_lock(home, kind, key), doing, quiet=quiet):
+        found = _usable(home, kind, key, check)
+        if isinstance(found, Entry):
+            return found
+        if isinstance(found, Damage):
+            note(f"{found}; it is made again", quiet=quiet)
+        if partial.is_symlink():
+            partial.unlink()
+        partial.mkdir(parents=True, exist_ok=True)
+        attempt = Attempt(began=time.time(), spent=_spent(partial))
+        write_sealed(partial / ATTEMPT, attempt)
+        began = time.monotonic()
+        try:
+            facts = build(partial)
+        except BaseException:
+            if [path.name for path in partial.iterdir()] == [ATTEMPT]:  # it left nothing to resume from
+                shutil.rmtree(partial)
+            raise
+        seconds = attempt.spent + time.monotonic() - began
+        shutil.rmtree(partial / "scratch", ignore_errors=True)
+        (partial / ATTEMPT).unlink()
+        manifest = Manifest(kind=kind, key=key, made=time.time(), seconds=seconds, facts=facts, files=_digests(partial))
+        write_sealed(partial / MANIFEST, manifest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        discard(target, home)
+        publish(partial, target)
+    return Entry(target, manifest, reused=False)
+
+
+def entry_lock(home: Path, kind: str, key: str) -> FileLock:
+    """Return the lock that a process holds while it builds an entry.
+
+    Raises:
+        XlbenchError: The folder of locks is a link.
+    """
+    refuse_links(home, "locks")
+    path = home / "locks" / f"{kind}-{key}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink():  # locking it would write to what it points to
+        path.unlink()
+    return FileLock(path)
+
+
+def _usable(home: Path, kind: str, key: str, check: Callable[[Path], object]) -> Entry | Damage | None:
+    """Return what the store has under a key, and remember that it was used."""
+    found = examine(home, kind, key)
+    if not isinstance(found, Entry):
+        return found
+    try:
+        check(found.path)
+    except XlbenchError as error:
+        return Damage(found.path, error.problem.rstrip("."))
+    with suppress(OSError):  # a store that may only be read
+        os.utime(found.path / MANIFEST)
+    return found
+
+
+def _digests(directory: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file below a directory, by its path there.
+
+    Raises:
+        XlbenchError: A build left a link.
+    """
+    files = {}
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory).as_posix()
+        if path.is_symlink():
+            raise XlbenchError(f"'{path}' is a link, and the store follows none.", "Write a copy of the file there.")
+        if path.is_file() and name != MANIFEST:
+            files[name] = file_digest(path)
+    return files
+
+
+def _spent(partial: Path) -> float:
+    """Return the seconds of earlier, interrupted builds, each up to the last file that it wrote."""
+    attempt = read_sealed(partial / ATTEMPT, Attempt)
+    if attempt is None:
+        return 0.0
+    written = [path.lstat().st_mtime for path in partial.rglob("*") if path.is_file() and path.name != ATTEMPT]
+    return attempt.spent + max(0.0, max(written, default=0.0) - attempt.began)
+
+
+@contextmanager
+def _locked(lock: FileLock, doing: str, *, quiet: bool) -> Iterator[None]:
+    patience = 0.0
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            patience = REMIND_EVERY
+            note(f"waiting for another process that is {doing}", quiet=quiet)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,145 @@
+"""Leases: what a process that runs needs of the store, so that nothing of it is deleted meanwhile.
+
+A lease is ``<home>/running/<name>.lock``, held while the run lasts, beside ``<name>.json``, which lists entries. One
+whose lock is free is that of a process that was killed, and counts for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from xlbench.store.disk import disk_errors
+from xlbench.store.entry import refuse_links
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+FOLDER = "running"
+
+_held: list[Lease] = []  # by this process
+
+
+class Lease:
+    """The entries that a run of this process needs.
+
+    Args:
+        home: The store.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.stem = home / FOLDER / f"{socket.gethostname().split('.')[0]}-{os.getpid()}-{uuid4().hex[:8]}"
+        self.lock = FileLock(beside(self.stem, "lock"))
+        self.entries: set[str] = set()
+
+    def add(self, entries: Iterable[str]) -> None:
+        """Add entries, each as kind/key, before they are looked for."""
+        new = set(entries) - self.entries
+        if new:
+            self.entries |= new
+            with gate(self.home):
+                replace_file(beside(self.stem, "json"), json.dumps(sorted(self.entries)))
+
+
+def beside(stem: Path, ending: str) -> Path:
+    """Return the file of a lease that has an ending."""
+    return stem.with_name(f"{stem.name}.{ending}")
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file that readers see whole; it need not outlive a power failure."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(path)
+
+
+def gate(home: Path) -> FileLock:
+    """Return the lock under which leases are written, and entries are checked against them and taken away."""
+    return FileLock(home / FOLDER / "leases.lock")
+
+
+@contextmanager
+def lease(home: Path, needed: Iterable[tuple[str, str]] = ()) -> Iterator[Path]:
+    """Hold a lease while the context lasts; every entry that is asked for meanwhile joins it.
+
+    Args:
+        home: The store.
+        needed: Kind and key of entries that will be asked for, whether they exist or not.
+
+    Yields:
+        The path of the lease's files without their ending.
+
+    Raises:
+        XlbenchError: The disk is full or read-only, or the folder of leases is a link.
+    """
+    refuse_links(home, FOLDER)
+    held = Lease(home)
+    with disk_errors():
+        (home / FOLDER).mkdir(parents=True, exist_ok=True)
+        with gate(home):
+            held.lock.acquire(timeout=0)
+        held.add(f"{kind}/{key}" for kind, key in needed)
+    _held.append(held)
+    try:
+        yield held.stem
+    finally:
+        _held.remove(held)
+        with gate(home):
+            held.lock.release()
+            _forget(held.stem)
+
+
+def claim(home: Path, kind: str, key: str) -> None:
+    """Add an entry to the leases of this process; nothing happens where it holds none."""
+    for held in _held:
+        if held.home == home:
+            held.add([f"{kind}/{key}"])
+
+
+def running(home: Path) -> list[Path]:
+    """Return the leases that are held, by any process, and remove those of processes that were killed."""
+    if not (home / FOLDER).is_dir() or (home / FOLDER).is_symlink():
+        return []
+    with gate(home):
+        return _held_stems(home)
+
+
+def leased(home: Path) -> set[str]:
+    """Return the entries that runs need, as kind/key; to be called behind the :func:`gate`."""
+    found: set[str] = set()
+    for stem in _held_stems(home):
+        try:
+            found.update(map(str, json.loads(beside(stem, "json").read_text("utf-8"))))
+        except (OSError, ValueError, TypeError):  # it was not written yet: it needs nothing
+            continue
+    return found
+
+
+def _held_stems(home: Path) -> list[Path]:
+    found = []
+    for path in sorted((home / FOLDER).glob("*-*.lock")):
+        stem = path.with_name(path.name.removesuffix(".lock"))
+        if path.is_symlink():
+            continue
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            found.append(stem)
+            continue
+        lock.release()
+        _forget(stem)
+    return found
+
+
+def _forget(stem: Path) -> None:
+    for ending in ("json", "status", "lock"):
+        beside(stem, ending).unlink(missing_ok=True)

@@ -1,0 +1,95 @@
+"""Taking entries out of the store, unless somebody builds or needs them just now."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from xlbench.store.build import ATTEMPT, entry_lock
+from xlbench.store.disk import DELETED, IMPORT, set_aside, with_disk_errors
+from xlbench.store.entry import entry_path, refuse_links
+from xlbench.store.lease import FOLDER, gate, leased
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@with_disk_errors
+def remove_entry(home: Path, kind: str, key: str) -> str | None:
+    """Delete an entry, damaged or not; of a link the link itself.
+
+    Returns:
+        Why it is kept: a process builds it, or a run needs it; None if it is gone.
+
+    Raises:
+        XlbenchError: It is no entry's name, or the store may only be read.
+    """
+    path = entry_path(home, kind, key)
+    refuse_links(home, kind, "partial", FOLDER)
+    lock = entry_lock(home, kind, key)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return "a process is building it"
+    try:
+        (home / FOLDER).mkdir(parents=True, exist_ok=True)
+        with gate(home):
+            if f"{kind}/{key}" in leased(home):
+                return "a run needs it"
+            rubbish = set_aside(path, home)
+    finally:
+        lock.release()
+    if rubbish is not None:
+        shutil.rmtree(rubbish)
+    return None
+
+
+class Unfinished(NamedTuple):
+    """A build that was interrupted, or that goes on just now.
+
+    Attributes:
+        path: Its directory.
+        changed: When it was last written to, in seconds since the epoch.
+    """
+
+    path: Path
+    changed: float
+
+
+def unfinished(home: Path) -> Iterator[Unfinished]:
+    """Yield what builds have left that did not end, in order of their names."""
+    folder = home / "partial"
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if not (path.name.startswith((DELETED, IMPORT)) or (path / ATTEMPT).is_file()):
+            continue
+        below = [it.lstat().st_mtime for it in path.rglob("*")] if path.is_dir() and not path.is_symlink() else []
+        yield Unfinished(path, max([path.lstat().st_mtime, *below]))
+
+
+@with_disk_errors
+def remove_unfinished(home: Path, name: str) -> str | None:
+    """Delete what an interrupted build left; the build would then begin anew.
+
+    Returns:
+        Why it is kept: it goes on just now; None if it is gone.
+    """
+    refuse_links(home, "partial", "locks")
+    path = home / "partial" / name
+    (home / "locks").mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home / "locks" / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return "a process is building it"
+    try:
+        rubbish = path if name.startswith(DELETED) else set_aside(path, home)
+    finally:
+        lock.release()
+    if rubbish is not None:
+        shutil.rmtree(rubbish)
+    return None
