@@ -11,6 +11,7 @@ from xlbench.encoders.find import find_encoder
 from xlbench.errors import XlbenchError, nearest
 from xlbench.records.predictions import Predicted, predictions_of, write_predictions
 from xlbench.records.published import check_published
+from xlbench.records.record import record_digest
 from xlbench.records.stored import items_of
 from xlbench.runs.job import make_jobs, title
 from xlbench.runs.request import Conditions, Request, Treatment
@@ -94,7 +95,9 @@ def run_board(
     statistics = statistics_of(list(named.values()), items, quiet=settings.quiet)
     write_folder(board, list(named.values()), statistics, failures)
     predicted = {
-        name.removesuffix(".json"): Predicted(made_of[id(record)].key, predictions_of(items[id(record)]))
+        name.removesuffix(".json"): Predicted(
+            made_of[id(record)].key, predictions_of(items[id(record)]), record_digest(record)
+        )
         for name, record in named.items()
     }
     write_predictions(folder_path(board), predicted)

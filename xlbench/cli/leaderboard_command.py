@@ -205,7 +205,8 @@ def _records(context: click.Context, place: str | None, suite: str | None, budge
     """Return the records of a directory or of the store, of one suite and budget if given."""
     from xlbench.boards.folder import RECORDS
     from xlbench.errors import look_up
-    from xlbench.records.record import records, records_in
+    from xlbench.records.record import records_in
+    from xlbench.records.stored import stored_records
 
     registry = registry_of(context)
     if suite is not None:
@@ -213,11 +214,12 @@ def _records(context: click.Context, place: str | None, suite: str | None, budge
     if budget is not None:
         look_up("budget", budget.removesuffix("*"), registry.budgets)
     if place is None:
-        found = records(settings_of(context).home, suite)
+        found = [it.record for it in stored_records(settings_of(context))]
     else:  # of a board's directory, the records that it rests on
-        found = records_in(below if (below := Path(place, RECORDS)).is_dir() else Path(place), suite)
+        found = records_in(below if (below := Path(place, RECORDS)).is_dir() else Path(place))
     return [
         record
         for record in found
-        if budget is None or record.experiment is None or record.experiment.budget.name == budget
+        if suite in {None, record.scores.suite}
+        and (budget is None or record.experiment is None or record.experiment.budget.name == budget)
     ]

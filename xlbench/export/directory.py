@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from xlbench.distill.engine import MODEL
 from xlbench.errors import XlbenchError
-from xlbench.store import disk_errors, entry_path, read_entry
+from xlbench.store import Entry, disk_errors, entry_path, examine, publish
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,19 @@ def student_directory(record: Record, settings: Settings) -> Path:
     return entry_path(settings.home, "stages", record.encoder_key) / MODEL
 
 
+def verified_directory(record: Record, settings: Settings) -> Path:
+    """Return the directory of a record's student, all files of which are as they were written.
+
+    Raises:
+        XlbenchError: The student is no longer in the store, or is damaged.
+    """
+    found = examine(settings.home, "stages", record.encoder_key)
+    if not isinstance(found, Entry):
+        missing = f"The student of '{record.name}' is no longer in the store in {settings.home}"
+        raise XlbenchError(f"{found or missing}.", "Run it again with --save (in Python: save=...): it is made anew.")
+    return found.path / MODEL
+
+
 def save_student_copy(record: Record, target: Path, settings: Settings) -> None:
     """Copy a student out of the store, whole or not at all.
 
@@ -31,19 +44,15 @@ def save_student_copy(record: Record, target: Path, settings: Settings) -> None:
         settings: Where the store is.
 
     Raises:
-        XlbenchError: The target is there already, the student is no longer in the store, or the disk is full.
+        XlbenchError: The target is there already, the student is gone from the store or damaged, or the disk is full.
     """
     if target.exists():
         raise XlbenchError(f"'{target}' is there already.", "Name another directory, or delete this one.")
-    if read_entry(settings.home, "stages", record.encoder_key) is None:
-        raise XlbenchError(
-            f"The student of '{record.name}' is no longer in the store in {settings.home}.",
-            "Delete its record (kind 'records') and run it again.",
-        )
+    directory = verified_directory(record, settings)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     with disk_errors():
         try:
-            shutil.copytree(student_directory(record, settings), temporary)
-            temporary.rename(target)
+            shutil.copytree(directory, temporary)
+            publish(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xlbench.scoring.items import Items
 
 FOLDER = "predictions"
-KEY = b"xlbench.record"  # in a file's metadata
+KEY, DIGEST = b"xlbench.record", b"xlbench.digest"  # in a file's metadata
 
 Predictions: TypeAlias = "dict[tuple[str, str], NDArray[np.float32]]"  # by (task, subset), in table order
 
@@ -33,10 +33,12 @@ class Predicted(NamedTuple):
     Attributes:
         key: Of the record's entry in the store.
         predictions: Those of :class:`xlbench.scoring.items.ItemScores`.
+        digest: Of the record (:func:`xlbench.records.record.record_digest`); None where the file does not say.
     """
 
     key: str
     predictions: Predictions
+    digest: str | None = None
 
 
 def predictions_of(items: Items) -> Predictions:
@@ -74,13 +76,26 @@ def read_predictions(record: Path) -> Predicted | None:
 
     try:
         table = parquet.read_table(path, columns=["task", "subset", "prediction"])
-        key = (table.schema.metadata or {})[KEY].decode()
-    except (OSError, KeyError, pa.ArrowException) as error:
+        metadata = table.schema.metadata or {}
+        key, digest = metadata[KEY].decode(), metadata.get(DIGEST, b"").decode() or None
+    except (OSError, KeyError, UnicodeDecodeError, pa.ArrowException) as error:
         raise XlbenchError(
             f"The predictions '{path}' cannot be read: {error}", "Delete it: the row is then computed again."
         ) from error
     values = table["prediction"].to_numpy()
-    return Predicted(key, {name: values[rows] for name, rows in by_subset(table).items()})
+    return Predicted(key, {name: values[rows] for name, rows in by_subset(table).items()}, digest)
+
+
+def read_key(record: Path) -> str | None:
+    """Return the key of the store's entry that the row of the record at this path has; None where nothing says it."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        metadata = parquet.read_schema(_path(record.parent.parent, record.stem)).metadata or {}
+    except (OSError, ArrowException):
+        return None
+    key = metadata.get(KEY)
+    return key.decode("utf-8", "replace") if key else None
 
 
 def _path(folder: Path, stem: str) -> Path:
@@ -99,7 +114,7 @@ def _write(path: Path, predicted: Predicted) -> None:
     # The file is committed, and these settings halve its size.
     write_table(
         path,
-        table.replace_schema_metadata({KEY: predicted.key}),
+        table.replace_schema_metadata({KEY: predicted.key} | ({DIGEST: predicted.digest} if predicted.digest else {})),
         compression="zstd",
         compression_level=19,
         use_dictionary=["task", "subset"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +15,13 @@ from xlbench.corpora.facts import CorpusFacts
 from xlbench.distill.outcome import StageOutcome
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Experiment
-from xlbench.fingerprint import Frozen
+from xlbench.fingerprint import Frozen, fingerprint
 from xlbench.scoring.footprint import Footprint
 from xlbench.scoring.machine import Machine, describe_machine
 from xlbench.scoring.scores import SuiteScores
 from xlbench.scoring.speed import Speed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from xlbench.settings import Settings
 
 
@@ -127,24 +126,18 @@ def read_record(path: Path) -> Record:
         ) from error
 
 
-def records(home: Path, suite: str | None = None) -> Iterator[Record]:
-    """Yield the records of a store, oldest first; only those of a suite if given."""
-    yield from _chosen((home / KIND).glob(f"*/{FILE}"), suite)
+def record_digest(record: Record) -> str:
+    """Return what identifies all that a record says."""
+    return fingerprint(json.loads(record.model_dump_json(by_alias=True)))
 
 
-def records_in(directory: Path, suite: str | None = None) -> Iterator[Record]:
-    """Yield the records in the JSON files of a directory, oldest first; only those of a suite if given.
+def records_in(directory: Path) -> list[Record]:
+    """Return the records in the JSON files of a directory, oldest first.
 
     Raises:
         XlbenchError: There is no such directory, or a file in it is not a record.
     """
     if not directory.is_dir():
         raise XlbenchError(f"There is no directory '{directory}'.", "Name one that holds records as JSON files.")
-    yield from _chosen(directory.glob("*.json"), suite)
-
-
-def _chosen(paths: Iterable[Path], suite: str | None) -> Iterator[Record]:
-    found = [read_record(path) for path in paths]
-    for record in sorted(found, key=lambda record: (record.provenance.made, record.name)):
-        if suite is None or record.scores.suite == suite:
-            yield record
+    found = [read_record(path) for path in directory.glob("*.json")]
+    return sorted(found, key=lambda record: (record.provenance.made, record.name))

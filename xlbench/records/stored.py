@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench.errors import XlbenchError, nearest
-from xlbench.progress import waits_for
+from xlbench.progress import note
 from xlbench.records.predictions import read_predictions
 from xlbench.records.record import FILE, ITEMS, KIND, Record, make_provenance, read_record
 from xlbench.scoring.items import read_items
-from xlbench.store import entry_path, get_or_build, read_entry
+from xlbench.store import Damage, Entry, entry_path, examine, get_or_build, is_name, read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +40,15 @@ class StoredRecord(NamedTuple):
 
 
 def saved_record(key: str, settings: Settings) -> StoredRecord | None:
-    """Return the record that the store has under a key; None if it has none."""
-    entry = read_entry(settings.home, KIND, key, verify=False)
-    return StoredRecord(read_record(entry.path / FILE), key) if entry else None
+    """Return the record that the store has under a key, verified with its items; None if it has none that can be used.
+
+    One that is damaged, or that another version wrote, is made again by :func:`write_entry`.
+    """
+    entry = read_entry(settings.home, KIND, key)
+    try:
+        return StoredRecord(read_record(entry.path / FILE), key) if entry else None
+    except XlbenchError:
+        return None
 
 
 def write_entry(key: str, settings: Settings, make: Callable[[Path], Record]) -> StoredRecord:
@@ -62,8 +68,15 @@ def write_entry(key: str, settings: Settings, make: Callable[[Path], Record]) ->
         (directory / FILE).write_text(record.model_dump_json(indent=1, by_alias=True) + "\n", "utf-8")
         return {"name": record.name, "role": record.role}
 
-    waiting = waits_for("scoring the same encoder", quiet=settings.quiet)
-    entry = get_or_build(settings.home, KIND, key, build, waiting=waiting)
+    entry = get_or_build(
+        settings.home,
+        KIND,
+        key,
+        build,
+        doing="scoring the same encoder",
+        quiet=settings.quiet,
+        check=lambda path: read_record(path / FILE),
+    )
     return StoredRecord(read_record(entry.path / FILE), key)
 
 
@@ -139,7 +152,7 @@ def find_run(reference: str, settings: Settings) -> StoredRecord:
     Raises:
         XlbenchError: There is no such run, or there are several.
     """
-    kept = _kept(settings)
+    kept = stored_records(settings)
     path = Path(reference)
     if path.suffix == ".json" or path.is_file():
         wanted = read_record(path)
@@ -175,7 +188,11 @@ def items_of(run: StoredRecord, settings: Settings) -> Items:
     Raises:
         XlbenchError: They are missing or damaged.
     """
-    return read_items(entry_path(settings.home, KIND, run.key) / ITEMS)
+    found = examine(settings.home, KIND, run.key, only=(ITEMS,))
+    if not isinstance(found, Entry):
+        missing = f"Record {run.key} of '{run.record.name}' is no longer in the store in {settings.home}"
+        raise XlbenchError(f"{found or missing}.", "Run or score it again: what is damaged or missing is made anew.")
+    return read_items(found.path / ITEMS)
 
 
 def describe(record: Record) -> str:
@@ -187,11 +204,26 @@ def describe(record: Record) -> str:
     return f"{experiment.method}, budget {experiment.budget.name}, seed {experiment.seed}, {made}"
 
 
-def _kept(settings: Settings) -> list[StoredRecord]:
-    """Return all runs of the store, oldest first."""
-    paths = (settings.home / KIND).glob(f"*/{FILE}")
-    runs = [StoredRecord(read_record(path), path.parent.name) for path in paths]
-    return sorted(runs, key=lambda run: (run.record.provenance.made, run.key))
+def stored_records(settings: Settings) -> list[StoredRecord]:
+    """Return all records of the store, oldest first; one that is damaged is named and left out."""
+    runs = []
+    for path in sorted((settings.home / KIND).glob("*")):
+        found = _read_stored(path.name, settings)
+        if isinstance(found, StoredRecord):
+            runs.append(found)
+        elif found is not None:
+            note(f"{found}: left out; to run or score it again makes it anew", quiet=settings.quiet)
+    return sorted(runs, key=lambda run: (run.record.provenance.made, run.record.name, run.key))
+
+
+def _read_stored(key: str, settings: Settings) -> StoredRecord | Damage | None:
+    if not is_name(KIND, key):
+        return None
+    found = examine(settings.home, KIND, key, only=(FILE,))
+    try:
+        return StoredRecord(read_record(found.path / FILE), key) if isinstance(found, Entry) else found
+    except XlbenchError as error:
+        return Damage(entry_path(settings.home, KIND, key), error.problem)
 
 
 def _names(record: Record) -> set[str]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from xlbench.errors import look_up
 from xlbench.records.predictions import Predicted, read_predictions
-from xlbench.records.record import ITEMS, Record, read_record
+from xlbench.records.record import ITEMS, Record, read_record, record_digest
 from xlbench.records.stored import saved_record, write_entry
 from xlbench.scoring.items import TOLERANCE, Items, main_score, write_items
+from xlbench.scoring.scores import family_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,6 +52,9 @@ def restore(
     unpredicted = {name: unpredicted_items(look_up("suite", name, registry.suites), settings) for name in names}
     used = 0
     for record, predicted in kept:
+        if not _is_whole(record, predicted):
+            say(f"the record of '{record.name}' is not the one that was written with its predictions: not used")
+            continue
         items = _filled(unpredicted[record.scores.suite], predicted)
         if items is None or not _agree(record, items):
             say(f"what '{record.name}' predicted does not give the scores of its record on this data: not used")
@@ -63,6 +67,14 @@ def restore(
 def _kept(paths: Iterable[Path]) -> list[_Kept]:
     found = [(path, read_predictions(path)) for path in paths]
     return [_Kept(read_record(path), predicted) for path, predicted in found if predicted]
+
+
+def _is_whole(record: Record, predicted: Predicted) -> bool:
+    """Return whether a record says what it said when it was written, as far as that can be told."""
+    means = family_means(record.scores.tasks.values())
+    if means.keys() != record.scores.families.keys() or predicted.digest not in {None, record_digest(record)}:
+        return False
+    return all(np.isclose(record.scores.families[it], means[it], rtol=0, atol=TOLERANCE) for it in means)
 
 
 def _filled(unpredicted: Items, predicted: Predicted) -> Items | None:

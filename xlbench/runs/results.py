@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError
-from xlbench.export.directory import save_student_copy, student_directory
+from xlbench.export.directory import save_student_copy, student_directory, verified_directory
 from xlbench.records.rows import rows_of, valid_runs
 from xlbench.records.stored import items_of
 from xlbench.runs.job import make_jobs
@@ -58,11 +58,11 @@ class Student:
         """The student as a SentenceTransformer on the CPU, loaded once.
 
         Raises:
-            XlbenchError: The student is no longer in the store.
+            XlbenchError: The student is no longer in the store, or is damaged.
         """
         from xlbench.students.load import load_student
 
-        return load_student(self.path)
+        return load_student(verified_directory(self.record, self.settings))
 
     def save(self, directory: str | Path) -> Path:
         """Copy the student out of the store into a new directory, whole or not at all.
@@ -168,7 +168,12 @@ class Results:
 
 
 def run_request(
-    request: Request, registry: Registry, settings: Settings, say: Callable[[str], None] = lambda _: None
+    request: Request,
+    registry: Registry,
+    settings: Settings,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    with_students: bool = False,
 ) -> Results:
     """Run an experiment, once per seed.
 
@@ -177,13 +182,14 @@ def run_request(
         registry: What plugins provide.
         settings: Paths and switches.
         say: Called with what is trained and what comes from the store.
+        with_students: Train students again that are damaged or gone from the store, also where their records are there.
 
     Raises:
         XlbenchError: Anything that the user can fix; with a single seed also training that diverges or collapses.
     """
     jobs = make_jobs(request, registry, settings)
     if len(jobs) == 1:
-        return Results(tuple(run_job(jobs[0], registry, settings, say)), (), settings)
+        return Results(tuple(run_job(jobs[0], registry, settings, say, with_student=with_students)), (), settings)
     outcome = run_jobs(jobs, registry, settings, say)
     return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
 

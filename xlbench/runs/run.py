@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from xlbench.distill.engine import Distilled, input_encoders, run_plan
 from xlbench.distill.health import FailedTrainingError
 from xlbench.distill.plan import Plan
-from xlbench.records.record import Failure, Record
+from xlbench.records.record import KIND, Failure, Record
 from xlbench.records.stored import make_record, saved_record, write_entry
 from xlbench.runs.job import Job, JobRow, make_row, title
 from xlbench.runs.session import Session, prepare_process
+from xlbench.runs.status import runs
+from xlbench.store import read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,20 +67,33 @@ def run_jobs(jobs: Sequence[Job], registry: Registry, settings: Settings, say: S
     return Outcome([*given.values(), *students], failures)
 
 
-def run_job(job: Job, registry: Registry, settings: Settings, say: Say) -> list[StoredRecord]:
+def run_job(
+    job: Job, registry: Registry, settings: Settings, say: Say, *, with_student: bool = False
+) -> list[StoredRecord]:
     """Run one job and return its rows, in their order.
+
+    Args:
+        job: The job.
+        registry: What plugins brought.
+        settings: Paths and switches.
+        say: Called with what is trained and what comes from the store.
+        with_student: Also train a student again that is damaged or gone from the store, though its record is there.
 
     Raises:
         XlbenchError: Anything that the user can fix.
     """
     stored = [found for row in job.rows if (found := saved_record(row.key, settings))]
-    if len(stored) == len(job.rows):
+    result = job.plan.stage(job.plan.result)
+    needs_student = with_student and result and not read_entry(settings.home, "stages", job.keys[result.name])
+    if len(stored) == len(job.rows) and not needs_student:
         say(f"all {len(job.rows)} records come from the store")
         return stored
-    prepare_process(settings)
-    session = Session(job.experiment, job.corpora, registry, settings)
-    distilled = run_plan(job.plan, job.keys, job.experiment, session.corpus, session.load_input, settings, say)
-    return [_record(row, job.plan, distilled, session, say) for row in job.rows]
+    needed = [("stages", job.keys[stage.name]) for stage in job.plan.stages] + [(KIND, row.key) for row in job.rows]
+    with runs(f"{job.name}, seed {job.experiment.seed}", settings, needed):
+        prepare_process(settings)
+        session = Session(job.experiment, job.corpora, registry, settings)
+        distilled = run_plan(job.plan, job.keys, job.experiment, session.corpus, session.load_input, settings, say)
+        return [_record(row, job.plan, distilled, session, say) for row in job.rows]
 
 
 def run_encoder(
@@ -100,9 +115,10 @@ def run_encoder(
     row = make_row("teacher", "encoder", title(encoder), encoder.fingerprint, experiment)
     if stored := saved_record(row.key, settings):
         return stored
-    prepare_process(settings)
-    session = Session(experiment, (), registry, settings)
-    return _record(row, Plan((), "teacher"), Distilled({}, input_encoders(experiment), ()), session, say)
+    with runs(f"scoring {row.name}", settings):
+        prepare_process(settings)
+        session = Session(experiment, (), registry, settings)
+        return _record(row, Plan((), "teacher"), Distilled({}, input_encoders(experiment), ()), session, say)
 
 
 def _record(row: JobRow, plan: Plan, distilled: Distilled, session: Session, say: Say) -> StoredRecord:
