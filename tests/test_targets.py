@@ -68,6 +68,49 @@ def test_interrupted_targets_resume_at_the_last_chunk(context: StageContext, mon
     np.testing.assert_allclose(table.take(ids).numpy(), context.load("toy").encode(texts), atol=2**-11)
 
 
+@pytest.mark.parametrize(
+    ("damage", "lost"),
+    [("rows-done", 100), ("chunk 0", 100), ("chunk 1", 50), ("header", 100), ("missing", 100), ("longer", 100)],
+)
+def test_what_an_interrupted_run_left_damaged_is_computed_again(
+    context: StageContext, monkeypatch: pytest.MonkeyPatch, damage: str, lost: int
+) -> None:
+    from xlbench.distill import targets
+    from xlbench.encoders import encode as encoding
+
+    monkeypatch.setattr(targets, "CHUNK", 50)
+    real, done = encoding.encode, []
+
+    def interrupted(model: object, texts: list[str], **settings: object) -> np.ndarray:
+        if len(texts) > 1:
+            done.append(len(texts))
+            if len(done) == 3:
+                raise KeyboardInterrupt
+        return real(model, texts, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(encoding, "encode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        context.targets(OWN)
+    (partial,) = (context.settings.home / "partial").glob("targets-*")
+    state, vectors = partial / "scratch" / "rows-done", partial / "vectors.npy"
+    content = bytearray(vectors.read_bytes())
+    # 128 bytes of header, then 50 rows of 16 numbers of 2 bytes in each chunk.
+    place = {"header": 20, "chunk 0": 128 + 7, "chunk 1": 128 + 50 * 16 * 2 + 7}.get(damage)
+    if place is not None:
+        content[place] ^= 1
+        vectors.write_bytes(content)
+    elif damage == "missing":
+        vectors.unlink()
+    else:  # no JSON; or more rows than were computed, which would be zeros
+        text = state.read_text("utf-8")
+        state.write_text("100" if damage == "rows-done" else text.replace('"chunks": [', '"chunks": ["0",'), "utf-8")
+    table = context.targets(OWN)
+    total = len(context.corpus.sentences)
+    assert sum(done) == total + 50 + lost  # the interrupted chunk was started twice, and what was lost again
+    texts = [context.corpus.sentences[index] for index in range(total)]
+    np.testing.assert_allclose(table.take(np.arange(total)).numpy(), context.load("toy").encode(texts), atol=2**-11)
+
+
 def test_own_targets_are_computed_for_the_sentences_that_a_stage_reads(context: StageContext, tmp_path: Path) -> None:
     training = Training(
         objectives=(PullToTarget(target=OWN),), pairs=24, seed=3, batch_size=8, english_share=0.25, evaluations=1

@@ -7,15 +7,17 @@ own, and a stage may read a small part of a large corpus.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xlbench.errors import XlbenchError
-from xlbench.fingerprint import Json, fingerprint
-from xlbench.progress import progress, waits_for
-from xlbench.store import get_or_build
+from xlbench.fingerprint import Frozen, Json, fingerprint
+from xlbench.progress import note, progress
+from xlbench.store import get_or_build, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +31,11 @@ if TYPE_CHECKING:
     from xlbench.experiment import Precision
     from xlbench.settings import Settings
 
+    Vectors = np.memmap[tuple[int, ...], np.dtype[np.float16]]
+
 FORMAT = 1
 KIND = "targets"  # kind of the entries in the store
+VECTORS, ROWS_DONE = "vectors.npy", "rows-done"  # in an entry; in its scratch, how far it is
 CHUNK = 8192  # sentences encoded before progress is written down; a killed run loses at most these
 
 
@@ -109,11 +114,11 @@ def target_table(
     def build(directory: Path) -> dict[str, Json]:
         return _encode_sentences(directory, load(), corpus, wanted, target, precision, max_tokens, settings)
 
-    waiting = waits_for(f"computing the targets of {target.encoder}", quiet=settings.quiet)
-    entry = get_or_build(settings.home, KIND, entry_key, build, waiting=waiting)
+    doing = f"computing the targets of {target.encoder}"
+    entry = get_or_build(settings.home, KIND, entry_key, build, doing=doing, quiet=settings.quiet)
     row_of = np.full(len(corpus.sentences), -1, dtype=np.int64)
     row_of[wanted] = np.arange(len(wanted))
-    return TargetTable(entry_key, np.load(entry.path / "vectors.npy", mmap_mode="r"), row_of)
+    return TargetTable(entry_key, np.load(entry.path / VECTORS, mmap_mode="r"), row_of)
 
 
 def _wanted_sentences(target: Target, corpus: PreparedCorpus, sentences: np.ndarray | None) -> tuple[np.ndarray, str]:
@@ -123,6 +128,41 @@ def _wanted_sentences(target: Target, corpus: PreparedCorpus, sentences: np.ndar
     if sentences is None or len(sentences) == len(corpus.sentences):
         return np.arange(len(corpus.sentences)), "all"
     return sentences, fingerprint(sentences.tolist())
+
+
+class RowsDone(Frozen):
+    """How far an interrupted run has come.
+
+    Attributes:
+        chunks: Digest of each chunk of rows that it wrote.
+    """
+
+    chunks: tuple[str, ...]
+
+
+def _resume(path: Path, state: Path, shape: tuple[int, int]) -> tuple[Vectors, list[str], bool]:
+    """Open the file of vectors, float16 of a shape; it is made anew if it is another.
+
+    Returns:
+        The vectors, the digests of the chunks before the first damaged one, and whether anything was damaged.
+    """
+    found = read_sealed(state, RowsDone)
+    if found is not None and not path.is_symlink():
+        try:
+            vectors = np.lib.format.open_memmap(path, mode="r+")
+        except (OSError, ValueError):
+            vectors = None
+        if vectors is not None and vectors.dtype == np.float16 and vectors.shape == shape:
+            read = (_digest(vectors[start : start + CHUNK]) for start in range(0, shape[0], CHUNK))
+            same = takewhile(lambda pair: pair[0] == pair[1], zip(found.chunks, read, strict=False))
+            chunks = [digest for digest, _ in same]
+            return vectors, chunks, len(chunks) < len(found.chunks)
+    path.unlink(missing_ok=True)
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape), [], state.exists()
+
+
+def _digest(rows: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
 
 
 def _encode_sentences(
@@ -142,16 +182,13 @@ def _encode_sentences(
     model.to(choose_device(settings))
     scratch = directory / "scratch"
     scratch.mkdir(exist_ok=True)
-    state = scratch / "rows-done"
-    done = int(state.read_text()) if state.is_file() and (directory / "vectors.npy").is_file() else 0
+    state = scratch / ROWS_DONE
     width = dimension(model, target.level)
-    vectors = np.lib.format.open_memmap(
-        directory / "vectors.npy",
-        mode="r+" if done else "w+",
-        dtype=np.float16,
-        shape=None if done else (len(wanted), width),
-    )
     title = f"computing the targets of {target.encoder}"
+    vectors, chunks, damaged = _resume(directory / VECTORS, state, (len(wanted), width))
+    done = min(len(chunks) * CHUNK, len(wanted))
+    if damaged:
+        note(f"{title}: what an interrupted run left is damaged; going on at sentence {done:,}", quiet=settings.quiet)
     with progress(title, len(wanted), quiet=settings.quiet, done=done, unit="sentences") as advance:
         for start in range(done, len(wanted), CHUNK):
             ids = wanted[start : start + CHUNK]
@@ -166,5 +203,6 @@ def _encode_sentences(
                 advance=advance,
             )
             vectors.flush()
-            state.write_text(str(start + len(ids)))
+            chunks.append(_digest(vectors[start : start + CHUNK]))
+            write_sealed(state, RowsDone(chunks=tuple(chunks)))
     return {"encoder": target.encoder, "sentences": len(wanted), "width": width}

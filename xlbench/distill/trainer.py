@@ -9,6 +9,7 @@ The base class is ``transformers.Trainer`` and not sentence-transformers' subcla
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
+from xlbench.distill.checkpoints import refuse_damaged
 from xlbench.distill.health import Evaluation, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors
 from xlbench.encoders.modules import embedding_output, mean_pool
@@ -244,6 +246,15 @@ class StageTrainer(Trainer):
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _load_best_model(self) -> None:
+        """Load the weights of the best checkpoint, if they are those that were saved.
+
+        Raises:
+            XlbenchError: They have changed on the disk since.
+        """
+        refuse_damaged(Path(str(self.state.best_model_checkpoint)))
+        super()._load_best_model()
 
     def evaluations(self) -> list[Evaluation]:
         """Return all evaluations so far, the one before training first, those before a resumed checkpoint included."""

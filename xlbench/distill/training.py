@@ -14,14 +14,13 @@ from transformers import TrainerCallback, TrainingArguments
 
 from xlbench.distill.batches import Collator, LengthBuckets, pair_lengths, sentences_read
 from xlbench.distill.capture import live_terms
-from xlbench.distill.health import Evaluation
+from xlbench.distill.checkpoints import last_usable_checkpoint, mark_complete, step_of
 from xlbench.distill.trainer import StageTrainer, Student
 from xlbench.encoders.directories import quiet_transformers
 from xlbench.encoders.linear import training_kernels
 from xlbench.encoders.modules import quick_attention
 from xlbench.encoders.runtime import COMPILER, choose_device, explain_compile, half_dtype
-from xlbench.progress import Advance, progress
-from xlbench.store import write_atomically
+from xlbench.progress import Advance, note, progress
 from xlbench.students.surgery import stock_encoder
 from xlbench.students.token_embeddings import embedding_table, restore_table, shrink_table
 
@@ -32,12 +31,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainerControl, TrainerState
 
     from xlbench.distill.context import StageContext
+    from xlbench.distill.health import Evaluation
     from xlbench.distill.objectives import Target
     from xlbench.distill.plan import Stage, Training
     from xlbench.distill.targets import TargetTable
 
-COMPLETE = "complete"  # marks a complete checkpoint; one without it was interrupted by a kill
-INITIAL = "before.json"  # the evaluation before training, which a resumed run cannot repeat
 PART_TOKENS = 2048  # padded tokens per forward pass on a CPU; of 512 to 4096 the fastest, by a few per cent
 
 
@@ -121,18 +119,16 @@ def _load_targets(training: Training, context: StageContext, batches: LengthBuck
 
 
 def _train_or_resume(trainer: StageTrainer, transformer: PreTrainedModel, context: StageContext, scratch: Path) -> None:
-    """Train from the last complete checkpoint, or from the start if there is none."""
-    checkpoint = _last_complete_checkpoint(scratch)
-    if checkpoint is None:
-        trainer.initial, _ = trainer.evaluate_dev()
-        write_atomically(scratch / INITIAL, trainer.initial.model_dump_json())
-    else:
-        trainer.initial = Evaluation.model_validate_json((scratch / INITIAL).read_text("utf-8"))
-    size = trainer.args.per_device_train_batch_size
-    pairs, done = trainer.args.max_steps * size, _step(checkpoint) * size if checkpoint else 0
-    trainer.add_callback(_MarkCheckpoints())
+    """Train from the last checkpoint that is as it was written, or from the start if there is none."""
     title, quiet = f"stage {trainer.stage.name}", context.settings.quiet
-    with progress(title, pairs, quiet=quiet, done=done, unit="pairs") as advance:
+    found = last_usable_checkpoint(scratch, lambda text: note(f"{title}: {text}", quiet=quiet))
+    checkpoint = found.path if found else None
+    trainer.initial = found.initial if found else trainer.evaluate_dev()[0]
+    trainer.add_callback(_MarkCheckpoints(trainer.initial))
+    size = trainer.args.per_device_train_batch_size
+    pairs, done = trainer.args.max_steps * size, step_of(checkpoint) * size if checkpoint else 0
+    with progress(title, pairs, quiet=quiet, done=done, unit="pairs", step=size) as advance:
+        advance(0, _said(trainer.initial.loss, trainer.initial.accuracy))
         trainer.add_callback(_ShowProgress(advance))
         dtype = half_dtype(context.precision) or torch.float32
         kernels = nullcontext() if trainer.args.torch_compile else training_kernels(transformer, dtype)
@@ -140,23 +136,14 @@ def _train_or_resume(trainer: StageTrainer, transformer: PreTrainedModel, contex
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
-def _last_complete_checkpoint(scratch: Path) -> Path | None:
-    """Return the newest checkpoint that was written to its end; None if there is none."""
-    if not (scratch / INITIAL).is_file():
-        return None
-    complete = [path.parent for path in scratch.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(complete, key=_step, default=None)
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
 class _MarkCheckpoints(TrainerCallback):
     """Marks every checkpoint as complete once it has been written."""
 
+    def __init__(self, initial: Evaluation) -> None:
+        self.initial = initial
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
-        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        mark_complete(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}", self.initial)
 
 
 class _ShowProgress(TrainerCallback):
@@ -175,8 +162,12 @@ class _ShowProgress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         last = state.log_history[-1]
-        self.note = f"dev loss {last['eval_loss']:.4f}, bitext {100 * last['eval_accuracy']:.1f} %"
+        self.note = _said(last["eval_loss"], last["eval_accuracy"])
         self.advance(0, self.note)
+
+
+def _said(loss: float, accuracy: float) -> str:
+    return f"dev loss {loss:.4f}, bitext {100 * accuracy:.1f} %"
 
 
 def _training_arguments(training: Training, context: StageContext, scratch: Path) -> TrainingArguments:
