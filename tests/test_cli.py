@@ -190,7 +190,7 @@ def test_a_key_that_is_no_setting_is_refused(tmp_path: Path) -> None:
 
 def test_a_store_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
-    complains(xlbench("store", "list", home=tmp_path / "home"), "is a file", "Give --home a directory")
+    complains(xlbench("store", "ls", home=tmp_path / "home"), "is a file", "Give --home a directory")
 
 
 def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path
     assert names[0] == names[1]
     assert "STS rank" in first.stdout
     assert "STS rank" not in board.stdout
-    listed = json.loads(xlbench("store", "list", "--json", home=tmp_path / "home").stdout)
+    listed = json.loads(xlbench("store", "ls", "--json", home=tmp_path / "home").stdout)
     assert [row["what"] for row in listed if row["kind"] == "stages"] == [
         "teacher-centred",
         "alignment",
@@ -236,8 +236,8 @@ def test_a_run_prints_a_table_and_the_leaderboard_prints_it_again(tmp_path: Path
     ).stdout
     assert json.loads(scored.stdout)["tasks"] == json.loads(records)[-1]["scores"]["tasks"]
     assert "Nothing was deleted" in xlbench("store", "prune", home=tmp_path / "home").stdout
-    xlbench("store", "prune", "--yes", home=tmp_path / "home")
-    kinds = {row["kind"] for row in json.loads(xlbench("store", "list", "--json", home=tmp_path / "home").stdout)}
+    xlbench("store", "prune", "--force", "--yes", home=tmp_path / "home")
+    kinds = {row["kind"] for row in json.loads(xlbench("store", "ls", "--json", home=tmp_path / "home").stdout)}
     assert kinds == {"records"}
 
 

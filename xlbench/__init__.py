@@ -1,7 +1,7 @@
 """xlbench: cross-lingual sentence encoders made small, and proof that they kept their quality.
 
-``run``, ``score``, ``compare``, ``leaderboard`` and ``load`` do what the command line does. Plugins are written with
-:mod:`xlbench.api`. Whatever neither of the two exports is private.
+``run``, ``score``, ``compare``, ``leaderboard``, ``open_store``, ``status`` and ``load`` do what the command line does.
+Plugins are written with :mod:`xlbench.api`. Whatever neither of the two exports is private.
 """
 
 from __future__ import annotations
@@ -13,24 +13,30 @@ if TYPE_CHECKING:
     from xlbench._version import __version__
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.errors import XlbenchError
-    from xlbench.functions import compare, leaderboard, run, score
+    from xlbench.functions import compare, leaderboard, open_store, run, score, status
+    from xlbench.inventory import Store
     from xlbench.runs.compare import Comparison
     from xlbench.runs.results import Results, Student
+    from xlbench.runs.status import Status
     from xlbench.students.load import load, register
 
 __all__ = [
     "Comparison",
     "Leaderboard",
     "Results",
+    "Status",
+    "Store",
     "Student",
     "XlbenchError",
     "__version__",
     "compare",
     "leaderboard",
     "load",
+    "open_store",
     "register",
     "run",
     "score",
+    "status",
 ]
 
 # Where each name is defined; imported when it is asked for, so that `import xlbench` waits for nothing.
@@ -38,15 +44,19 @@ _DEFINED = {
     "Comparison": "xlbench.runs.compare",
     "Leaderboard": "xlbench.boards.leaderboard",
     "Results": "xlbench.runs.results",
+    "Status": "xlbench.runs.status",
+    "Store": "xlbench.inventory",
     "Student": "xlbench.runs.results",
     "XlbenchError": "xlbench.errors",
     "__version__": "xlbench._version",
     "compare": "xlbench.functions",
     "leaderboard": "xlbench.functions",
     "load": "xlbench.students.load",
+    "open_store": "xlbench.functions",
     "register": "xlbench.students.load",
     "run": "xlbench.functions",
     "score": "xlbench.functions",
+    "status": "xlbench.functions",
 }
 
 

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.distill.method import Scalar
     from xlbench.experiment import Precision, StudentSpec
+    from xlbench.inventory import Store
     from xlbench.plugins.registry import Registry
     from xlbench.records.stored import StoredRecord
     from xlbench.runs.compare import Comparison
+    from xlbench.runs.status import Status
     from xlbench.settings import Settings
 
     Run = str | Path | Student | Results | StoredRecord
@@ -185,6 +187,28 @@ def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:
     return Leaderboard(find_board(str(name)), registry, settings)
 
 
+def open_store(**where: Unpack[Where]) -> Store:
+    """Open the store: what it holds and who needs it; to verify, prune, export to a file and import from one.
+
+    Args:
+        where: As :class:`Where` says.
+    """
+    from xlbench.inventory import Store
+
+    return Store(place_of(where))
+
+
+def status(**where: Unpack[Where]) -> list[Status]:
+    """Return what runs with a store just now, on this machine or another: stage, loss, steps, time left.
+
+    Args:
+        where: As :class:`Where` says.
+    """
+    from xlbench.runs.status import read_status
+
+    return read_status(place_of(where).home)
+
+
 def request_of(config: str | Path | None, given: Mapping[str, object]) -> Request:
     """Return a request from a TOML file and what replaces its settings; options are joined, one by one.
 
@@ -222,7 +246,7 @@ def run_request_in(
     settings, registry = place(where)
     if not speed:
         settings = settings.model_copy(update={"speed_rounds": 0})
-    results = run_request(request, registry, settings, say)
+    results = run_request(request, registry, settings, say, with_students=save is not None)
     if save is not None:
         results.student.save(save)
     return results

@@ -27,7 +27,8 @@ COMMANDS = {
     "run": "Distil a student, score it beside its teacher and assistant, and record it.",
     "score": "Score any encoder on a suite.",
     "show": "Everything about one method, student, encoder, corpus, suite or budget.",
-    "store": "What the store holds, and making room.",
+    "status": "What runs just now: stage, loss, time left.",
+    "store": "What the store holds and who needs it; making room, carrying it elsewhere.",
 }
 
 

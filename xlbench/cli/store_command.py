@@ -2,75 +2,185 @@
 
 from __future__ import annotations
 
-import shutil
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from xlbench.cli.app import settings_of
+from xlbench.cli.app import say_of, settings_of
 from xlbench.cli.options import json_option, print_json
+from xlbench.errors import XlbenchError
+
+if TYPE_CHECKING:
+    from xlbench.inventory import Holding, Store
+
+ENTRY = "A key, or its first four digits or more; also KIND/KEY."
 
 
 @click.group("store")
 def command() -> None:
-    """List what the store contains, and delete entries to free disk space."""
+    """What the store holds and who needs it; verify it, make room, carry entries to another machine."""
 
 
-@command.command("list")
+@command.command("ls")
+@click.option("--kind", help="Only entries of this kind.")
 @json_option
 @click.pass_context
-def list_entries(context: click.Context, as_json: bool) -> None:
-    """List every finished entry: kind, key, age, size and content."""
-    from xlbench.store import entries, entry_path
-
-    home = settings_of(context).home
-    rows: list[dict[str, object]] = []
-    for manifest in entries(home):
-        path = entry_path(home, manifest.kind, manifest.key)
-        rows.append(
-            {
-                "kind": manifest.kind,
-                "key": manifest.key,
-                "made": manifest.made,
-                "bytes": sum((path / name).stat().st_size for name in manifest.files if (path / name).is_file()),
-                "what": manifest.facts.get("stage") or manifest.facts.get("name") or manifest.facts.get("source"),
-            }
-        )
+def list_entries(context: click.Context, kind: str | None, as_json: bool) -> None:
+    """List every entry: kind, key, size, last use, what it is and who needs it."""
+    rows = _store(context).entries(kind)
     if as_json:
-        print_json(rows)
+        print_json([row.model_dump(mode="json") for row in rows])
         return
     for row in rows:
-        assert isinstance(row["bytes"], int)
-        assert isinstance(row["made"], float)
-        hours = (time.time() - row["made"]) / 3600
-        click.echo(f"{row['kind']:9} {row['key']}  {row['bytes'] / 1e6:8.1f} MB  {hours:6.1f} h  {row['what'] or ''}")
-    click.echo(f"{len(rows)} entries in {home}")
+        click.echo(_line(row))
+    click.echo(f"{len(rows)} entries, {_size(sum(row.bytes for row in rows))}, in {settings_of(context).home}")
+
+
+@command.command("show")
+@click.argument("entry")
+@json_option
+@click.pass_context
+def show(context: click.Context, entry: str, as_json: bool) -> None:
+    """Show one ENTRY, verified: its files, what its build left of facts, and who needs it.
+
+    ENTRY is a key, or its first four digits or more; also KIND/KEY.
+    """
+    import json
+
+    store = _store(context)
+    found = store.entry(entry)
+    facts = {} if found.damage else store.facts(found.name)
+    if as_json:
+        print_json({**found.model_dump(mode="json"), **facts})
+        return
+    click.echo(_line(found))
+    for who in found.needed_by:
+        click.echo(f"needed by {who}")
+    if found.damage:
+        click.echo(f"damaged: {found.damage}; the next run that needs it makes it again")
+        return
+    click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+
+
+@command.command("verify")
+@click.argument("entries", nargs=-1)
+@json_option
+@click.pass_context
+def verify(context: click.Context, entries: tuple[str, ...], as_json: bool) -> None:
+    """Compare every file of ENTRIES, all if none is named, with its checksum; exit code 2 if one is damaged."""
+    seen: list[Holding] = []
+    damaged = _store(context).verify(entries, seen.append)
+    if as_json:
+        print_json([row.model_dump(mode="json") for row in damaged])
+    else:
+        for row in damaged:
+            click.echo(f"{row.name} is damaged: {row.damage}")
+        click.echo(f"{len(seen)} entries verified, {_size(sum(row.bytes for row in seen))}, {len(damaged)} damaged")
+    if damaged:
+        raise XlbenchError(
+            f"{len(damaged)} of {len(seen)} entries are damaged.",
+            "The next run that needs one makes it again; `xlbench store prune --damaged --yes` deletes them.",
+        )
 
 
 @command.command("prune")
+@click.argument("entries", nargs=-1)
 @click.option("--kind", help="Only entries of this kind.")
 @click.option(
-    "--older-than", type=float, default=0.0, show_default=True, help="Only entries that are older than this many hours."
+    "--older-than",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Only entries that are older than this many hours.",
 )
+@click.option(
+    "--unused-for",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Only entries that no run took for this many hours.",
+)
+@click.option("--damaged", is_flag=True, help="Only entries that are damaged, needed or not.")
+@click.option("--interrupted", is_flag=True, help="Also what interrupted runs left, which they would resume from.")
+@click.option("--force", is_flag=True, help="Also what records and boards need; records where they are named.")
 @click.option("--yes", is_flag=True, help="Delete them; without it the command only lists them.")
 @click.pass_context
-def prune(context: click.Context, kind: str | None, older_than: float, yes: bool) -> None:
-    """Delete entries; records and their scores are kept."""
-    from xlbench.store import entries, entry_path
+def prune(
+    context: click.Context,
+    entries: tuple[str, ...],
+    kind: str | None,
+    older_than: float,
+    unused_for: float,
+    damaged: bool,
+    interrupted: bool,
+    force: bool,
+    yes: bool,
+) -> None:
+    """Delete ENTRIES, all if none is named, that no record and no board needs.
 
-    home = settings_of(context).home
-    chosen = [
-        manifest
-        for manifest in entries(home)
-        if manifest.kind != "records"
-        and kind in {None, manifest.kind}
-        and time.time() - manifest.made >= older_than * 3600
-    ]
-    for manifest in chosen:
-        click.echo(f"{'deleting' if yes else 'would delete'} {manifest.kind} {manifest.key}")
-        if yes:
-            shutil.rmtree(entry_path(home, manifest.kind, manifest.key))
-    if yes:
-        shutil.rmtree(home / "partial", ignore_errors=True)
-    elif chosen:
+    Records are kept, and so is what a run needs just now.
+    """
+    done = _store(context).prune(
+        entries,
+        kind=kind,
+        older_than=older_than,
+        unused_for=unused_for,
+        damaged=damaged,
+        interrupted=interrupted,
+        force=force,
+        delete=yes,
+    )
+    for name in [*(it.name for it in done.taken), *(f"partial/{name}" for name in done.unfinished)]:
+        click.echo(f"{'deleted' if yes else 'would delete'} {name}")
+    reasons = done.kept if entries else {it: why for it, why in done.kept.items() if why != "it is a record"}
+    for name, reason in reasons.items():
+        click.echo(f"kept {name}: {reason}")
+    click.echo(f"{_size(done.bytes)} {'freed' if yes else 'would be freed'}")
+    if not yes:
         click.echo("Nothing was deleted; give --yes to delete.")
+
+
+@command.command("export")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("entries", nargs=-1)
+@click.pass_context
+def export(context: click.Context, file: Path, entries: tuple[str, ...]) -> None:
+    """Write ENTRIES, all if none is named, into one new archive FILE, verified.
+
+    With a record go the stages, encoders and training data that it needs.
+    """
+    names = _store(context).export(file, entries)
+    click.echo(f"{len(names)} entries in {file}, {_size(file.stat().st_size)}")
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_context
+def import_(context: click.Context, file: Path) -> None:
+    """Take the entries of the archive FILE over into the store, all of them verified before the first one is."""
+    done = _store(context).add(file)
+    say = say_of(context)
+    for name in done.added:
+        say(f"added {name}")
+    click.echo(f"{len(done.added)} entries added, {len(done.present)} were there already")
+
+
+def _store(context: click.Context) -> Store:
+    from xlbench.inventory import Store
+
+    return Store(settings_of(context))
+
+
+def _line(row: Holding) -> str:
+    hours = (time.time() - row.used) / 3600
+    needed = f"  needed by {row.needed_by[0]}" if row.needed_by else ""
+    more = f" and {len(row.needed_by) - 1} more" if len(row.needed_by) > 1 else ""
+    damage = f"  damaged: {row.damage}" if row.damage else ""
+    size = f"{row.kind:15} {row.key:20} {_size(row.bytes):>10}  used {hours:6.1f} h ago"
+    return f"{size}  {row.what}{needed}{more}{damage}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

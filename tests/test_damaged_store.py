@@ -1,0 +1,187 @@
+"""A damaged store changes no number: what is damaged is left out or made again, said, and nothing needed is pruned."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+from toy_runs import PLUGIN, make_place, settings_at, toy_request, toy_run
+
+from xlbench import XlbenchError, open_store
+from xlbench.cli.app import app
+from xlbench.functions import run_request_in
+from xlbench.inventory import Store
+from xlbench.records.stored import items_of, stored_records
+from xlbench.store import lease
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xlbench.runs.request import Request
+    from xlbench.runs.results import Results
+
+
+def request(place: Path, **changes: object) -> Request:
+    return toy_request(place, method="single-stage", options={"batch_size": 32}, **changes)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = make_place(tmp_path_factory.mktemp("damaged"))
+    toy_run(request(place), settings_at(place / "home"))
+    return place
+
+
+@pytest.fixture
+def home(place: Path, tmp_path: Path) -> Path:
+    shutil.copytree(place / "home", tmp_path / "home")
+    return tmp_path / "home"
+
+
+def go(place: Path, home: Path) -> tuple[Results, list[str]]:
+    return toy_run(request(place), settings_at(home).model_copy(update={"quiet": False}))
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def command(home: Path, *words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["--home", str(home), "--plugin", str(PLUGIN), *words])
+    return done.exit_code, done.output if done.exception is None else f"{done.output}{done.exception}"
+
+
+def student(home: Path) -> str:
+    (stored,) = (it for it in stored_records(settings_at(home)) if it.record.role == "student")
+    return stored.key
+
+
+@pytest.mark.parametrize("name", ["record.json", "items.parquet", "entry.json"])
+def test_a_record_that_has_changed_is_made_again_with_its_numbers(
+    place: Path, home: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = go(place, home)[0]
+    capsys.readouterr()
+    path = home / "records" / student(home) / name
+    if name == "items.parquet":
+        flip(path)
+    else:  # another number, in sound JSON
+        path.write_text(re.sub(r'("sts"|"made"): (\d)', r"\1: 8\2", path.read_text("utf-8")), "utf-8")
+    after, notes = go(place, home)
+    assert "scoring toy-half" in notes
+    assert after.table().equals(before.table())
+    said = [line for line in capsys.readouterr().err.splitlines() if "is damaged" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"xlbench: records {path.parent.name} is damaged ({name} ")
+    assert "all 3 records come from the store" in go(place, home)[1]
+
+
+def test_near_duplicates_that_have_changed_are_counted_again(place: Path, home: Path) -> None:
+    (path,) = home.glob("near-duplicates/*/entry.json")
+    fields = json.loads(path.read_text("utf-8"))
+    fields["facts"]["shares"] = dict.fromkeys(fields["facts"]["shares"], 0.75)
+    path.write_text(json.dumps(fields), "utf-8")
+    shutil.rmtree(home / "records")
+    corpus = go(place, home)[0].student.record.corpus
+    assert corpus is not None
+    assert corpus.near_duplicates
+    assert 0.75 not in corpus.near_duplicates.values()
+
+
+def test_a_bad_record_is_left_out_of_tables_and_said(home: Path) -> None:
+    (home / "records" / student(home) / "record.json").write_text("no JSON")
+    code, text = command(home, "leaderboard", "show", "--suite", "toy")
+    assert code == 0
+    assert "toy-half" not in text.partition("|")[2]
+    assert "is damaged (record.json has changed): left out; to run or score it again makes it anew" in text
+
+
+def test_items_that_have_changed_are_not_compared(home: Path) -> None:
+    (run,) = (it for it in stored_records(settings_at(home)) if it.record.role == "student")
+    flip(home / "records" / run.key / "items.parquet")
+    with pytest.raises(XlbenchError, match=r"is damaged \(items.parquet has changed\)") as caught:
+        items_of(run, settings_at(home))
+    assert caught.value.remedy == "Run or score it again: what is damaged or missing is made anew."
+
+
+def test_a_student_that_has_changed_is_not_loaded_and_is_made_again_to_be_saved(
+    place: Path, home: Path, tmp_path: Path
+) -> None:
+    results = go(place, home)[0]
+    weights = results.student.path / "model.safetensors"
+    before = weights.read_bytes()
+    flip(weights)
+    for use in (lambda: results.student.model, lambda: results.student.save(tmp_path / "copy")):
+        with pytest.raises(XlbenchError, match=r"is damaged .*model\.safetensors has changed"):
+            use()
+    where = {"home": home, "plugin": PLUGIN, "quiet": True, "device": "cpu"}
+    run_request_in(request(place), where, save=tmp_path / "copy", speed=False)  # type: ignore[arg-type]
+    assert (tmp_path / "copy" / "model.safetensors").read_bytes() == before
+
+
+def test_pruning_keeps_what_records_need_and_what_runs_need(home: Path) -> None:
+    kinds = {it.kind for it in Store(settings_at(home)).entries()}
+    assert kinds == {"corpora", "near-duplicates", "records", "stages", "targets", "tokens"}
+    code, text = command(home, "store", "prune", "--yes")
+    assert code == 0
+    assert re.search(r"kept stages/\w+: record \w{8} \(toy-half\) needs it", text)
+    assert {it.kind for it in Store(settings_at(home)).entries()} == {"corpora", "records", "stages"}
+    stage = next((home / "stages").iterdir()).name
+    with lease(home, [("stages", stage)]):
+        assert f"kept stages/{stage}: a run needs it" in command(home, "store", "prune", "--force", "--yes")[1]
+    assert {it.kind for it in Store(settings_at(home)).entries()} == {"records", "stages"}
+    command(home, "store", "prune", "--force", "--yes")
+    assert {it.kind for it in Store(settings_at(home)).entries()} == {"records"}
+    command(home, "store", "prune", student(home)[:6], "--force", "--yes")
+    assert len(Store(settings_at(home)).entries()) == 2
+
+
+def test_a_forged_manifest_deletes_nothing_outside_of_the_store(home: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (home / "stages" / "a").mkdir()
+    for kind, key in (("stages", str(precious)), ("../..", "precious")):
+        forged = {"kind": kind, "key": key, "made": 0, "seconds": 0, "facts": {}, "files": {}}
+        (home / "stages" / "a" / "entry.json").write_text(json.dumps(forged))
+        assert "deleted stages/a\n" in command(home, "store", "prune", "--yes")[1]
+        (home / "stages" / "a").mkdir()
+    assert precious.is_dir()
+
+
+def test_the_store_is_listed_shown_and_verified(home: Path) -> None:
+    key = student(home)
+    listed = json.loads(command(home, "store", "ls", "--json")[1])
+    (row,) = (it for it in listed if it["key"] == key)
+    size = sum(path.stat().st_size for path in (home / "records" / key).iterdir())
+    assert (row["kind"], row["what"], row["bytes"], row["damage"]) == ("records", "toy-half", size, None)
+    stages = [it for it in listed if it["kind"] == "stages"]
+    assert all(f"record {key[:8]} (toy-half)" in it["needed_by"] for it in stages)
+    code, text = command(home, "store", "verify")
+    assert (code, text.count("damaged")) == (0, 1)
+    assert f"{len(listed)} entries verified" in text
+    assert '"items.parquet"' in command(home, "store", "show", key[:8])[1]
+    flip(home / "records" / key / "items.parquet")
+    code, text = command(home, "store", "verify", "--json")
+    assert "1 of" in text
+    assert code != 0
+    assert "damaged: items.parquet has changed" in command(home, "store", "show", key[:8])[1]
+    assert f"deleted records/{key}" in command(home, "store", "prune", "--damaged", "--yes")[1]
+    assert f"has no entry '{key}'" in command(home, "store", "show", key)[1]
+
+
+def test_a_run_that_was_exported_is_there_on_another_machine(place: Path, home: Path, tmp_path: Path) -> None:
+    key = student(home)
+    assert command(home, "store", "export", str(tmp_path / "run.tar"), key)[0] == 0
+    there = tmp_path / "there"
+    code, text = command(there, "store", "import", str(tmp_path / "run.tar"))
+    assert code == 0
+    # The record, its two stages (the centred teacher and the student), and its training data.
+    assert text.endswith("4 entries added, 0 were there already\n")
+    assert "scoring toy-half" not in go(place, there)[1]
+    assert open_store(home=there).verify() == []
