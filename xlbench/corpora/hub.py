@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from xlbench.corpora.corpus import LANGUAGE
-from xlbench.corpora.files import FileCorpus, parquet_files, read_parquet
+from xlbench.corpora.files import FileCorpus, parquet_files, read_parquet, unread_parquet
 from xlbench.errors import XlbenchError, first_line
 from xlbench.fingerprint import Frozen, fingerprint
 from xlbench.store import write_atomically
@@ -111,7 +111,7 @@ def open_hub(argument: str, settings: Settings) -> HubCorpus | FileCorpus:
         files = parquet_files(copy)
         if not files:
             raise XlbenchError(f"'{copy}' holds no parallel pairs.", "It needs files en-xx/train*.parquet.")
-        return FileCorpus(files, read_parquet)
+        return FileCorpus(files, read_parquet, notices=unread_parquet(copy, files))
     return HubCorpus(_read_listing(name, revision, settings), settings.offline)
 
 

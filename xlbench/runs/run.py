@@ -10,7 +10,7 @@ from xlbench.distill.plan import Plan
 from xlbench.records.record import Failure, Record
 from xlbench.records.stored import make_record, saved_record, write_entry
 from xlbench.runs.job import Job, JobRow, make_row, title
-from xlbench.runs.session import Session, prepare_process
+from xlbench.runs.session import Session, prepare_process, say_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,12 +71,16 @@ def run_job(job: Job, registry: Registry, settings: Settings, say: Say) -> list[
     Raises:
         XlbenchError: Anything that the user can fix.
     """
+    for notice in dict.fromkeys(notice for corpus in job.corpora for notice in corpus.notices):
+        say(notice)
     stored = [found for row in job.rows if (found := saved_record(row.key, settings))]
     if len(stored) == len(job.rows):
         say(f"all {len(job.rows)} records come from the store")
+        if (facts := stored[-1].record.corpus) is not None:
+            say_pairs(facts, say)
         return stored
     prepare_process(settings)
-    session = Session(job.experiment, job.corpora, registry, settings)
+    session = Session(job.experiment, job.corpora, registry, settings, say)
     distilled = run_plan(job.plan, job.keys, job.experiment, session.corpus, session.load_input, settings, say)
     return [_record(row, job.plan, distilled, session, say) for row in job.rows]
 
