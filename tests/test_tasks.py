@@ -100,11 +100,11 @@ def test_other_columns_and_another_split_are_named(tmp_path: Path, local_sts17: 
     path = folder / "test" / "en-de.jsonl.gz"
     whole = path.read_bytes()
     path.write_bytes(gzip.compress(b'{"s1": "a", "s2": "b", "score": 1.0, "lang": "en-de"}\n'))
-    with pytest.raises(XlbenchError, match="subset en-de, .*row 1: no column 'sentence1'.* there are s1, s2, score"):
+    with pytest.raises(XlbenchError, match=r"subset en-de, .*row 1: no column 'sentence1'.* there are s1, s2, score"):
         read_data(load_task(STS17, settings), STS17, settings)
     path.write_bytes(whole)
     (folder / "test").rename(folder / "train")
-    with pytest.raises(XlbenchError, match="subset en-en: there is no split 'test'.*; there are train"):
+    with pytest.raises(XlbenchError, match=r"subset en-en: there is no split 'test'.*; there are train"):
         read_data(load_task(STS17, settings), STS17, settings)
 
 
@@ -121,7 +121,7 @@ class EmptySTS(ToySTS):
 
 def test_an_empty_subset_of_an_own_suite_is_named(tmp_path: Path) -> None:
     ref = STS.model_copy(update={"task": "EmptySTS", "loader": "test_tasks:EmptySTS"})
-    with pytest.raises(XlbenchError, match="task EmptySTS .*, subset yy: split test: no rows"):
+    with pytest.raises(XlbenchError, match=r"task EmptySTS .*, subset yy: split test: no rows"):
         read_data(load_task(ref, toy_settings(tmp_path)), ref, toy_settings(tmp_path))
 
 

@@ -143,7 +143,7 @@ def read_tsv(path: Path, _language: str = "") -> Iterator[Pair]:
         XlbenchError: A row does not have exactly two columns that are not empty, or is not UTF-8; or a ``.gz`` file is
             damaged.
     """
-    with _open(path) as stream:
+    with open_file(path) as stream:
         for number, line in enumerate(_lines(stream, path), start=1):
             try:
                 text = line.removeprefix(_BYTE_ORDER_MARK if number == 1 else b"").decode()
@@ -228,7 +228,8 @@ def _require_files(files: Mapping[str, Sequence[Path]], path: Path, expected: st
     )
 
 
-def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
+def open_file(path: Path) -> IO[bytes] | gzip.GzipFile:
+    """Open a file, plain or ``.gz``, for reading bytes."""
     if path.suffix == ".gz":
         return gzip.open(path, "rb")
     return path.open("rb")

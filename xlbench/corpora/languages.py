@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlbench.errors import XlbenchError, nearest
+from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ ENGLISH = "en"
 FEWEST_LETTERS = 1000  # of a side: with less text a language cannot be told
 BLOCKS = 10  # parts of a sample that are identified on their own
 AGREE = 0.8  # share of the parts that must be in one language
+_QUALIFIED = re.compile(r"^(Modern|Standard) | \(.*\)$")
 # Languages that the identifier takes for one another.
 ALIKE = (
     {"no", "nb", "nn", "da"},
@@ -43,7 +45,11 @@ def is_known(code: str) -> bool:
     """Return whether a code is a language's: ISO 639, with a script or region behind it (zh-hant, pt-br)."""
     import langcodes
 
-    return langcodes.tag_is_valid(code)
+    if not langcodes.tag_is_valid(code):
+        return False
+    # Any word of five letters or more counts as a variant, and any of three as an extension of any language.
+    parts = langcodes.Language.get(code, normalize=False)
+    return not parts.variants and (not parts.extlangs or parts.language in {"zh", "ar"})
 
 
 def base(code: str) -> str:
@@ -91,7 +97,7 @@ def nearest_code(code: str) -> str:
             return f"Did you mean '{language}' ({_name(language)})? '{head}' is a country."
     if found := code_of_name(head):
         return f"Did you mean '{found}' ({_name(found)})?"
-    return nearest(head, _two_letters())
+    return f"Did you mean '{head}'?" if is_known(head) else "Use a code of ISO 639, e.g. de."
 
 
 def code_of_name(text: str) -> str | None:
@@ -142,7 +148,8 @@ def _name(code: str) -> str:
 def _names() -> dict[str, str]:
     """Return the English names of languages by code, in two letters where there are two, from the files of mteb."""
     short = {three: two for two, three in _read("iso_639_1_to_3").items()}
-    return {short.get(code, code): name for code, name in _read("iso_639_3_to_language").items()}
+    names = _read("iso_639_3_to_language").items()
+    return {short.get(code, code): _QUALIFIED.sub("", name) for code, name in names}  # 'Modern Greek (1453-)'
 
 
 @cache

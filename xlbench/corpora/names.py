@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-SHOWN = 8  # files that are named
+SHOWN = 20  # files that are named
 TABLES = (".tsv", ".parquet")
 DATA = (*TABLES, ".csv", ".txt", ".json", ".jsonl", ".ndjson", ".tmx", ".xlsx", ".arrow", ".zip", ".tab")
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".lzma", ".7z", ".z")

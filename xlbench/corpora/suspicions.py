@@ -33,7 +33,10 @@ def is_header(pair: Pair, language: str) -> bool:
             for part in parts
         )
 
-    return names_a_column(pair.english, ENGLISH) and names_a_column(pair.other, language)
+    # A column may be called after its language in that language, which is one word.
+    return names_a_column(pair.english, ENGLISH) and (
+        names_a_column(pair.other, language) or pair.other.strip().isalpha()
+    )
 
 
 def suspicions(sample: Sequence[Pair], reference: str, language: str) -> list[str]:

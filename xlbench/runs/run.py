@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from xlbench.distill.engine import Distilled, input_encoders, run_plan
 from xlbench.distill.health import FailedTrainingError
 from xlbench.distill.plan import Plan
+from xlbench.distill.trim import describe_losses
 from xlbench.records.record import Failure, Record
 from xlbench.records.stored import make_record, saved_record, write_entry
 from xlbench.runs.job import Job, JobRow, make_row, title
@@ -78,11 +79,22 @@ def run_job(job: Job, registry: Registry, settings: Settings, say: Say) -> list[
         say(f"all {len(job.rows)} records come from the store")
         if (facts := stored[-1].record.corpus) is not None:
             say_pairs(facts, say)
+        _say_losses(stored, say)
         return stored
     prepare_process(settings)
     session = Session(job.experiment, job.corpora, registry, settings, say)
     distilled = run_plan(job.plan, job.keys, job.experiment, session.corpus, session.load_input, settings, say)
-    return [_record(row, job.plan, distilled, session, say) for row in job.rows]
+    recorded = [_record(row, job.plan, distilled, session, say) for row in job.rows]
+    _say_losses(recorded, say)
+    return recorded
+
+
+def _say_losses(rows: Sequence[StoredRecord], say: Say) -> None:
+    """Tell what a student with a trimmed vocabulary loses."""
+    for row in rows:
+        stages = row.record.stages if row.record.role == "student" else ()
+        if stages and (line := describe_losses(stages[-1].metadata)):
+            say(line)
 
 
 def run_encoder(
