@@ -281,7 +281,9 @@ def test_any_bytes_give_pairs_or_an_error_with_file_and_line(tmp_path: Path, con
     try:
         pairs = list(read_tsv(path))
     except XlbenchError as error:
-        assert re.match(rf"{re.escape(str(path))}, line [1-9]", error.problem), error.problem
+        problem = error.problem
     else:
+        problem = ""
         assert len(pairs) == len(content.split(b"\n")) - (content[-1:] in {b"\n", b""})
         assert all(english.strip() and other.strip() for english, other in pairs)
+    assert not problem or re.match(rf"{re.escape(str(path))}, line [1-9]", problem), problem
