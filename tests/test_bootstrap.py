@@ -14,6 +14,7 @@ from xlbench import XlbenchError
 from xlbench.comparison import bootstrap
 from xlbench.comparison.bootstrap import Draws, mean, resample
 from xlbench.comparison.compute import compute_statistics
+from xlbench.comparison.gaps import find_gaps
 from xlbench.comparison.statistics import Statistics
 from xlbench.comparison.weighted import contributions, scorer
 from xlbench.scoring.items import ItemScores, main_score
@@ -62,12 +63,13 @@ def interval(gold: Floats, *predictions: Floats, family: Family = "sts", resampl
 def test_spearman_of_a_resample_is_that_of_the_drawn_items() -> None:
     generator = np.random.default_rng(1)
     gold = generator.integers(0, 6, 50).astype(np.float32)
-    # Many ties, some ties, hardly any, and all tied: rho is then undefined, and main_score gives 0.
+    # Many ties, some ties, hardly any, and all tied: rho is then undefined.
     predictions = [generator.integers(0, levels, 50).astype(np.float32) for levels in (4, 40, 10**6, 1)]
     drawn = generator.integers(0, 50, (30, 50))
     drawn[0] = 7  # one item fifty times, for which rho is undefined too
     counts = np.stack([np.bincount(rows, minlength=50) for rows in drawn]).astype(np.int32)
-    expected = [[main_score("sts", it[rows], gold[rows]) for rows in drawn] for it in predictions]
+    scores = [[main_score("sts", it[rows], gold[rows]) for rows in drawn] for it in predictions]
+    expected = np.array(scores, np.float64)  # None becomes NaN
     np.testing.assert_allclose(scorer("sts", gold, predictions)(counts), expected, rtol=0, atol=1e-9)
 
 
@@ -278,3 +280,38 @@ def test_a_missing_row_is_an_error() -> None:
         found.difference("goood", "bad")
     with pytest.raises(XlbenchError, match="no difference between 'bad' and 'bad'"):
         found.difference("bad", "bad")
+
+
+def test_a_score_undefined_in_one_row_is_no_part_of_its_mean_and_of_no_difference() -> None:
+    generator = np.random.default_rng(3)
+    gold, good, other = generator.normal(size=(3, 20)).astype(np.float32)
+    item = np.arange(20, dtype=np.int32)
+
+    def row(second: NDArray[np.float32], golds: NDArray[np.float32] = gold) -> list[Items]:
+        return [
+            {
+                ("T", "a"): ItemScores(item, good, gold),
+                ("T", "b"): ItemScores(item + 20, second, gold),
+                ("T", "c"): ItemScores(item + 40, other, golds),  # not a number in all rows
+            }
+        ]
+
+    lost = gold.copy()
+    lost[4] = np.nan
+    flat = np.full(20, 0.5, np.float32)
+    rows = {"whole": row(other, lost), "flat": row(flat, lost), "again": row(gold, lost)}
+    found = compute_statistics(rows, {"T": "sts"}, resamples=50, quiet=True)
+    first, second = (main_score("sts", it, gold) for it in (good, other))
+    assert first is not None
+    assert second is not None
+    assert found.rows["whole"].families["sts"].value == pytest.approx((first + second) / 2, abs=1e-4)
+    assert found.rows["flat"].families["sts"].value == pytest.approx(first, abs=1e-4)
+    assert found.rows["flat"].subsets["T"].keys() == {"a"}
+    assert found.difference("whole", "again").families.keys() == {"sts"}
+    assert not found.difference("whole", "flat").families
+    # Two runs are compared where both are defined.
+    gap = find_gaps(rows["whole"][0], rows["flat"][0], {"T": "sts"}, resamples=50, quiet=True)
+    assert gap.subsets["T"]["b"].second is gap.subsets["T"]["b"].difference is None
+    assert (gap.tasks["T"].first, gap.tasks["T"].subsets) == (pytest.approx(first, abs=1e-4), 1)
+    assert gap.tasks["T"].difference is not None
+    assert gap.tasks["T"].difference.value == 0

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import re
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as h_settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 from xlbench_plugins.builtin import xlbench_corpora
 
 from xlbench.corpora.corpus import Pair, open_corpus
-from xlbench.corpora.files import open_parquet, open_tsv
+from xlbench.corpora.files import open_parquet, open_tsv, read_tsv
 from xlbench.corpora.hub import open_hub
 from xlbench.errors import XlbenchError
 from xlbench.settings import Settings
@@ -198,3 +202,88 @@ def test_a_corpus_of_the_real_data_root_opens(data_root: Path, tmp_path: Path) -
     assert corpus.languages() == ("cs", "de", "fr")
     # The number in the corpus's description.
     assert sum(1 for _ in corpus.pairs("de")) == 29629
+
+
+@pytest.mark.parametrize(
+    ("name", "would_be"),
+    [
+        ("en-pt_BR.tsv", "call it en-pt-br.tsv"),
+        ("fr-en.tsv", "call it en-fr.tsv, with the English column first"),
+        ("en-fr.TSV", "call it en-fr.tsv"),
+        ("TED2020-en-es-train.tsv.gz", "call it en-es.tsv.gz"),
+        ("en-nl.tsv.bz2", "call it en-nl.tsv.gz, compressed with gzip"),
+        ("en-it.csv", "call it en-it.tsv, as tab-separated text"),
+        ("german-english.tsv", "call it en-de.tsv, which is there already, with the English column first"),
+        ("opus.en-tr.tr", "call it en-tr.tsv, as tab-separated text"),
+        ("sample.tsv", "call it en-xx.tsv"),
+    ],
+)
+def test_a_file_that_is_not_read_is_named_with_the_name_that_would_be(
+    name: str, would_be: str, tmp_path: Path, settings: Settings
+) -> None:
+    for file in ("en-de.tsv", name, "README.md", "LICENSE.txt", "notes.txt", ".hidden.tsv"):
+        (tmp_path / file).write_text(ROWS, "utf-8")
+    corpus = open_tsv(str(tmp_path), settings)
+    assert corpus.languages() == ("de",)
+    (notice,) = corpus.notices
+    assert notice.endswith(f"looks like a corpus: '{name}' ({would_be}).")
+    if "de" not in would_be:
+        with pytest.raises(XlbenchError) as caught:
+            open_tsv(str(tmp_path / name), settings)
+        assert would_be in caught.value.remedy or "en-xx" in would_be
+
+
+def test_parquet_beside_what_is_read_is_named(tmp_path: Path, settings: Settings) -> None:
+    for place in ("en-de/train-0.parquet", "en-pt_BR/train.parquet", "data_en_fr.parquet"):
+        write_parquet(tmp_path / place, {"english": ["a"], "non_english": ["b"]})
+    (notice,) = open_parquet(str(tmp_path), settings).notices
+    assert "'data_en_fr.parquet' (call it en-fr.parquet), 'en-pt_BR' (call it en-pt-br)" in notice
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["en-gr.tsv"], ["'gr'", "'el' (Greek)"]),
+        (["en-cz.tsv"], ["'cz'", "'cs' (Czech)"]),
+        (["en-xx.tsv"], ["'xx'", "ISO 639"]),
+        (["en-fi-dev.tsv"], ["'fi-dev'", "'fi'"]),
+        (["en-en.tsv", "en-de.tsv"], ["English with English"]),
+        (["en-de.tsv", "en-deu.tsv"], ["'de' and 'deu'", "one language"]),
+    ],
+)
+def test_codes_that_are_no_languages_are_refused_with_the_nearest(
+    names: list[str], words: list[str], tmp_path: Path, settings: Settings
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text(ROWS, "utf-8")
+    readers = {it.scheme: it for it in xlbench_corpora()}
+    with pytest.raises(XlbenchError) as caught:
+        open_corpus(f"tsv:{tmp_path}", readers, settings)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_codes_with_regions_scripts_and_private_ones_are_languages(tmp_path: Path, settings: Settings) -> None:
+    codes = ("de", "gsw", "pt-br", "qaa", "sr-latn", "zh-cn", "zh-hant")
+    for code in codes:
+        (tmp_path / f"en-{code}.tsv").write_text(ROWS, "utf-8")
+    assert open_corpus(f"tsv:{tmp_path}", {it.scheme: it for it in xlbench_corpora()}, settings).languages() == codes
+
+
+# Bytes of which lines are made, so that most files have some valid rows.
+PARTS = st.sampled_from([b"a", b"\t", b"\n", b"\r", b" ", b'"', b"\xff", b"\x00", b"\xef\xbb\xbf", "é中".encode()])
+
+
+@given(st.one_of(st.binary(max_size=40), st.lists(PARTS, max_size=20).map(b"".join)), st.booleans())
+@h_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_give_pairs_or_an_error_with_file_and_line(tmp_path: Path, content: bytes, packed: bool) -> None:
+    path = tmp_path / ("en-de.tsv.gz" if packed else "en-de.tsv")
+    path.write_bytes(gzip.compress(content, 1) if packed else content)
+    try:
+        pairs = list(read_tsv(path))
+    except XlbenchError as error:
+        problem = error.problem
+    else:
+        problem = ""
+        assert len(pairs) == len(content.split(b"\n")) - (content[-1:] in {b"\n", b""})
+        assert all(english.strip() and other.strip() for english, other in pairs)
+    assert not problem or re.match(rf"{re.escape(str(path))}, line [1-9]", problem), problem

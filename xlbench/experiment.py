@@ -142,6 +142,11 @@ class Experiment(Frozen):
         description="Suites whose sentences no pair may contain, besides those of the scored one.",
     )
     budget: Budget
+    vocabulary_text: str | None = Field(
+        default=None,
+        exclude_if=lambda digest: digest is None,  # so that experiments without one keep their keys
+        description="Digest of a text whose tokens a trimmed vocabulary keeps, beside those of the corpus.",
+    )
     seed: int = Field(ge=0)
     precision: Precision
 

@@ -75,6 +75,7 @@ def run(
     precision: Precision | Literal["auto"] | None = None,
     preset: str | None = None,
     options: Mapping[str, Scalar] | None = None,
+    vocabulary_text: str | Path | None = None,
     save: str | Path | None = None,
     speed: bool = True,
     say: Say = lambda _: None,
@@ -104,6 +105,7 @@ def run(
         precision: What encoders compute in; 'auto': what the device is good at.
         preset: A named set of the method's options to begin with.
         options: The method's options, over the preset's.
+        vocabulary_text: A text file whose tokens a trimmed vocabulary keeps, beside those of the corpus.
         save: Copy the student into this new directory.
         speed: Whether speed is measured for new records.
         say: Told what is made and what comes from the store.
@@ -224,6 +226,8 @@ def request_of(config: str | Path | None, given: Mapping[str, object]) -> Reques
             settings[name] = (value,) if isinstance(value, str) else value
         elif name == "seeds":
             settings[name] = (value,) if isinstance(value, int) else value
+        elif name == "vocabulary_text":
+            settings[name] = str(value)
         else:
             settings[name] = value
     return make_request(settings)

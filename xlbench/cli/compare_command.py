@@ -73,23 +73,24 @@ def _table(found: Comparison) -> str:
     body = []
     for task, subsets in found.gaps.subsets.items():
         body += [[task, subset, *_cells(gap)] for subset, gap in subsets.items()]
-        body.append([task, "mean", *_cells(found.gaps.tasks[task])])
-    body += [[FAMILY_NAMES[family], "mean", *_cells(gap)] for family, gap in found.gaps.families.items()]
+        body.append([task, _mean_of(found.gaps.tasks[task]), *_cells(found.gaps.tasks[task])])
+    body += [[FAMILY_NAMES[family], _mean_of(gap), *_cells(gap)] for family, gap in found.gaps.families.items()]
     header = ["Task", "Subset", "A", "B", "A - B", "95 %", ""]
     sides = ["left", "left", "right", "right", "right", "right", "left"]
     return tabulate(body, header, tablefmt="github", colalign=sides, disable_numparse=True)
 
 
+def _mean_of(gap: Gap) -> str:
+    return "mean" if gap.subsets is None else f"mean of {gap.subsets} subsets"
+
+
 def _cells(gap: Gap) -> list[str]:
     apart = gap.difference
+    sides = ["undefined" if score is None else f"{score:.2f}" for score in (gap.first, gap.second)]
+    if apart is None:
+        return [*sides, "", "", ""]
     span = f"{apart.low:+.2f} to {apart.high:+.2f}"
-    return [
-        f"{gap.first:.2f}",
-        f"{gap.second:.2f}",
-        f"{apart.value:+.2f}",
-        span,
-        "" if apart.holds_zero() else "*",
-    ]
+    return [*sides, f"{apart.value:+.2f}", span, "" if apart.holds_zero() else "*"]
 
 
 def _shown(example: Example) -> Iterator[str]:

@@ -51,6 +51,11 @@ from xlbench.errors import XlbenchError
     metavar="KEY=VALUE",
     help="An option of the method; see `xlbench show method`.",
 )
+@click.option(
+    "--vocabulary-text",
+    metavar="FILE",
+    help="A text whose tokens a trimmed vocabulary keeps; untranslated lines serve [none].",
+)
 @click.option("--save", type=click.Path(path_type=Path), help="Copy the student into this new directory.")
 @click.option("--speed/--no-speed", default=True, help="Measure the speed of new records [--speed].")
 @click.option("--print-config", is_flag=True, help="Print the settings as TOML and stop.")

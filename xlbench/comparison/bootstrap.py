@@ -27,7 +27,7 @@ CHUNK = 2**18  # counts held at a time, so that they stay in a core's cache
 
 @dataclass(frozen=True)
 class Draws:
-    """A score of several rows on the items and on their resamples, in points (score times 100).
+    """A score of several rows on the items and on their resamples, in points (score times 100); NaN where undefined.
 
     Attributes:
         value: On the items as they are, float64 [rows].
@@ -38,30 +38,59 @@ class Draws:
     value: Floats
     drawn: Floats
 
-    def interval(self, row: int) -> Interval:
-        """Return the score of a row with its interval."""
+    def interval(self, row: int) -> Interval | None:
+        """Return the score of a row with its interval; None where it is undefined."""
         return _interval(self.value[row], self.drawn[row])
 
-    def difference(self, first: int, second: int) -> Interval:
-        """Return the paired difference of two rows, first minus second, with its interval."""
+    def difference(self, first: int, second: int) -> Interval | None:
+        """Return the paired difference of two rows, first minus second, with its interval; None where undefined."""
         return _interval(self.value[first] - self.value[second], self.drawn[first] - self.drawn[second])
 
     def average(self, weights: Floats) -> Draws:
-        """Return weighted means of rows.
+        """Return weighted means of rows; one is undefined where a row that has weight in it is.
 
         Args:
             weights: float64 [means, rows].
         """
-        return Draws(weights @ self.value, weights @ self.drawn)
+        return Draws(_weighted(weights, self.value), _weighted(weights, self.drawn))
+
+    def where_both(self) -> Draws:
+        """Return the same scores, undefined in all rows where they are in one: for a comparison of the rows."""
+        return self if not np.isnan(self.value).any() else Draws(self.value + np.nan, self.drawn + np.nan)
+
+
+def _weighted(weights: Floats, values: Floats) -> Floats:
+    undefined = np.isnan(values)
+    if not undefined.any():
+        return weights @ values
+    means: Floats = weights @ np.where(undefined, 0.0, values)
+    means[(weights != 0).astype(np.float64) @ undefined > 0] = np.nan
+    return means
 
 
 def mean(parts: Sequence[Draws]) -> Draws:
-    """Return the mean of several scores, which all have the same weight."""
-    return Draws(np.mean([part.value for part in parts], axis=0), np.mean([part.drawn for part in parts], axis=0))
+    """Return the mean of several scores, which all have the same weight.
+
+    A score that is undefined on the items as they are is not part of a row's mean; a mean of nothing is undefined. One
+    that is undefined on a resample only makes the mean undefined there, and the resample is not used.
+    """
+    values, drawn = [part.value for part in parts], [part.drawn for part in parts]
+    undefined = np.isnan(values)
+    if not undefined.any():
+        return Draws(np.mean(values, axis=0), np.mean(drawn, axis=0))
+    rows = range(undefined.shape[1])
+    chosen = [np.flatnonzero(~undefined[:, row]).tolist() for row in rows]
+    value = np.array([np.mean([values[part][row] for part in chosen[row]]) if chosen[row] else np.nan for row in rows])
+    nothing = np.full(drawn[0].shape[1], np.nan)
+    means = [np.mean([drawn[part][row] for part in chosen[row]], axis=0) if chosen[row] else nothing for row in rows]
+    return Draws(value, np.stack(means))
 
 
-def _interval(value: float, drawn: Floats) -> Interval:
+def _interval(value: float, drawn: Floats) -> Interval | None:
     """Percentile interval and standard error (Efron and Tibshirani 1993, An Introduction to the Bootstrap)."""
+    drawn = drawn[~np.isnan(drawn)]  # of a handful of items, a resample may hold no two different values
+    if np.isnan(value) or not len(drawn):
+        return None
     low, high = np.quantile(drawn, LEVELS)
     error = float(drawn.std(ddof=1)) if len(drawn) > 1 else 0.0
     return Interval(value=float(value), low=float(low), high=float(high), error=error)

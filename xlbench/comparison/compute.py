@@ -16,6 +16,8 @@ from xlbench.progress import progress
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from xlbench.comparison.statistics import Interval
     from xlbench.comparison.weighted import Floats
     from xlbench.experiment import Family
@@ -36,7 +38,8 @@ def compute_statistics(
     """Resample the items of all rows; return intervals, paired differences and deviations over seeds.
 
     The score of a row on a resample is the mean over its seeds. The mean of a family is defined as in
-    :func:`xlbench.scoring.scores.family_means`. Tasks are resampled independently of each other.
+    :func:`xlbench.scoring.scores.family_means`: a score that is undefined is left out. Tasks are resampled
+    independently of each other.
 
     Args:
         rows: For each row, by name, the items of its seeds; all with the same tasks, subsets and items. Leave out runs
@@ -62,9 +65,11 @@ def compute_statistics(
     for task in runs_by_task:
         tasks_by_family.setdefault(families[task], []).append(task)
     family_draws = {name: mean([results[task].task for task in tasks]) for name, tasks in tasks_by_family.items()}
-    family_runs = {
-        name: np.mean([results[task].runs for task in tasks], axis=0) for name, tasks in tasks_by_family.items()
+    family_runs = {name: _mean([results[task].runs for task in tasks]) for name, tasks in tasks_by_family.items()}
+    family_defined = {
+        name: np.concatenate([results[task].defined for task in tasks]) for name, tasks in tasks_by_family.items()
     }
+    task_defined = {task: result.defined for task, result in results.items()}
     task_draws = {task: result.task for task, result in results.items()}
     task_runs = {task: result.runs for task, result in results.items()}
     bounds = np.cumsum([0, *sizes])
@@ -77,7 +82,11 @@ def compute_statistics(
                 families=_intervals(family_draws, number),
                 tasks=_intervals(task_draws, number),
                 subsets={
-                    task: {subset: by_row[number] for subset, by_row in result.subsets.items()}
+                    task: {
+                        subset: interval
+                        for subset, by_row in result.subsets.items()
+                        if (interval := by_row[number]) is not None
+                    }
                     for task, result in results.items()
                 },
                 seeds=sizes[number],
@@ -90,8 +99,8 @@ def compute_statistics(
             Difference(
                 first=first,
                 second=second,
-                families=_differences(family_draws, one, two),
-                tasks=_differences(task_draws, one, two),
+                families=_differences(family_draws, family_defined, one, two),
+                tasks=_differences(task_draws, task_defined, one, two),
             )
             for (one, first), (two, second) in combinations(enumerate(rows), 2)
         ),
@@ -136,37 +145,58 @@ class _TaskResult(NamedTuple):
     """The results of a task.
 
     Attributes:
-        subsets: The interval of each row, by subset.
+        subsets: The interval of each row, by subset; None where its score is undefined.
         task: The mean over subsets, with a row of draws for each row of the board.
         runs: The mean over subsets of each run, on the items as they are, float64 [runs].
+        defined: Whether a score is defined, bool [subsets, rows].
     """
 
-    subsets: dict[str, list[Interval]]
+    subsets: dict[str, list[Interval | None]]
     task: Draws
     runs: Floats
+    defined: NDArray[np.bool_]
 
 
 def _summarise(drawn: Mapping[str, Draws], seed_weights: Floats) -> _TaskResult:
     """Reduce the draws of a task's subsets, which take much memory, to what the statistics need."""
     subsets = {name: draws.average(seed_weights) for name, draws in drawn.items()}
     intervals = {name: [draws.interval(row) for row in range(len(seed_weights))] for name, draws in subsets.items()}
-    runs = np.mean([draws.value for draws in drawn.values()], axis=0)
-    return _TaskResult(intervals, mean(list(subsets.values())), runs)
+    runs = _mean([draws.value for draws in drawn.values()])
+    defined = ~np.isnan([draws.value for draws in subsets.values()])
+    return _TaskResult(intervals, mean(list(subsets.values())), runs, defined)
+
+
+def _mean(scores: Sequence[Floats]) -> Floats:
+    """Return the mean of the defined scores of each run, float64 [runs]; NaN without any."""
+    found: Floats = np.mean(scores, axis=0)
+    for run in np.flatnonzero(np.isnan(found)):
+        defined = [each[run] for each in scores if not np.isnan(each[run])]
+        found[run] = np.mean(defined) if defined else np.nan
+    return found
 
 
 def _intervals(draws: Mapping[K, Draws], row: int) -> dict[K, Interval]:
-    return {name: it.interval(row) for name, it in draws.items()}
+    return {name: interval for name, it in draws.items() if (interval := it.interval(row)) is not None}
 
 
-def _differences(draws: Mapping[K, Draws], first: int, second: int) -> dict[K, Interval]:
-    return {name: it.difference(first, second) for name, it in draws.items()}
+def _differences(
+    draws: Mapping[K, Draws], defined: Mapping[K, NDArray[np.bool_]], first: int, second: int
+) -> dict[K, Interval]:
+    """Return the differences of two rows where both are means over the same subsets."""
+    return {
+        name: interval
+        for name, it in draws.items()
+        if (defined[name][:, first] == defined[name][:, second]).all()
+        and (interval := it.difference(first, second)) is not None
+    }
 
 
 def _deviations(values: Mapping[K, Floats], runs: slice) -> dict[K, float] | None:
     """Return the sample standard deviations over the runs of a row; None for a single run."""
     if runs.stop - runs.start < 2:
         return None
-    return {name: stdev(by_run[runs].tolist()) for name, by_run in values.items()}
+    found = {name: by_run[runs] for name, by_run in values.items()}
+    return {name: stdev(by_run.tolist()) for name, by_run in found.items() if not np.isnan(by_run).any()}
 
 
 def _count_items(subsets: Mapping[str, ItemScores]) -> int:
@@ -179,6 +209,6 @@ def _find_difference(first: Items, other: Items) -> str | None:
         one, two = first.get((task, subset)), other.get((task, subset))
         if one is None or two is None:
             return f"{task} {subset}"
-        if not (np.array_equal(one.item, two.item) and np.array_equal(one.gold, two.gold)):
+        if not (np.array_equal(one.item, two.item) and np.array_equal(one.gold, two.gold, equal_nan=True)):
             return f"{task} {subset}"
     return None

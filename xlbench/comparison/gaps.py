@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from xlbench.comparison.bootstrap import Draws, mean, resample
 from xlbench.comparison.compute import items_by_task
@@ -12,6 +13,7 @@ from xlbench.comparison.statistics import Interval, Points
 from xlbench.experiment import Family
 from xlbench.fingerprint import Frozen
 from xlbench.progress import progress
+from xlbench.scoring.items import undefined_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,11 +24,15 @@ if TYPE_CHECKING:
 
 
 class Gap(Frozen):
-    """Two scores and their paired difference, first minus second, in points (score times 100)."""
+    """Two scores and their paired difference, first minus second, in points (score times 100); None if undefined."""
 
-    first: Points
-    second: Points
-    difference: Interval
+    first: Points | None
+    second: Points | None
+    difference: Interval | None
+    subsets: int | None = Field(
+        default=None,
+        description="Of a mean: over how many subsets it is, where it is not over all: those where both are defined.",
+    )
 
 
 class Gaps(Frozen):
@@ -76,28 +82,38 @@ def find_gaps(
     runs = items_by_task({"the first": [first], "the second": [second]})
     subsets: dict[str, dict[str, Gap]] = {}
     tasks: dict[str, Draws] = {}
+    counts: dict[str, tuple[int, int]] = {}  # subsets in which both are defined, and all
     work = resamples * sum(len(it.item) for it in first.values())
     with progress("resampling the items", work, quiet=quiet, unit="draws") as advance:
         for task, pair in runs.items():
             drawn = resample(task, families[task], pair, resamples, seed, advance)
             subsets[task] = {subset: _gap(draws) for subset, draws in drawn.items()}
-            tasks[task] = mean(list(drawn.values()))
-    tasks_by_family: dict[Family, list[Draws]] = {}
-    for task, draws in tasks.items():
-        tasks_by_family.setdefault(families[task], []).append(draws)
+            paired = [draws.where_both() for draws in drawn.values()]
+            tasks[task] = mean(paired)
+            counts[task] = (sum(not np.isnan(draws.value).any() for draws in paired), len(paired))
+    tasks_by_family: dict[Family, list[str]] = {}
+    for task in tasks:
+        tasks_by_family.setdefault(families[task], []).append(task)
     return Gaps(
-        families={family: _gap(mean(parts)) for family, parts in tasks_by_family.items()},
-        tasks={task: _gap(draws) for task, draws in tasks.items()},
+        families={
+            family: _gap(mean([tasks[task] for task in names]), *np.sum([counts[task] for task in names], axis=0))
+            for family, names in tasks_by_family.items()
+        },
+        tasks={task: _gap(draws, *counts[task]) for task, draws in tasks.items()},
         subsets=subsets,
     )
 
 
-def _gap(draws: Draws) -> Gap:
-    return Gap(first=draws.value[0], second=draws.value[1], difference=draws.difference(0, 1))
+def _gap(draws: Draws, defined: int = 1, of: int = 1) -> Gap:
+    first, second = (None if np.isnan(value) else float(value) for value in draws.value)
+    subsets = int(defined) if defined < of else None
+    return Gap(first=first, second=second, difference=draws.difference(0, 1), subsets=subsets)
 
 
 def disagreements(family: Family, first: ItemScores, second: ItemScores) -> list[Disagreement]:
     """Return the items on which one of two runs is closer to the gold, the largest differences first.
+
+    There are none where the score of one of them is undefined, since their ranks mean nothing then.
 
     Args:
         family: Of the task.
@@ -105,6 +121,10 @@ def disagreements(family: Family, first: ItemScores, second: ItemScores) -> list
         second: The same items in the second run.
     """
     gold, one, two = (_to_compare(family, values) for values in (first.gold, first.prediction, second.prediction))
+    if undefined_reason(family, first.prediction, first.gold) or undefined_reason(
+        family, second.prediction, second.gold
+    ):
+        return []
     if family == "sts":
         apart = np.abs(np.abs(one - gold) - np.abs(two - gold)) / len(gold)
     else:

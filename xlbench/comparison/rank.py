@@ -34,6 +34,7 @@ def standings(names_best_first: Sequence[str], family: Family, statistics: Stati
 
     Raises:
         XlbenchError: The statistics lack one of the rows.
+        KeyError: Two of the rows are not means over the same subsets, so that they have no difference.
     """
     names = list(names_best_first)
     better = dict.fromkeys(names, 0)

@@ -44,7 +44,10 @@ class Interval(Frozen):
 class RowStatistics(Frozen):
     """One row: its mean over seeds with intervals over items, and separately its deviation over seeds."""
 
-    families: dict[Family, Interval] = Field(description="Mean over the family's tasks of the mean over subsets.")
+    families: dict[Family, Interval] = Field(
+        description="Mean over the family's tasks of the mean over subsets. Here and below: what is undefined is left"
+        " out, and no part of a mean."
+    )
     tasks: dict[str, Interval] = Field(description="Mean over a task's subsets.")
     subsets: dict[str, dict[str, Interval]] = Field(description="By task, then subset.")
     seeds: int = Field(ge=1, description="Number of runs that the row is the mean of.")
@@ -57,7 +60,10 @@ class RowStatistics(Frozen):
 
 
 class Difference(Frozen):
-    """The paired difference of two rows, first minus second: both are scored on the same resamples."""
+    """The paired difference of two rows, first minus second: both are scored on the same resamples.
+
+    A task or family in which their scores are defined on different subsets is left out.
+    """
 
     first: str
     second: str

@@ -70,7 +70,8 @@ def _spearman(gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float3
 
     A group of tied values that takes the ranks C' + 1 to C has the midrank (C' + C + 1) / 2. The midranks of N drawn
     items have the mean (N + 1) / 2 and the sum of squared deviations (N^3 - sum of cubed group sizes) / 12
-    (Kendall 1945, The treatment of ties in ranking problems). The score is 0 if all values of either side are tied.
+    (Kendall 1945, The treatment of ties in ranking problems). The score is NaN, undefined, if all drawn values of
+    either side are tied, or if a value of either side is not a number.
     """
     truth, orders = _order(gold), [_order(values) for values in predictions]
     gold_group = np.empty(len(gold), np.intp)  # of each row, in the order of the data
@@ -80,8 +81,10 @@ def _spearman(gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float3
         drawn = counts.sum(axis=1, dtype=np.float64)
         ranks, gold_spread = _ranks(truth, counts, drawn)
         weighted = counts * ranks[:, gold_group].astype(np.float64)
-        points = np.zeros((len(orders), len(counts)))
+        points = np.full((len(orders), len(counts)), np.nan)
         for number, order in enumerate(orders):
+            if np.isnan(gold).any() or np.isnan(predictions[number]).any():
+                continue
             ranks, spread = _ranks(order, counts, drawn)
             row_ranks = ranks[:, order.groups()] if order.tied else ranks
             # Both sides are twice the midranks, which gives the factor 4.

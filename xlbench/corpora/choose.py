@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xlbench.corpora.overlap import digest64, fold
+from xlbench.corpora.suspicions import SAMPLE, suspicions
 from xlbench.errors import XlbenchError
 from xlbench.progress import progress
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from xlbench.corpora.corpus import OpenCorpus
+    from xlbench.corpora.corpus import OpenCorpus, Pair
     from xlbench.progress import Advance
 
 Rows: TypeAlias = "npt.NDArray[np.void]"
@@ -73,11 +74,13 @@ class GatheredPairs:
         rows: One :data:`ROW` for each pair, ordered by corpus, language and position in the corpus.
         texts: The scratch file that ``start`` points into.
         read: Number of pairs read from each corpus, usable or not.
+        warnings: What looks wrong with them.
     """
 
     rows: Rows
     texts: Path
     read: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def gather_pairs(
@@ -97,6 +100,7 @@ def gather_pairs(
     scratch.mkdir(parents=True, exist_ok=True)
     texts, table = scratch / "texts", scratch / "rows"
     read = [0] * len(corpora)
+    warnings: list[str] = []
     with (
         texts.open("wb") as text_file,
         table.open("wb") as row_file,
@@ -105,14 +109,15 @@ def gather_pairs(
         for number, corpus in enumerate(corpora):
             for code in sorted(set(corpus.languages()) & set(languages)):
                 numbers = (number, languages.index(code))
-                count = _gather_language(corpus, code, numbers, (text_file, row_file), advance)
+                count, sample = _gather_language(corpus, code, numbers, (text_file, row_file), advance)
                 if count == 0:
                     raise XlbenchError(
                         f"Corpus '{corpus.ref.reference}' holds no pair in language '{code}'.",
                         "Fill its file, or leave that corpus or language out.",
                     )
                 read[number] += count
-    return GatheredPairs(np.fromfile(table, dtype=ROW), texts, tuple(read))
+                warnings += suspicions(sample, corpus.ref.reference, code)
+    return GatheredPairs(np.fromfile(table, dtype=ROW), texts, tuple(read), tuple(warnings))
 
 
 def choose_pairs(
@@ -194,15 +199,18 @@ def _gather_language(
     numbers: tuple[int, int],
     files: tuple[IO[bytes], IO[bytes]],
     advance: Advance,
-) -> int:
-    """Write the pairs of one language of a corpus to the two files; return how many pairs were read."""
+) -> tuple[int, list[Pair]]:
+    """Write the pairs of one language of a corpus to the two files; return how many there are, and the first."""
     text_file, row_file = files
     count = 0
+    sample: list[Pair] = []
     tag = code.encode()
     start = text_file.tell()
     for count, pair in enumerate(corpus.corpus.pairs(code), start=1):
         if count % _REPORT == 0:
             advance(_REPORT, f"{corpus.ref.reference} {code}")
+        if count <= SAMPLE:
+            sample.append(pair)
         sides = [side.strip() for side in pair]
         folded = [fold(side).encode() for side in sides]
         if not all(folded) or max(map(len, sides)) > LONGEST:
@@ -226,7 +234,7 @@ def _gather_language(
         text_file.write(other)
         start += len(english) + len(other)
     advance(count % _REPORT)
-    return count
+    return count, sample
 
 
 def _training_rows(status: Statuses) -> Ints:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from xlbench.corpora.languages import check_codes
 from xlbench.errors import XlbenchError, look_up, nearest
 from xlbench.experiment import CorpusRef
 
@@ -51,6 +52,16 @@ class Corpus(Protocol):
         Raises:
             XlbenchError: A row is malformed; the message names file and line.
         """
+        ...
+
+
+@runtime_checkable
+class Noticing(Protocol):
+    """A corpus that knows what lies beside it and is not read."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Warnings, a sentence each."""
         ...
 
 
@@ -109,6 +120,11 @@ class OpenCorpus:
     parsed: ParsedReference
     ref: CorpusRef
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user must know of what is not read, e.g. files with other names."""
+        return self.corpus.notices if isinstance(self.corpus, Noticing) else ()
+
     def languages(self) -> tuple[str, ...]:
         """Return the languages to use from it, sorted."""
         return self.corpus.languages() if self.parsed.languages is None else self.parsed.languages
@@ -144,8 +160,8 @@ def open_corpus(reference: str, registered: Mapping[str, CorpusReader], settings
         settings: Where to look for data.
 
     Raises:
-        XlbenchError: The reference is malformed, its scheme is unknown, there is no such corpus, or the corpus lacks a
-            language that the reference asks for.
+        XlbenchError: The reference is malformed, its scheme is unknown, there is no such corpus, the corpus lacks a
+            language that the reference asks for, or a code is no language's.
     """
     parsed = parse_reference(reference)
     corpus = look_up("corpus", parsed.scheme, registered).open(parsed.argument, settings)
@@ -153,6 +169,7 @@ def open_corpus(reference: str, registered: Mapping[str, CorpusReader], settings
     for code in parsed.languages or ():
         if code not in available:
             raise XlbenchError(f"Corpus '{reference}' has no language '{code}'.", nearest(code, available))
+    check_codes(parsed.languages or available, reference)
     return OpenCorpus(corpus, parsed, CorpusRef(reference=str(parsed), digest=corpus.digest, note=corpus.note))
 
 

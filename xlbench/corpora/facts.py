@@ -46,6 +46,24 @@ class CorpusFacts(Frozen):
         description="By task of the suite: the share of its sentences with a near-duplicate in the training data.",
     )
 
+    warnings: tuple[str, ...] = Field(default=(), description="What looks wrong with the pairs, e.g. swapped sides.")
+
+    def summary(self) -> str:
+        """Return one line that accounts for every pair that was read."""
+        counts = {
+            "duplicates": sum(corpus.duplicates for corpus in self.corpora),
+            "in a test set": self.overlap(),
+            "over the budget or a cap": sum(corpus.surplus for corpus in self.corpora),
+            "empty or too long": sum(corpus.unusable for corpus in self.corpora),
+            "sharing a side with a held-out pair": sum(corpus.withheld for corpus in self.corpora),
+        }
+        always = ("duplicates", "in a test set", "over the budget or a cap")
+        lost = [f"{count:,} {name}" for name, count in counts.items() if count or name in always]
+        read, train, dev = sum(it.read for it in self.corpora), sum(self.train.values()), sum(self.dev.values())
+        return (
+            f"pairs: {read:,} read; {', '.join(lost)}; {train + dev:,} kept ({train:,} to train on, {dev:,} held out)"
+        )
+
     def overlap(self) -> int:
         """Return how many pairs were dropped because a side occurs in the evaluation data."""
         return sum(corpus.overlap for corpus in self.corpora)

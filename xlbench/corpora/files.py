@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from xlbench.corpora.corpus import LANGUAGE, Pair
+from xlbench.corpora.names import unread_files, wanted
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import file_digest
 
@@ -35,11 +36,13 @@ class FileCorpus:
         files: The files of each language.
         read: Yields the pairs of one file, given its path and language.
         note: What readers of scores must know.
+        notices: Which files beside those look like a corpus and are not read.
     """
 
     files: Mapping[str, Sequence[Path]]
     read: Callable[[Path, str], Iterator[Pair]]
     note: str = field(default="")
+    notices: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -92,7 +95,9 @@ def open_tsv(argument: str, settings: Settings) -> FileCorpus:
                 f"Both '{found[0].name}' and '{found[1].name}' in '{path}' hold '{language}'.",
                 "Keep one of them.",
             )
-    return FileCorpus(_require_files(files, path, "en-xx.tsv or en-xx.tsv.gz"), read_tsv)
+    _require_files(files, path, "en-xx.tsv or en-xx.tsv.gz", ".tsv")
+    read = [file for found in files.values() for file in found]
+    return FileCorpus(files, read_tsv, notices=unread_files(path, read, ".tsv"))
 
 
 def open_parquet(argument: str, settings: Settings) -> FileCorpus:
@@ -102,7 +107,15 @@ def open_parquet(argument: str, settings: Settings) -> FileCorpus:
         XlbenchError: There is no such file, or its name does not contain its language.
     """
     path = find_path(_require_argument(argument, "parquet"), settings)
-    return FileCorpus(_require_files(parquet_files(path), path, "en-xx.parquet or en-xx/train*.parquet"), read_parquet)
+    files = parquet_files(path)
+    _require_files(files, path, "en-xx.parquet or en-xx/train*.parquet", ".parquet")
+    return FileCorpus(files, read_parquet, notices=unread_parquet(path, files))
+
+
+def unread_parquet(path: Path, files: Mapping[str, Sequence[Path]]) -> tuple[str, ...]:
+    """Return a note on the files and directories under ``path`` that :func:`parquet_files` does not read."""
+    read = {place for found in files.values() for file in found for place in (file, *file.parents)}
+    return unread_files(path, read, ".parquet")
 
 
 def parquet_files(path: Path) -> dict[str, list[Path]]:
@@ -130,7 +143,7 @@ def read_tsv(path: Path, _language: str = "") -> Iterator[Pair]:
         XlbenchError: A row does not have exactly two columns that are not empty, or is not UTF-8; or a ``.gz`` file is
             damaged.
     """
-    with _open(path) as stream:
+    with open_file(path) as stream:
         for number, line in enumerate(_lines(stream, path), start=1):
             try:
                 text = line.removeprefix(_BYTE_ORDER_MARK if number == 1 else b"").decode()
@@ -201,17 +214,22 @@ def _require_argument(argument: str, scheme: str) -> str:
     return argument
 
 
-def _require_files(files: dict[str, list[Path]], path: Path, expected: str) -> dict[str, list[Path]]:
-    if not files:
-        if path.is_dir():
-            raise XlbenchError(f"'{path}' holds no corpus files.", f"It needs files named {expected}.")
-        raise XlbenchError(
-            f"The name of '{path}' does not tell its language.", f"Call it {expected}, xx being the language."
-        )
-    return files
+def _require_files(files: Mapping[str, Sequence[Path]], path: Path, expected: str, ending: str) -> None:
+    if files:
+        return
+    if path.is_dir():
+        others = [note.removeprefix("warning: ") for note in unread_files(path, (), ending)]
+        problem = " ".join([f"'{path}' holds no corpus files.", *(note[0].upper() + note[1:] for note in others)])
+        raise XlbenchError(problem, f"It needs files named {expected}.")
+    advice = wanted(path, ending)
+    raise XlbenchError(
+        f"The name of '{path}' does not tell its language.",
+        f"Call it {expected}, xx being the language" + ("." if "en-xx" in advice else f": {advice}."),
+    )
 
 
-def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
+def open_file(path: Path) -> IO[bytes] | gzip.GzipFile:
+    """Open a file, plain or ``.gz``, for reading bytes."""
     if path.suffix == ".gz":
         return gzip.open(path, "rb")
     return path.open("rb")

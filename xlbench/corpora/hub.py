@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlbench.corpora.corpus import LANGUAGE
-from xlbench.corpora.files import FileCorpus, parquet_files, read_parquet
+from xlbench.corpora.files import FileCorpus, parquet_files, read_parquet, unread_parquet
 from xlbench.errors import XlbenchError, first_line
 from xlbench.fingerprint import Frozen, fingerprint
 from xlbench.store import read_sealed, write_sealed
@@ -109,7 +109,7 @@ def open_hub(argument: str, settings: Settings) -> HubCorpus | FileCorpus:
         files = parquet_files(copy)
         if not files:
             raise XlbenchError(f"'{copy}' holds no parallel pairs.", "It needs files en-xx/train*.parquet.")
-        return FileCorpus(files, read_parquet)
+        return FileCorpus(files, read_parquet, notices=unread_parquet(copy, files))
     return HubCorpus(_read_listing(name, revision, settings), settings.offline)
 
 

@@ -120,6 +120,7 @@ def _write_entry(
         sentences=0,
         corpora=counts,
         notes=(),
+        warnings=gathered.warnings,
     )
     _check_counts(facts)
     sentences = write_pairs(directory, gathered.texts, train, dev, quiet=quiet)

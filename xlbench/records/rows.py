@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from xlbench.experiment import Experiment, Family
     from xlbench.records.record import Record, Role
@@ -98,14 +98,34 @@ def has_collapsed(row: Row) -> bool:
     return all(run.scores.collapsed for run in row.runs)
 
 
-def family_mean(row: Row, family: Family) -> float:
-    """Return the mean over the valid runs of a family's score, times 100."""
-    return fmean(score_by_seed(row, family).values())
+def family_mean(row: Row, family: Family) -> float | None:
+    """Return the mean over the valid runs of a family's score, times 100; None where it is undefined."""
+    return _mean(score_by_seed(row, family).values())
 
 
 def score_by_seed(row: Row, family: Family) -> dict[int, float]:
-    """Return a family's score of each valid run, times 100; that of an encoder without a seed under 0."""
-    return {_seed(run): run.scores.families[family] for run in valid_runs(row)}
+    """Return a family's score of each valid run, times 100; that of an encoder without a seed under 0.
+
+    Runs whose score is undefined are left out.
+    """
+    scores = {_seed(run): run.scores.families[family] for run in valid_runs(row)}
+    return {seed: score for seed, score in scores.items() if score is not None}
+
+
+def undefined_scores(row: Row, family: Family) -> dict[tuple[str, str], str]:
+    """Return the subsets of a family, by task and name, whose score is undefined in a valid run, with the reason."""
+    return {
+        (task, subset): reason
+        for run in valid_runs(row)
+        for task, scores in run.scores.tasks.items()
+        if scores.family == family
+        for subset, reason in scores.undefined().items()
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return fmean(defined) if defined else None
 
 
 def family_deviation(row: Row, family: Family) -> float | None:
@@ -114,14 +134,14 @@ def family_deviation(row: Row, family: Family) -> float | None:
     return stdev(scores) if len(scores) > 1 else None
 
 
-def task_mean(row: Row, task: str) -> float:
-    """Return the mean over the valid runs of a task's score, times 100."""
-    return fmean(run.scores.tasks[task].mean() for run in valid_runs(row))
+def task_mean(row: Row, task: str) -> float | None:
+    """Return the mean over the valid runs of a task's score, times 100; None where it is undefined."""
+    return _mean(run.scores.tasks[task].mean() for run in valid_runs(row))
 
 
-def subset_mean(row: Row, task: str, subset: str) -> float:
-    """Return the mean over the valid runs of a subset's score, times 100."""
-    return fmean(run.scores.tasks[task].subsets[subset].main for run in valid_runs(row))
+def subset_mean(row: Row, task: str, subset: str) -> float | None:
+    """Return the mean over the valid runs of a subset's score, times 100; None where it is undefined."""
+    return _mean(run.scores.tasks[task].subsets[subset].main for run in valid_runs(row))
 
 
 def baseline(rows: Sequence[Row]) -> Row | None:
@@ -130,12 +150,17 @@ def baseline(rows: Sequence[Row]) -> Row | None:
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
-    """Return teacher and assistants first, then the others by their mean over the families, best first."""
+    """Return teacher and assistants first, then the others by their mean over the families, best first.
 
-    def order(row: Row) -> tuple[int, float, str]:
+    Rows that are undefined in a family come after those that are not.
+    """
+
+    def order(row: Row) -> tuple[int, int, float, str]:
         contends = row.role in {"student", "encoder"}
-        mean = fmean(family_mean(row, family) for family in row.record.scores.families)
-        return ROLE_ORDER[row.role] + (contends and has_collapsed(row)), -mean if contends else 0.0, row.name
+        means = [family_mean(row, family) for family in row.record.scores.families]
+        mean = _mean(means) or 0.0
+        place = ROLE_ORDER[row.role] + (contends and has_collapsed(row))
+        return place, means.count(None) if contends else 0, -mean if contends else 0.0, row.name
 
     return sorted(rows, key=order)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from xlbench.records.rows import undefined_scores
 from xlbench.report.formats import FAMILY_NAMES, MEGA, plain, points, signed
 from xlbench.report.frame import Value, records_of
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 WHOLE = 32  # bits of a weight that is not rounded
 PUBLISHED = " (published)"
-COLLAPSED, FAILED = "†", "‡"  # behind a score or a number of seeds
+COLLAPSED, FAILED, UNDEFINED = "†", "‡", "§"  # behind a score or a number of seeds
 
 
 @dataclass(frozen=True)
@@ -198,17 +199,19 @@ def _score(family: Family, figures: Figures) -> Callable[[Line], Cell]:
     board = figures.board[~figures.board["collapsed"]]
     least, most = board[f"{family}_low"].min(), board[f"{family}_high"].max()
     reference = board.loc[board["reference"], f"{family}_score"]
-    base = float(reference.iloc[0]) if len(reference) else None
+    base = None if reference.isna().all() else float(reference.iloc[0])
+    partial = {row.name for row in figures.rows if undefined_scores(row, family)}
 
     def place(value: float) -> float:
         return min(max((value - least) / (most - least), 0.0), 1.0) if most > least else 0.5
 
     def cell(line: Line) -> Cell:
         score, deviation = number(line[f"{family}_score"]), number(line[f"{family}_seed_deviation"])
+        undefined = UNDEFINED if line["name"] in partial and not line["published"] else ""
         if score is None:
-            return Cell()
+            return Cell("–" if undefined else "", undefined, beside=undefined)
         low, high = number(line[f"{family}_low"]), number(line[f"{family}_high"])
-        mark = COLLAPSED if line["collapsed"] else ""
+        mark = (COLLAPSED if line["collapsed"] else "") + undefined
         doubt, bar = "", None
         if low is not None and high is not None:
             doubt = f"± {points((high - low) / 2)}"
@@ -220,7 +223,7 @@ def _score(family: Family, figures: Figures) -> Callable[[Line], Cell]:
             f"{mark}{doubt and f' {doubt}'}{seeds and f' ({seeds})'}",
             beside=mark,
             small=", ".join(filter(None, (doubt, seeds))),
-            value=None if mark else score,
+            value=None if line["collapsed"] else score,
             bold=bool(line[f"{family}_frontier"]),
             bar=bar,
         )

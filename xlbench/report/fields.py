@@ -33,7 +33,8 @@ TIDY = {
     "split": Field("str", "The split of the task that was scored."),
     "metric": Field("str", "MTEB's name of the metric that `score` is."),
     "items": Field("Int64", "Sentence pairs of the subset."),
-    "score": Field("float64", "Of this run, in points."),
+    "score": Field("float64", "Of this run, in points; missing where it is undefined."),
+    "undefined": Field("str", "Why the score is undefined, e.g. that all golds are equal; no mean includes it."),
     "low": Field("float64", "Lower end of the 95 % interval of the row's mean over seeds, over items, in points."),
     "high": Field("float64", "Upper end of it."),
     "collapsed": Field(

@@ -83,9 +83,9 @@ class Figures:
 
 @dataclass(frozen=True)
 class Quality:
-    """A row in one family, as plots show it."""
+    """A row in one family, as plots show it; a score that is undefined is None."""
 
-    score: float
+    score: float | None
     interval: Interval | None
     deviation: float | None
     standing: Standing | None

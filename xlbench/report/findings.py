@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from xlbench.errors import XlbenchError, nearest
 from xlbench.fingerprint import Frozen
-from xlbench.records.rows import family_mean, score_by_seed, stored_parameters, weight_bytes
+from xlbench.records.rows import family_mean, score_by_seed, stored_parameters, undefined_scores, weight_bytes
 from xlbench.report.formats import FAMILY_NAMES, MEGA, plain, signed, span
 
 if TYPE_CHECKING:
@@ -72,8 +72,15 @@ def _finding(entry: FindingEntry, rows: dict[str, Row], table: Figures) -> str:
     row, beside = rows[entry.row], rows[entry.beside]
     parts = []
     for family in table.families:
-        whole = family_mean(beside, family)
-        difference = family_mean(row, family) - whole
+        own, whole = family_mean(row, family), family_mean(beside, family)
+        if (
+            own is None
+            or whole is None
+            or undefined_scores(row, family).keys() != undefined_scores(beside, family).keys()
+        ):
+            parts.append(f"{FAMILY_NAMES[family]} undefined, as a score of one of them is")
+            continue
+        difference = own - whole
         interval = _interval(table.statistics, row, beside, family)
         doubt = ""
         if interval:
@@ -112,7 +119,8 @@ def _few_seeds(row: Row, beside: Row) -> str:
 def _interval(statistics: Statistics | None, row: Row, beside: Row, family: str) -> Interval | None:
     if statistics is None or not {row.name, beside.name} <= set(statistics.rows):
         return None
-    return {str(name): it for name, it in statistics.difference(row.name, beside.name).families.items()}[family]
+    found = {str(name): it for name, it in statistics.difference(row.name, beside.name).families.items()}
+    return found.get(family)
 
 
 def verdict(interval: Interval, claim: Claim | None) -> str:

@@ -27,6 +27,7 @@ from xlbench.records.rows import (
     throughput,
     throughput_ratio,
     train_minutes,
+    undefined_scores,
     valid_runs,
     weight_bytes,
 )
@@ -88,7 +89,7 @@ def tidy_frame(rows: Rows, statistics: Statistics | None = None) -> DataFrame:
                 about |= {"split": scores.split, "metric": scores.metric}
                 for subset, cell in scores.subsets.items():
                     place: dict[str, Value] = {"subset": subset, "languages": languages_of(subset)}
-                    figures: dict[str, Value] = {"items": cell.items, "score": cell.main}
+                    figures: dict[str, Value] = {"items": cell.items, "score": cell.main, "undefined": cell.undefined}
                     lines.append(identity | about | place | figures | _ends(known.get(subset)))
     return _frame(lines, TIDY)
 
@@ -109,7 +110,8 @@ def task_frame(rows: Rows, statistics: Statistics | None = None, published: Sequ
         deviations = (measured and measured.task_seed_deviation) or {}
         for task, own in tasks.items():
             about: dict[str, Value] = {"name": row.name, "task": task, "family": own.family}
-            about |= {"subsets": len(own.subsets), "subsets_asked": len(own.subsets)}
+            lost = sum(place[0] == task for place in undefined_scores(row, own.family))
+            about |= {"subsets": len(own.subsets) - lost, "subsets_asked": len(own.subsets)}
             score: dict[str, Value] = {"score": task_mean(row, task), "seed_deviation": deviations.get(task)}
             lines.append(about | score | _ends(measured.tasks.get(task) if measured else None))
     for other in published:
@@ -208,10 +210,12 @@ def _quality(row: Row, base: Row | None, family: Family, statistics: Statistics 
     if base is None or row is base or row.role in {"teacher", "assistant", "aligned"} or has_collapsed(row):
         return found
     other = family_mean(base, family)
+    if own is None or other is None or undefined_scores(row, family).keys() != undefined_scores(base, family).keys():
+        return found  # means over different subsets have no difference
     found |= {"drop": own - other, "drop_percent": 100 * (own / other - 1) if other > 0 else None}
     if statistics is not None and {row.name, base.name} <= statistics.rows.keys():
-        interval = statistics.difference(row.name, base.name).families[family]
-        found |= {"drop_low": interval.low, "drop_high": interval.high}
+        interval = statistics.difference(row.name, base.name).families.get(family)
+        found |= {"drop_low": interval.low, "drop_high": interval.high} if interval else {}
     return found
 
 
@@ -259,11 +263,20 @@ def _published(row: PublishedRow, scores: SuiteScores) -> dict[str, Value]:
 def _standings(rows: Sequence[Row], family: Family, statistics: Statistics | None) -> dict[str, Standing]:
     if statistics is None:
         return {}
-    best_first = sorted(
-        (row for row in rows if row.name in statistics.rows and not has_collapsed(row)),
-        key=lambda row: (-family_mean(row, family), row.name),
-    )
-    return standings([row.name for row in best_first], family, statistics)
+    found = {row.name: mean for row, mean in _comparable(rows, family) if row.name in statistics.rows}
+    return standings(sorted(found, key=lambda name: (-found[name], name)), family, statistics)
+
+
+def _comparable(rows: Sequence[Row], family: Family) -> list[tuple[Row, float]]:
+    """Return the rows whose means in a family are over the same subsets, with these means.
+
+    A subset that is undefined in every row, as with equal golds, is missing in all of them. One that is undefined in
+    some rows only, as with equal cosines, leaves those rows out.
+    """
+    missing = [(row, set(undefined_scores(row, family))) for row in rows if not has_collapsed(row)]
+    everywhere = set.intersection(*(places for _, places in missing)) if missing else set()
+    found = [(row, family_mean(row, family)) for row, places in missing if places == everywhere]
+    return [(row, mean) for row, mean in found if mean is not None]
 
 
 def _frontier(rows: Sequence[Row], family: Family) -> frozenset[str]:
@@ -271,12 +284,11 @@ def _frontier(rows: Sequence[Row], family: Family) -> frozenset[str]:
     unknown = float("inf")
     points = {
         row.name: (
-            family_mean(row, family),
+            mean,
             float(row.record.footprint.parameters),
             float(weight_bytes(row) or unknown),
             latency(row) or unknown,
         )
-        for row in rows
-        if not has_collapsed(row)
+        for row, mean in _comparable(rows, family)
     }
     return frontier(points, (True, False, False, False))

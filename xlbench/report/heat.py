@@ -81,8 +81,8 @@ def _map(title: str, figures: Figures, means: DataFrame, halves: DataFrame | Non
             half = doubts[name][place] if doubts else nan
             small = "" if isnan(half) else f"±{points(half)}"
             change = changes[name][place] if changes and name != base else None
-            shade, about = (None, "") if change is None else (_shade(change), signed(change))
-            cells.append(Heat(points(score), small, shade, about))
+            shade, about = (None, "") if change is None or isnan(change) else (_shade(change), signed(change))
+            cells.append(Heat("–" if isnan(score) else points(score), small, shade, about))
         rows.append((f"r{number}", plain(name), tuple(cells)))
     return HeatMap(title, tuple(means.columns), tuple(rows))
 

@@ -67,11 +67,15 @@ def _task_score(line: dict[str, Value]) -> str:
 def subset_table(scores: SuiteScores) -> str:
     """Return the scores of one encoder by task and subset."""
     body = [
-        [name, subset, str(cell.items), f"{cell.main:.2f}"]
+        [name, subset, str(cell.items), f"undefined: {cell.undefined}" if cell.main is None else f"{cell.main:.2f}"]
         for name, task in scores.tasks.items()
         for subset, cell in task.subsets.items()
     ]
-    body += [[f"**{FAMILY_NAMES[family]}**", "mean", "", f"**{mean:.2f}**"] for family, mean in scores.families.items()]
+    for family, mean in scores.families.items():
+        subsets = [cell for task in scores.tasks.values() if task.family == family for cell in task.subsets.values()]
+        defined = sum(cell.main is not None for cell in subsets)
+        over = "mean" if defined == len(subsets) else f"mean over {defined} of {len(subsets)} subsets"
+        body.append([f"**{FAMILY_NAMES[family]}**", over, "", "undefined" if mean is None else f"**{mean:.2f}**"])
     table = _table(["Task", "Subset", "Items", "Score"], body, [True, True, False, False])
     return f"{table}\n\n**{EXAMPLE_NOTE}**" if scores.example else table
 
@@ -90,7 +94,8 @@ def seed_table(students: Sequence[Record], failures: Sequence[Failure] = ()) -> 
     for student in students:
         assert student.experiment is not None
         mark = "†" if student.scores.collapsed else ""
-        lines[student.experiment.seed] = [f"{student.scores.families[family]:.1f}{mark}" for family in families]
+        means = [student.scores.families[family] for family in families]
+        lines[student.experiment.seed] = ["undefined" if mean is None else f"{mean:.1f}{mark}" for mean in means]
     lines |= {failure.seed: ["diverged"] * len(families) for failure in failures}
     body = [[str(seed), *cells] for seed, cells in sorted(lines.items())]
     valid = [student.scores.families for student in students if not student.scores.collapsed]
@@ -103,8 +108,12 @@ def seed_table(students: Sequence[Record], failures: Sequence[Failure] = ()) -> 
     return table
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+def _spread(found: Sequence[float | None]) -> str:
+    values = [value for value in found if value is not None]
+    if not values:
+        return "undefined"
+    over = "" if len(values) == len(found) else f" ({len(values)} of {len(found)} seeds)"
+    return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "") + over
 
 
 def _table(header: Sequence[str], body: Sequence[Sequence[str]], left: Sequence[bool]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench.records.rows import collapsed_seeds, has_collapsed, seeds
-from xlbench.report.formats import plain
+from xlbench.records.rows import collapsed_seeds, has_collapsed, seeds, undefined_scores
+from xlbench.report.columns import UNDEFINED
+from xlbench.report.formats import FAMILY_NAMES, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,8 +112,8 @@ def contamination(records: Sequence[Record]) -> list[str]:
 
 
 def run_warnings(figures: Figures) -> list[str]:
-    """Return which runs collapsed or diverged."""
-    lines = []
+    """Return which runs collapsed or diverged, and which scores are undefined."""
+    lines = _undefined(figures)
     for row in figures.rows:
         fallen = collapsed_seeds(row)
         if has_collapsed(row):
@@ -123,4 +124,22 @@ def run_warnings(figures: Figures) -> list[str]:
     lines += [
         f"‡ {plain(failure.row)}, seed {failure.seed}: {plain(failure.message, LONG)}" for failure in figures.failures
     ]
+    return lines
+
+
+def _undefined(figures: Figures) -> list[str]:
+    """Return which scores of a row are undefined, why, and over how many subsets its mean is."""
+    lines = []
+    for row in figures.rows:
+        for family in figures.families:
+            places = undefined_scores(row, family)
+            if not places:
+                continue
+            tasks = [task for task in figures.scores.tasks.values() if task.family == family]
+            total = sum(len(task.subsets) for task in tasks)
+            named = "; ".join(f"{plain(task)} {plain(subset)} ({why})" for (task, subset), why in places.items())
+            mean = f"its {FAMILY_NAMES[family]} is the mean of {total - len(places)} of {total} subsets"
+            if len(places) == total:
+                mean = f"it has no {FAMILY_NAMES[family]} score"
+            lines.append(f"{UNDEFINED} {plain(row.name)}: undefined: {named}; {mean}.")
     return lines

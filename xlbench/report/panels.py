@@ -27,7 +27,10 @@ FLOAT32 = 4  # bytes of a parameter, assumed for published checkpoints whose fil
 
 
 def panels_of(table: Figures, cost: Cost) -> tuple[Panel, ...]:
-    """Return a panel for each family: its scores against a cost. Collapsed rows and unknown costs are left out."""
+    """Return a panel for each family: its scores against a cost.
+
+    Collapsed rows, undefined scores and unknown costs are left out.
+    """
     found = (_panel(table, family, cost) for family in table.families)
     return tuple(panel for panel in found if panel.points)
 
@@ -41,7 +44,9 @@ def claim_panels(table: Figures) -> tuple[Panel, Panel]:
                 Point(f"r{place}", place + 1, line.row.name, line.row.role, x, mean)
                 for place, line in enumerate(table.lines)
                 if (x := value(line.row)) is not None and not has_collapsed(line.row)
-                for mean in [fmean(quality.score for quality in line.qualities.values())]
+                for scores in [[quality.score for quality in line.qualities.values()]]
+                if None not in scores
+                for mean in [fmean(score for score in scores if score is not None)]
             ),
             more=more,
         )
@@ -61,7 +66,7 @@ def _panel(table: Figures, family: Family, cost: Cost) -> Panel:
     for place, line in enumerate(table.lines):
         row, quality = line.row, line.qualities[family]
         x = latency(row) if cost == "latency" else _megabytes(row)
-        if x is not None and not has_collapsed(row):
+        if x is not None and quality.score is not None and not has_collapsed(row):
             low, high = (quality.interval.low, quality.interval.high) if quality.interval else (None, None)
             found.append(
                 Point(key[row.name], place + 1, row.name, row.role, x, quality.score, low, high,

@@ -144,6 +144,7 @@ def compare(first: str, second: str, registry: Registry, settings: Settings, *, 
         for name, record in (("A", one), ("B", two))
         if record.scores.collapsed
     ]
+    notes += [note for name, record in (("A", one), ("B", two)) for note in _undefined(name, record)]
     chosen: list[Example] = []
     for task, family in families.items():
         found = _chosen(task, family, one_items, two_items, examples)
@@ -168,9 +169,20 @@ def _side(run: StoredRecord) -> Side:
     return Side(name=run.record.name, fingerprint=run.key, description=describe(run.record))
 
 
-def _interval(gap: Gap) -> tuple[float, float, float, bool]:
-    """Return a difference, the ends of its interval, and whether that excludes zero."""
+def _undefined(name: str, record: Record) -> list[str]:
+    """Return a note for each score of a run that is undefined, with the reason."""
+    return [
+        f"{task} {subset} is undefined for {name}: {reason}. Means are over the subsets where both are defined."
+        for task, scores in record.scores.tasks.items()
+        for subset, reason in scores.undefined().items()
+    ]
+
+
+def _interval(gap: Gap) -> tuple[float | None, float | None, float | None, bool]:
+    """Return a difference, the ends of its interval, and whether that excludes zero; an undefined one is None."""
     apart = gap.difference
+    if apart is None:
+        return None, None, None, False
     return apart.value, apart.low, apart.high, not apart.holds_zero()
 
 

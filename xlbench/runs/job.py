@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from xlbench.distill.edits import Quantise
 from xlbench.distill.engine import encoder_keys
 from xlbench.distill.plan import Plan, Stage
+from xlbench.distill.trim import with_text
 from xlbench.fingerprint import Json, fingerprint
 from xlbench.runs.resolve import resolve
 from xlbench.scoring.data import mteb_version
@@ -100,6 +101,8 @@ def make_plan(experiment: Experiment, method: Method) -> Plan:
         XlbenchError: The method's options are not valid, or it cannot do this experiment.
     """
     plan = method.plan_for(experiment)
+    if experiment.vocabulary_text is not None:
+        plan = with_text(plan, experiment.vocabulary_text)
     bits = experiment.student.bits
     if bits == 32 or not method.student:
         return plan

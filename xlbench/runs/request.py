@@ -35,6 +35,11 @@ class Treatment(Frozen):
     options: dict[str, Scalar] = Field(
         default_factory=dict, description="The method's options; they override the preset's."
     )
+    vocabulary_text: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A text file whose tokens a trimmed vocabulary keeps, beside those of the corpus.",
+    )
 
 
 class Conditions(Frozen):

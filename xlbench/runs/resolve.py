@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from xlbench.corpora.corpus import open_corpus
+from xlbench.corpora.languages import check_codes
+from xlbench.corpora.text import keep_text
 from xlbench.encoders.find import find_encoder
 from xlbench.errors import XlbenchError, complaint, look_up, validated
 from xlbench.experiment import Budget, Data, Experiment, StudentSpec
@@ -65,6 +67,7 @@ def resolve(
             suite=suite,
             keep_out=tuple(keep_out),
             budget=budget,
+            vocabulary_text=keep_text(request.vocabulary_text, settings) if request.vocabulary_text else None,
             seed=request.seeds[0],
             precision=_precision(request, settings),
         )
@@ -120,6 +123,7 @@ def _languages(asked: tuple[str, ...], corpora: Sequence[OpenCorpus]) -> tuple[s
             f"There are no pairs in {', '.join(corpus.ref.reference for corpus in corpora)}.",
             "Name another --corpus.",
         )
+    check_codes(asked or available, ", ".join(corpus.ref.reference for corpus in corpora))
     missing = [language for language in asked if language not in available]
     if missing:
         raise XlbenchError(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from xlbench.errors import look_up
 from xlbench.records.predictions import Predicted, read_predictions
 from xlbench.records.record import ITEMS, Record, read_record, record_digest
@@ -74,7 +72,7 @@ def _is_whole(record: Record, predicted: Predicted) -> bool:
     means = family_means(record.scores.tasks.values())
     if means.keys() != record.scores.families.keys() or predicted.digest not in {None, record_digest(record)}:
         return False
-    return all(np.isclose(record.scores.families[it], means[it], rtol=0, atol=TOLERANCE) for it in means)
+    return all(_equal(record.scores.families[it], means[it]) for it in means)
 
 
 def _filled(unpredicted: Items, predicted: Predicted) -> Items | None:
@@ -91,8 +89,14 @@ def _agree(record: Record, items: Items) -> bool:
     recorded = {(task, subset): it.main for task in scores for subset, it in scores[task].subsets.items()}
     if recorded.keys() != items.keys():
         return False
-    again = [main_score(scores[task].family, it.prediction, it.gold) for (task, _), it in items.items()]
-    return np.allclose(again, [recorded[name] for name in items], rtol=0, atol=TOLERANCE)
+    again = {
+        (task, subset): main_score(scores[task].family, it.prediction, it.gold) for (task, subset), it in items.items()
+    }
+    return all(_equal(recorded[name], again[name]) for name in items)
+
+
+def _equal(one: float | None, two: float | None) -> bool:
+    return one is two if one is None or two is None else abs(one - two) <= TOLERANCE
 
 
 def _put(settings: Settings, key: str, record: Record, items: Items) -> None:

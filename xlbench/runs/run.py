@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from xlbench.distill.engine import Distilled, input_encoders, run_plan
 from xlbench.distill.health import FailedTrainingError
 from xlbench.distill.plan import Plan
+from xlbench.distill.trim import describe_losses
 from xlbench.records.record import KIND, Failure, Record
 from xlbench.records.stored import make_record, saved_record, write_entry
 from xlbench.runs.job import Job, JobRow, make_row, title
-from xlbench.runs.session import Session, prepare_process
+from xlbench.runs.session import Session, prepare_process, say_pairs
 from xlbench.runs.status import runs
 from xlbench.store import read_entry
 
@@ -82,18 +83,33 @@ def run_job(
     Raises:
         XlbenchError: Anything that the user can fix.
     """
+    for notice in dict.fromkeys(notice for corpus in job.corpora for notice in corpus.notices):
+        say(notice)
     stored = [found for row in job.rows if (found := saved_record(row.key, settings))]
     result = job.plan.stage(job.plan.result)
     needs_student = with_student and result and not read_entry(settings.home, "stages", job.keys[result.name])
     if len(stored) == len(job.rows) and not needs_student:
         say(f"all {len(job.rows)} records come from the store")
+        if (facts := stored[-1].record.corpus) is not None:
+            say_pairs(facts, say)
+        _say_losses(stored, say)
         return stored
     needed = [("stages", job.keys[stage.name]) for stage in job.plan.stages] + [(KIND, row.key) for row in job.rows]
     with runs(f"{job.name}, seed {job.experiment.seed}", settings, needed):
         prepare_process(settings)
-        session = Session(job.experiment, job.corpora, registry, settings)
+        session = Session(job.experiment, job.corpora, registry, settings, say)
         distilled = run_plan(job.plan, job.keys, job.experiment, session.corpus, session.load_input, settings, say)
-        return [_record(row, job.plan, distilled, session, say) for row in job.rows]
+        recorded = [_record(row, job.plan, distilled, session, say) for row in job.rows]
+    _say_losses(recorded, say)
+    return recorded
+
+
+def _say_losses(rows: Sequence[StoredRecord], say: Say) -> None:
+    """Report what a student with a trimmed vocabulary loses."""
+    for row in rows:
+        stages = row.record.stages if row.record.role == "student" else ()
+        if stages and (line := describe_losses(stages[-1].metadata)):
+            say(line)
 
 
 def run_encoder(

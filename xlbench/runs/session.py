@@ -14,7 +14,7 @@ from xlbench.scoring.tasks import evaluation_digest, evaluation_texts, task_text
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sentence_transformers import SentenceTransformer
@@ -45,12 +45,25 @@ NEAR_DUPLICATES = "looking for near-duplicates of test sentences"  # title of th
 SPEED_SAMPLE = 192  # sentences
 
 
+def say_pairs(facts: CorpusFacts, say: Callable[[str], None]) -> None:
+    """Tell what became of the pairs that were read, and what looks wrong with them."""
+    say(facts.summary())
+    for warning in facts.warnings:
+        say(warning)
+
+
 class Session:
     """Loads the corpus, a sample of the suite's sentences and the encoders of a run, each at most once."""
 
     def __init__(
-        self, experiment: Experiment, corpora: Sequence[OpenCorpus], registry: Registry, settings: Settings
+        self,
+        experiment: Experiment,
+        corpora: Sequence[OpenCorpus],
+        registry: Registry,
+        settings: Settings,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self.say = say
         self.experiment = experiment
         self.registry = registry
         self.settings = settings
@@ -64,7 +77,9 @@ class Session:
         def excluded() -> set[int]:
             return {text_key(text) for text in evaluation_texts(self.experiment.kept_out, self.settings)}
 
-        return prepare(self.experiment.data, self.corpora, excluded, self.settings)
+        prepared = prepare(self.experiment.data, self.corpora, excluded, self.settings)
+        say_pairs(prepared.facts, self.say)
+        return prepared
 
     def _facts(self) -> CorpusFacts:
         """Return the facts about the corpus for a record, with the share of near-duplicates of test sentences."""

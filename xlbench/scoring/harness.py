@@ -16,7 +16,7 @@ from xlbench.encoders.encode import encode
 from xlbench.errors import XlbenchError
 from xlbench.progress import progress
 from xlbench.scoring.data import data_identity, mteb_version
-from xlbench.scoring.items import TOLERANCE, Items, ItemScores, main_score, number_items
+from xlbench.scoring.items import TOLERANCE, Items, ItemScores, main_score, number_items, undefined_reason
 from xlbench.scoring.quiet import kept_random_state, quiet_mteb
 from xlbench.scoring.scores import MAIN_METRIC, SubsetScores, SuiteScores, TaskScores, family_means
 from xlbench.scoring.tasks import Columns, load_task, read_data
@@ -179,16 +179,21 @@ def _evaluate(
 def _check_scores(ref: TaskRef, subset: str, result: Mapping[str, object], items: ItemScores) -> SubsetScores:
     """Return MTEB's metrics of a subset, after checking that its items give the same main score."""
     metrics = {
-        name: 0.0 if np.isnan(value) else 100 * float(value)
+        name: 100 * float(value)
         for name, value in result.items()
         if isinstance(value, (int, float))
+        and not np.isnan(value)
         and name != "main_score"  # here the family decides which one is the main score
     }
-    main = metrics[MAIN_METRIC[ref.family]]
     recomputed = main_score(ref.family, items.prediction, items.gold)
-    if abs(main - recomputed) > TOLERANCE:
+    if recomputed is None:
+        reason = undefined_reason(ref.family, items.prediction, items.gold)
+        return SubsetScores(items=len(items.item), main=None, metrics=metrics, undefined=reason)
+    main = metrics.get(MAIN_METRIC[ref.family])
+    if main is None or abs(main - recomputed) > TOLERANCE:
+        given = "no number" if main is None else f"{main:.4f}"
         raise XlbenchError(
-            f"MTEB scores {ref.task} {subset} with {main:.4f}, but its items give {recomputed:.4f}.",
+            f"MTEB scores {ref.task} {subset} with {given}, but its items give {recomputed:.4f}.",
             "The task computes its score in another way: leave it out of the suite.",
         )
     return SubsetScores(items=len(items.item), main=main, metrics=metrics)

@@ -44,17 +44,33 @@ class ItemScores:
 Items: TypeAlias = dict[tuple[str, str], ItemScores]  # by (task, subset), in table order
 
 
-def main_score(family: Family, prediction: NDArray[np.float32], gold: NDArray[np.float32]) -> float:
-    """Return the main score, times 100, that MTEB computes from the same items.
+def undefined_reason(family: Family, prediction: NDArray[np.float32], gold: NDArray[np.float32]) -> str | None:
+    """Return why the main score of some items is undefined; None where it is defined, as F1 always is.
 
-    STS: Spearman's rank correlation of cosine and gold; 0 where it is undefined, all cosines being equal.
+    Spearman's rank correlation is undefined where a side has a value that is not a number, or no two different values.
+    """
+    if family != "sts":
+        return None
+    for name, values in (("gold", gold), ("cosine", prediction)):
+        if (missing := np.flatnonzero(np.isnan(values))).size:
+            more = f" (and {missing.size - 1} more)" if missing.size > 1 else ""
+            return f"the {name} of row {missing[0] + 1}{more} is not a number"
+        if np.ptp(values) == 0:
+            return f"all {len(values)} {name}s are equal" if len(values) > 1 else "it has a single row"
+    return None
+
+
+def main_score(family: Family, prediction: NDArray[np.float32], gold: NDArray[np.float32]) -> float | None:
+    """Return the main score, times 100, that MTEB computes from the same items; None where it is undefined.
+
+    STS: Spearman's rank correlation of cosine and gold, see :func:`undefined_reason`.
     Bitext: F1 averaged over classes by support, every index of the second side being a class.
     """
+    if undefined_reason(family, prediction, gold) is not None:
+        return None
     if family == "sts":
         from scipy.stats import spearmanr
 
-        if np.ptp(prediction) == 0 or np.ptp(gold) == 0:
-            return 0.0
         return 100 * float(spearmanr(gold, prediction)[0])
     from sklearn.metrics import f1_score
 
@@ -77,8 +93,9 @@ def number_items(family: Family, subsets: Sequence[Columns]) -> list[NDArray[np.
 
 
 def _by_gold(subsets: Sequence[Columns]) -> list[list[tuple[int, int]]]:
-    seen: dict[tuple[float, ...], int] = {}
-    groups = [seen.setdefault(tuple(subset.gold), len(seen)) for subset in subsets]
+    seen: dict[bytes, int] = {}  # by bytes, since what is not a number does not equal itself
+    golds = [(np.asarray(subset.gold, np.float64) + 0.0).tobytes() for subset in subsets]  # -0.0 becomes 0.0
+    groups = [seen.setdefault(gold, len(seen)) for gold in golds]
     return [[(group, row) for row in range(len(subset.gold))] for group, subset in zip(groups, subsets, strict=True)]
 
 

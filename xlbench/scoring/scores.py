@@ -20,8 +20,11 @@ class SubsetScores(Frozen):
     """The scores of one subset."""
 
     items: int = Field(ge=1, description="Sentence pairs.")
-    main: float = Field(description="The family's main metric, times 100.")
-    metrics: dict[str, float] = Field(description="All metrics of MTEB's task by their names, times 100.")
+    main: float | None = Field(description="The family's main metric, times 100; None where it is undefined.")
+    metrics: dict[str, float] = Field(
+        description="All metrics of MTEB's task by their names, times 100; undefined ones are left out."
+    )
+    undefined: str | None = Field(default=None, description="Why the main metric is undefined.")
 
 
 class TaskScores(Frozen):
@@ -33,9 +36,14 @@ class TaskScores(Frozen):
     data: str = Field(description="What identifies its data: 'sha256:...' of a local copy, or hub name and revision.")
     subsets: dict[str, SubsetScores] = Field(description="In the order of the suite.")
 
-    def mean(self) -> float:
-        """Return the mean main score over the subsets, which all have the same weight."""
-        return fmean(subset.main for subset in self.subsets.values())
+    def mean(self) -> float | None:
+        """Return the mean main score over the subsets where it is defined, all of the same weight; None without any."""
+        defined = [subset.main for subset in self.subsets.values() if subset.main is not None]
+        return fmean(defined) if defined else None
+
+    def undefined(self) -> dict[str, str]:
+        """Return the subsets whose main score is undefined, each with the reason."""
+        return {name: subset.undefined or "" for name, subset in self.subsets.items() if subset.main is None}
 
 
 class SuiteScores(Frozen):
@@ -44,8 +52,9 @@ class SuiteScores(Frozen):
     suite: str
     example: bool = Field(description="The suite is a working example and not a benchmark.")
     tasks: dict[str, TaskScores] = Field(description="By MTEB's names, in the order of the suite.")
-    families: dict[Family, float] = Field(
-        description="Mean main score over the subsets of a task, then over the family's tasks."
+    families: dict[Family, float | None] = Field(
+        description="Mean main score over the subsets of a task, then over the family's tasks; where a score is"
+        " undefined it is not part of the mean, and a mean of nothing is None."
     )
     sentences: int = Field(ge=1, description="Number of distinct sentences; each is encoded once.")
     mean_cosine: float = Field(description="Mean cosine over all pairs of different sentences.")
@@ -57,9 +66,11 @@ class SuiteScores(Frozen):
     mteb_version: str
 
 
-def family_means(tasks: Iterable[TaskScores]) -> dict[Family, float]:
-    """Return the mean of the task means for each family, in order of first appearance."""
+def family_means(tasks: Iterable[TaskScores]) -> dict[Family, float | None]:
+    """Return the mean of the defined task means for each family, in order of first appearance; None without any."""
     means: dict[Family, list[float]] = {}
     for task in tasks:
-        means.setdefault(task.family, []).append(task.mean())
-    return {family: fmean(values) for family, values in means.items()}
+        found = means.setdefault(task.family, [])
+        if (mean := task.mean()) is not None:
+            found.append(mean)
+    return {family: fmean(values) if values else None for family, values in means.items()}

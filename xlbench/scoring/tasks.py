@@ -10,6 +10,7 @@ from xlbench.errors import XlbenchError, first_line, look_up, nearest
 from xlbench.fingerprint import Json, fingerprint
 from xlbench.progress import progress
 from xlbench.scoring.data import data_identity, mteb_version, task_loader
+from xlbench.scoring.malformed import MalformedDataError, find_malformed, part_of, read_golds, read_texts
 from xlbench.scoring.quiet import kept_random_state, quiet_datasets
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def read_data(task: AbsTask, ref: TaskRef, settings: Settings) -> list[Columns]:
         settings: Errors name its data root.
 
     Raises:
-        XlbenchError: The data cannot be read, or lacks a subset, the split or a column.
+        XlbenchError: The data cannot be read; it lacks a subset, the split or a column; a subset is empty; or a row
+            has a side that is not text or a gold that is no number. The message names task, subset and row.
     """
     name = f"The data of task {ref.task} ({task.metadata.dataset['path']})"
     remedy = _download_remedy(type(task).metadata.dataset["path"], settings)
@@ -83,12 +85,29 @@ def read_data(task: AbsTask, ref: TaskRef, settings: Settings) -> list[Columns]:
             task.load_data()
         except Exception as error:
             # A task's own code reads files or asks a hub, and may raise anything.
-            raise XlbenchError(f"{name} cannot be read: {first_line(error)}", remedy) from error
-    try:
-        _drop_other_languages(task, ref)
-        return [_read_columns(task, ref, subset) for subset in ref.subsets]
-    except KeyError as error:
-        raise XlbenchError(f"{name} has no {error}, which MTEB expects.", remedy) from error
+            local = settings.local("datasets", type(task).metadata.dataset["path"])
+            place = (local and find_malformed(local, ref.subsets, _columns(task, ref, ""))) or _cause(error)
+            raise XlbenchError(f"{name} cannot be read: {place}", remedy) from error
+    _drop_other_languages(task, ref)
+    found: list[Columns] = []
+    malformed: list[tuple[str, MalformedDataError]] = []
+    for subset in ref.subsets:
+        try:
+            found.append(_read_columns(task, ref, subset))
+        except MalformedDataError as error:
+            malformed.append((subset, error))
+    if malformed:
+        subset, first = min(malformed, key=lambda it: it[1].follows)
+        raise XlbenchError(f"{name}, subset {subset}: {first}", remedy) from first
+    return found
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first line of an error, and of the one that it came from: libraries may say nothing in the last."""
+    lines = [first_line(error)]
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return ": ".join(dict.fromkeys([*lines, first_line(error)]))
 
 
 def evaluation_texts(suites: Iterable[Suite], settings: Settings) -> Iterator[str]:
@@ -200,25 +219,38 @@ def _download_remedy(path: str, settings: Settings) -> str:
     return f"With a network: `{command}`{then}"
 
 
-def _read_columns(task: AbsTask, ref: TaskRef, subset: str) -> Columns:
+def _columns(task: AbsTask, ref: TaskRef, subset: str) -> tuple[str, ...]:
+    """Return the columns of a subset: both sides, and for STS the gold."""
     from mteb.abstasks import AbsTaskBitextMining, AbsTaskSTS
 
-    data = task.dataset
-    assert data is not None
     if isinstance(task, AbsTaskBitextMining) and task.parallel_subsets:
-        first, second = subset.split("-")
-    else:
-        if subset != MONOLINGUAL or subset in data:
-            data = data[subset]
-        first, second = "sentence1", "sentence2"
-        if isinstance(task, AbsTaskSTS):
-            first, second = (name if isinstance(name, str) else next(iter(name)) for name in task.column_names)
-    rows = data[ref.split]
-    for name in (first, second):
+        return tuple(subset.split("-")) if subset else ()
+    if not isinstance(task, AbsTaskSTS):
+        return "sentence1", "sentence2"
+    first, second = (name if isinstance(name, str) else next(iter(name)) for name in task.column_names)
+    return first, second, "score"
+
+
+def _read_columns(task: AbsTask, ref: TaskRef, subset: str) -> Columns:
+    from mteb.abstasks import AbsTaskBitextMining
+
+    data = task.dataset
+    if data is None:
+        raise MalformedDataError("its task loads nothing.")
+    parallel = isinstance(task, AbsTaskBitextMining) and task.parallel_subsets
+    if not parallel and (subset != MONOLINGUAL or subset in data):
+        data = part_of(data, subset, "subset")
+    rows = part_of(data, ref.split, "split")
+    first, second, *golds = _columns(task, ref, subset)
+    for name in (first, second, *golds):
         if name not in rows.features:
-            raise KeyError(f"column {name}")
-    gold = list(rows["score"]) if ref.family == "sts" else list(range(len(rows)))
-    return Columns(subset, list(rows[first]), list(rows[second]), gold)
+            raise MalformedDataError(
+                f"split {ref.split}: no column '{name}', which MTEB expects; there are {', '.join(rows.features)}."
+            )
+    if len(rows) == 0:
+        raise MalformedDataError(f"split {ref.split}: no rows.")
+    gold = read_golds(rows[golds[0]]) if golds else list(range(len(rows)))
+    return Columns(subset, read_texts(rows[first], first), read_texts(rows[second], second), gold)
 
 
 def _drop_other_languages(task: AbsTask, ref: TaskRef) -> None:
@@ -227,5 +259,7 @@ def _drop_other_languages(task: AbsTask, ref: TaskRef) -> None:
 
     if isinstance(task, AbsTaskBitextMining) and task.parallel_subsets and task.dataset is not None:
         languages = dict.fromkeys(name for subset in ref.subsets for name in subset.split("-"))
-        rows = task.dataset[ref.split]
+        rows = task.dataset.get(ref.split)
+        if rows is None:
+            return  # named when the subset is read
         task.dataset = {ref.split: rows.select_columns([name for name in languages if name in rows.features])}

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from xlbench.errors import XlbenchError
 from xlbench.students.architecture import BottleneckEmbedding
+from xlbench.students.frequent_words import script_of
 from xlbench.students.token_embeddings import embedding_table, select_rows, set_token_embeddings, token_embeddings
 
 if TYPE_CHECKING:
@@ -106,9 +107,9 @@ def choose_tokens(
     vocabulary = Vocabulary(tokenizer)
     kept = {*np.flatnonzero(counts[: vocabulary.size()] >= least).tolist(), *range(below)}
     kept |= set(vocabulary.added.values())
-    scripts = _used_scripts(vocabulary, counts)
+    scripts = used_scripts(vocabulary, counts)
     for text, number in vocabulary.characters():
-        if len(text) > 1 or (characters and (not _is_letter(text) or _script(text) in scripts)):
+        if len(text) > 1 or (characters and (not _is_letter(text) or script_of(text) in scripts)):
             kept.add(number)
     if vocabulary.kind == "Unigram":
         scores = [score for _, score in vocabulary.model["vocab"]]
@@ -122,18 +123,13 @@ def _is_letter(character: str) -> bool:
     return unicodedata.category(character)[0] in "LM"
 
 
-def _script(character: str) -> str:
-    """Return the script of a letter: the first word of its name in Unicode, e.g. LATIN, ARABIC, CJK."""
-    return unicodedata.name(character, "").partition(" ")[0]
-
-
-def _used_scripts(vocabulary: Vocabulary, counts: NDArray[np.int64]) -> set[str]:
+def used_scripts(vocabulary: Vocabulary, counts: NDArray[np.int64]) -> set[str]:
     """Return the scripts that at least :data:`SCRIPT_SHARE` of the counted tokens with letters are written in."""
     weights: Counter[str] = Counter()
     for piece, number in vocabulary.pieces.items():
-        letter = next((character for character in piece if _is_letter(character)), None)
-        if letter is not None and number < len(counts):
-            weights[_script(letter)] += int(counts[number])
+        script = script_of(piece)
+        if script is not None and number < len(counts):
+            weights[script] += int(counts[number])
     return {script for script, weight in weights.items() if weight and weight >= SCRIPT_SHARE * weights.total()}
 
 

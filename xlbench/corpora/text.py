@@ -1,0 +1,80 @@
+"""A text whose tokens a trimmed vocabulary keeps: lines in any of its languages, untranslated ones serve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xlbench.corpora.files import find_path, open_file
+from xlbench.errors import XlbenchError
+from xlbench.fingerprint import LENGTH, file_digest
+from xlbench.store import get_or_build, read_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from xlbench.fingerprint import Json
+    from xlbench.settings import Settings
+
+KIND = "texts"
+FILE = "text"
+_LINES = 4096  # of a text in memory at a time
+
+
+def keep_text(argument: str, settings: Settings) -> str:
+    """Copy a text file, plain or ``.gz``, into the store and return the digest that names it there.
+
+    Args:
+        argument: Its path, looked up like that of a corpus.
+        settings: Where the store is.
+
+    Raises:
+        XlbenchError: There is no such file, it cannot be read, is not UTF-8 or holds no text.
+    """
+    path = find_path(argument, settings)
+    if path.is_dir():
+        raise XlbenchError(f"The vocabulary text '{path}' is a directory.", "Give a text file.")
+    try:
+        digest = file_digest(path)[:LENGTH]
+    except OSError as error:
+        raise XlbenchError(f"The vocabulary text '{path}' cannot be read: {error.strerror}.") from error
+
+    def build(directory: Path) -> dict[str, Json]:
+        lines = 0
+        with (directory / FILE).open("w", encoding="utf-8", newline="\n") as copy, open_file(path) as stream:
+            try:
+                for number, line in enumerate(stream, start=1):
+                    if text := " ".join(line.decode("utf-8-sig" if number == 1 else "utf-8").split()):
+                        copy.write(f"{text}\n")
+                        lines += 1
+            except UnicodeDecodeError as error:
+                raise XlbenchError(
+                    f"{path}, line {number}: not UTF-8.", "Convert the file, e.g. with iconv -t UTF-8."
+                ) from error
+            except (EOFError, OSError) as error:
+                raise XlbenchError(f"{path} is damaged: {error}.", "Fetch the file again.") from error
+        if not lines:
+            raise XlbenchError(f"The vocabulary text '{path}' is empty.", "Give a file with a sentence on each line.")
+        return {"lines": lines}
+
+    get_or_build(settings.home, KIND, digest, build)
+    return digest
+
+
+def read_text(digest: str, settings: Settings) -> Iterator[list[str]]:
+    """Yield the lines of a text in the store, some thousand at a time.
+
+    Raises:
+        XlbenchError: It is not in the store.
+    """
+    entry = read_entry(settings.home, KIND, digest)
+    if entry is None:
+        raise XlbenchError(f"The vocabulary text {digest} is not in the store.", "Run again with --vocabulary-text.")
+    lines: list[str] = []
+    with (entry.path / FILE).open(encoding="utf-8", newline="\n") as stream:
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+            if len(lines) == _LINES:
+                yield lines
+                lines = []
+    yield lines
