@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -140,6 +141,21 @@ def test_predictions_of_another_encoder_are_not_used(board: BoardFile, tmp_path:
     assert mended is not None
     for name, values in mended.predictions.items():
         np.testing.assert_array_equal(values, wrong.predictions[name])
+
+
+@pytest.mark.parametrize("field", ['"sts": ', '"parameters": '])
+def test_a_row_whose_record_has_changed_is_not_used(board: BoardFile, tmp_path: Path, field: str) -> None:
+    path = record(board, "toy-half-seed0")
+    text = path.read_text("utf-8")
+    changed = re.sub(rf"({field})(\d)", r"\g<1>8\2", text)
+    assert changed != text
+    path.write_text(changed, "utf-8")
+    notes: list[str] = []
+    restore(record_paths(board), load_registry((PLUGIN,)), settings_at(tmp_path / "home"), notes.append)
+    assert notes == [
+        "the record of 'toy-half' is not the one that was written with its predictions: not used",
+        "rows that came with the board: 2",
+    ]
 
 
 def test_a_damaged_file_is_named(board: BoardFile, tmp_path: Path) -> None:
