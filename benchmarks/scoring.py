@@ -92,6 +92,7 @@ def _run_xlbench(
         f"{name} {subset}": of_subset.main / 100
         for name, task in scored.scores.tasks.items()
         for subset, of_subset in task.subsets.items()
+        if of_subset.main is not None
     }
     return taken.seconds, scores
 

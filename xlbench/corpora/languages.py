@@ -37,7 +37,7 @@ def standard(code: str) -> str:
 
     try:
         return langcodes.standardize_tag(code).lower()
-    except langcodes.LanguageTagError:
+    except ValueError:  # not the form of a code
         return code.lower()
 
 

@@ -50,8 +50,8 @@ def suspicions(sample: Sequence[Pair], reference: str, language: str) -> list[st
     place = f"warning: corpus '{reference}', {language}:"
     found: list[str] = []
     if sample and is_header(sample[0], language):
-        english, other = sample[0]
-        found.append(f"{place} the first row looks like a header and is read as a pair ('{english}', '{other}').")
+        heads = "', '".join(sample[0])
+        found.append(f"{place} the first row looks like a header and is read as a pair ('{heads}').")
     if len(sample) < FEWEST:
         return found
     english, other = (identify([pair[side] for pair in sample]) for side in (0, 1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 from math import isinf
-from numbers import Real
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,11 +62,11 @@ def read_golds(column: Iterable[object]) -> list[float]:
     wrong = [(row, gold) for row, gold in enumerate(golds, start=1) if not _is_number(gold)]
     for row, gold in sorted(wrong, key=lambda it: _reads_as_number(it[1])):
         raise MalformedDataError(f"row {row}: 'score' is {gold!r} and not a number.", follows=_reads_as_number(gold))
-    return [float(gold) for gold in golds if isinstance(gold, Real)]
+    return [float(gold) for gold in golds if isinstance(gold, int | float)]
 
 
 def _is_number(gold: object) -> bool:
-    return isinstance(gold, Real) and not isinstance(gold, bool) and not isinf(gold)
+    return isinstance(gold, int | float) and not isinstance(gold, bool) and not isinf(gold)
 
 
 def _reads_as_number(gold: object) -> bool:
