@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 from xlbench.corpora.corpus import LANGUAGE, Pair
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import file_digest
+from xlbench.settings import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -182,7 +183,7 @@ def find_path(argument: str, settings: Settings) -> Path:
     Raises:
         XlbenchError: It is in none of them.
     """
-    path = Path(argument).expanduser()
+    path = path_of(argument, "corpus")
     roots = [Path(), *([settings.data_root, settings.data_root / "parallel"] if settings.data_root else [])]
     candidates = [root / path for root in roots]
     for candidate in candidates:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,12 @@ from pydantic import ValidationError
 
 from xlbench.corpora.corpus import open_corpus
 from xlbench.encoders.find import find_encoder
-from xlbench.errors import XlbenchError, complaint, look_up, validated
+from xlbench.errors import XlbenchError, look_up
 from xlbench.experiment import Budget, Data, Experiment, StudentSpec
-from xlbench.runs.request import inline_spec
+from xlbench.runs.request import inline_spec, load_toml
 from xlbench.scoring.tasks import evaluation_digest
+from xlbench.settings import path_of
+from xlbench.validation import complaint, validated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,10 +93,7 @@ def student_spec(given: str | StudentSpec, registry: Registry) -> StudentSpec:
         return inline_spec(given)
     if not given.endswith(".toml"):
         return look_up("student", given, registry.students)
-    try:
-        settings = tomllib.loads(Path(given).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise XlbenchError(f"Student spec '{given}' cannot be read: {error}", "Give a TOML file or a name.") from error
+    settings = load_toml(path_of(given, "student"), "Student spec", "Give a TOML file or a name.")
     return validated(StudentSpec, {"name": Path(given).stem, **settings}, f"entry of {given}:")
 
 
