@@ -157,4 +157,4 @@ def _field(name: str, field: FieldInfo, kind: str) -> str:
 
 def _bound(rule: object) -> str:
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    return next((f"{sign} {getattr(rule, key):g}" for key, sign in signs.items() if hasattr(rule, key)), "")
+    return next((f"{sign} {getattr(rule, key):.12g}" for key, sign in signs.items() if hasattr(rule, key)), "")

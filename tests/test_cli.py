@@ -14,6 +14,7 @@ from pydantic import Field
 
 from xlbench.cli.catalogue import option_rows
 from xlbench.distill.method import Options
+from xlbench.records.record import git_revision
 from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
 
 PLUGIN = str(Path(__file__).parent / "toy_plugin.py")
@@ -286,3 +287,36 @@ def test_an_error_shows_a_bad_value_as_the_user_wrote_it(written: str, words: st
     config = tmp_path / "run.toml"
     config.write_text(written)
     complains(xlbench("run", "--config", str(config)), words)
+
+
+def test_output_to_a_full_disk_is_told_in_two_lines() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xlbench", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "xlbench: The output cannot be used: No space left on device.\nFree some space, or write to another disk.\n"
+    )
+
+
+def test_a_plugin_file_that_is_given_twice_is_loaded_once(tmp_path: Path) -> None:
+    again = tmp_path / "again.py"
+    again.symlink_to(PLUGIN)
+    listed = json.loads(xlbench("--plugin", PLUGIN, "--plugin", str(again), "plugins", "--json").stdout)
+    assert listed["broken"] == []
+    assert [it["brings"] for it in listed["loaded"] if it["distribution"] == "file"] == [
+        [["suite", "toy"], ["budget", "toy"]]
+    ]
+
+
+@pytest.mark.parametrize("fault", [subprocess.TimeoutExpired("git", 20), OSError("no git")])
+def test_a_git_that_fails_loses_no_finished_training(fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("xlbench.records.record.Path.exists", lambda _: True)
+    monkeypatch.setattr("xlbench.records.record.subprocess.run", fail)
+    assert git_revision() is None

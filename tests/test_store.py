@@ -63,6 +63,19 @@ def test_a_missing_file_is_damage_too(tmp_path: Path) -> None:
     assert get_or_build(tmp_path, "stages", "k", build).reused is False
 
 
+@pytest.mark.parametrize("years", [70, -70])
+def test_a_clock_that_was_set_gives_no_absurd_time(tmp_path: Path, years: int) -> None:
+    def interrupt(directory: Path) -> dict[str, Json]:
+        (directory / "half").write_text("done so far")
+        last = time.time() + years * 365 * 24 * 3600
+        os.utime(directory / "half", (last, last))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        get_or_build(tmp_path, "stages", "k", interrupt)
+    assert get_or_build(tmp_path, "stages", "k", build).manifest.seconds < 60  # of this build alone
+
+
 def test_the_time_of_an_entry_includes_interrupted_builds(tmp_path: Path) -> None:
     def interrupt(directory: Path) -> dict[str, Json]:
         (directory / "half").write_text("done so far")

@@ -203,3 +203,26 @@ def test_a_shrunken_table_gives_the_same_vectors_and_grows_back(
     restore_table(student, full, used)
     changed = (student.embeddings.word_embeddings.weight != original).any(dim=1)
     assert changed.nonzero().flatten().tolist() == ([4, 9] if 9 in frequent else [4])
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_saving_and_loading_leave_the_progress_bars_of_transformers_as_they_were(tmp_path: Path, shown: bool) -> None:
+    from transformers.utils import logging
+
+    model = load_student(save_toy_encoder(tmp_path / "toy"))
+    before = logging.is_progress_bar_enabled()
+    try:
+        (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
+        save_student(model, tmp_path / "student")
+        load_student(tmp_path / "student")
+        assert logging.is_progress_bar_enabled() is shown
+    finally:
+        (logging.enable_progress_bar if before else logging.disable_progress_bar)()
+
+
+def test_a_damaged_model_is_told_in_two_lines(tmp_path: Path) -> None:
+    (tmp_path / "modules.json").write_text("nonsense")
+    with pytest.raises(XlbenchError) as raised:
+        load_student(tmp_path)
+    assert raised.value.problem.startswith(f"The model in '{tmp_path}' cannot be loaded: ")
+    assert raised.value.remedy.startswith("Is it whole?")

@@ -14,7 +14,7 @@ from xlbench import XlbenchError
 from xlbench.corpora.starter import starter_corpus
 from xlbench.corpora.text import keep_text
 from xlbench.distill.plan import Plan, Stage
-from xlbench.distill.trim import TrimVocabulary, describe_losses, with_text
+from xlbench.distill.trim import CountText, TrimVocabulary, describe_losses, with_text
 from xlbench.students.frequent_words import frequent_words, word_tokens
 from xlbench.students.load import load_student
 from xlbench.students.surgery import build_student, cut_bottleneck, stock_encoder
@@ -212,13 +212,14 @@ def test_the_tokens_of_a_text_are_kept_and_only_then_part_of_the_key(context: St
     trim_edit = TrimVocabulary(keep_characters=False)
     plan = Plan((Stage("trimmed", "assistant", (trim_edit,)),), "trimmed")
     (stage,) = with_text(plan, digest).stages
-    assert stage.edits == (TrimVocabulary(keep_characters=False, text=digest),)
+    assert stage.edits == (CountText(text=digest), trim_edit)
     # Keys of stages in stores and boards rest on this description.
     assert plan.stages[0].describe()["edits"] == [
         {"tag": "trim-vocabulary/1", "settings": {"min_count": 1, "keep_characters": False}}
     ]
-    (edit,) = stage.edits
-    model = edit.apply(context.load("toy"), context)
+    model = context.load("toy")
+    for edit in stage.edits:
+        model = edit.apply(model, context)
     tokens = model.tokenizer.get_vocab()
     assert set("0123456789") & set(context.load("toy").tokenizer.get_vocab()) <= tokens.keys()
     with pytest.raises(XlbenchError, match="trim no vocabulary"):

@@ -3,40 +3,73 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from pydantic import BaseModel, ValidationError
+# Control characters, which steer a terminal; line separators; marks that turn the direction of text; lone surrogates,
+# which stand for bytes that are not UTF-8. The joiners that some scripts need are not among them.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+LAYOUT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+LONGEST_WORD = 300  # characters; of a longer one, both ends are shown
+LONGEST = 2000  # characters of a line of an error
+LISTED = 40  # valid names that a remedy lists
 
 
 class XlbenchError(Exception):
     """An error that the user can fix; the command line prints it in one or two lines and exits with code 2.
 
     Args:
-        problem: What is wrong, naming the thing and the place.
-        remedy: What to do about it.
+        problem: What is wrong, naming the thing and the place. It is made one printable line.
+        remedy: What to do about it; likewise.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        super().__init__(problem if not remedy else f"{problem}\n{remedy}")
-        self.problem = problem
-        self.remedy = remedy
+        self.problem = _one_line(problem)
+        self.remedy = _one_line(remedy)
+        super().__init__(f"{self.problem}\n{self.remedy}" if remedy else self.problem)
+
+    def __reduce__(self) -> tuple[type[XlbenchError], tuple[str, str]]:
+        """Return how to make it again in another process."""
+        return type(self), (self.problem, self.remedy)
 
 
 T = TypeVar("T")
-M = TypeVar("M", bound="BaseModel")
+
+
+def printable(text: str, *, layout: bool = False) -> str:
+    r"""Return text without characters that steer a terminal: an escape is written as ``\u001b``.
+
+    JSON and TOML read what is written so as the character that it stands for.
+
+    Args:
+        text: Any text, e.g. with a name that somebody else chose.
+        layout: Keep line ends and tabs, for text of several lines.
+    """
+    kept = "\n\t" if layout else ""
+    return UNPRINTABLE.sub(lambda it: it[0] if it[0] in kept else LAYOUT.get(it[0]) or f"\\u{ord(it[0]):04x}", text)
+
+
+def _one_line(text: str) -> str:
+    """Return text as one printable line of bounded length."""
+    ends = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
+    line = ends.sub(lambda word: f"{word[0][: LONGEST_WORD // 2]}…{word[0][-LONGEST_WORD // 4 :]}", printable(text))
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 200]} … {line[-200:]}"
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a sentence that proposes the names nearest to ``name``, or lists all valid ones."""
     names = sorted(valid)
     folded = {candidate.casefold(): candidate for candidate in names}
-    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.55)
+    close = difflib.get_close_matches(name.casefold()[:LONGEST_WORD], folded, n=3, cutoff=0.55)
     if close:
         return f"Did you mean {' or '.join(_quoted([folded[match] for match in close]))}?"
-    return f"Valid names: {', '.join(_quoted(names)) or 'none'}."
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"Valid names: {', '.join(_quoted(names[:LISTED])) or 'none'}{more}."
 
 
 def _quoted(names: list[str]) -> list[str]:
@@ -66,74 +99,34 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def validated(kind: type[M], settings: Mapping[str, object], noun: str) -> M:
-    """Return ``kind`` built from raw settings; what pydantic rejects becomes an error of xlbench.
-
-    Raises:
-        XlbenchError: A value is of the wrong kind or out of bounds, or a name is unknown.
-    """
-    from pydantic import ValidationError
-
-    try:
-        return kind.model_validate(settings)
-    except ValidationError as error:
-        raise complaint(error, noun, kind.model_fields, settings) from error
+REMEDIES = {
+    errno.ENOSPC: "Free some space, or write to another disk.",
+    errno.EDQUOT: "Free some space, or write to another disk.",
+    errno.ENAMETOOLONG: "Give a shorter name.",
+    errno.EACCES: "Give a place that you may read and write.",
+    errno.EPERM: "Give a place that you may read and write.",
+    errno.EROFS: "Give a place that can be written to.",
+}
 
 
-def complaint(
-    error: ValidationError, noun: str, valid: object, settings: Mapping[str, object] | None = None
-) -> XlbenchError:
-    """Return what pydantic rejects as an error of xlbench.
+@contextmanager
+def answered(unnamed: str = "A file") -> Iterator[None]:
+    """Turn what the system refuses (a name, a file, a full disk) into an error of xlbench.
+
+    The doors of xlbench stand in it, so that no path, whatever it holds, ends in a traceback. Where a remedy is better
+    known, the error is worded there.
 
     Args:
-        error: Pydantic's.
-        noun: What a name in the settings stands for, e.g. 'setting'.
-        valid: The valid names by field, to propose the nearest one.
-        settings: What the user wrote, so that the error names a place in it.
+        unnamed: What is meant where the system names no file.
+
+    Raises:
+        XlbenchError: The system refused something.
     """
-    place, message, given = rejection(error, settings)
-    name = ".".join(place) or noun
-    if error.errors()[0]["type"] == "extra_forbidden" and isinstance(valid, dict):
-        return XlbenchError(f"Unknown {noun} '{name}'.", nearest(name, valid))
-    if message == "Field required":
-        return XlbenchError(f"{noun.capitalize()} '{name}' is missing.")
-    return XlbenchError(f"{noun.capitalize()} '{name}' cannot be {given!r}: {message[0].lower()}{message[1:]}.")
-
-
-EXPECTED = "Input should be "  # how pydantic begins most of its messages
-
-
-def rejection(error: ValidationError, settings: object = None) -> tuple[tuple[str, ...], str, object]:
-    """Return where the user's settings are invalid, why, and what stands there.
-
-    Pydantic's locations also name the alternatives of a union ('student.str', 'options.learning_rate.bool'), with one
-    error for each; those names are dropped, and the reasons are joined. Of several alternatives the one that was
-    valid furthest into the settings counts.
-    """
-    first, *rest = error.errors()
-    alternatives = [first, *(other for other in rest if other["loc"][0:1] == first["loc"][0:1])]
-    places = [_written(entry["loc"], settings, missing=entry["type"] == "missing") for entry in alternatives]
-    place = max(places, key=len)
-    chosen = [entry for entry, at in zip(alternatives, places, strict=True) if at == place]
-    reasons = list(dict.fromkeys(entry["msg"].removeprefix("Value error, ") for entry in chosen))
-    if len(reasons) > 1 and all(reason.startswith(EXPECTED) for reason in reasons):
-        *others, last = (reason.removeprefix(EXPECTED) for reason in reasons)
-        reasons = [f"{EXPECTED}{', '.join(others)} or {last}"]
-    return place, reasons[0], chosen[0].get("input")
-
-
-def _written(location: tuple[int | str, ...], settings: object, *, missing: bool) -> tuple[str, ...]:
-    """Return the parts of a location that stand in the settings; all of them where the settings are not known."""
-    if settings is None:
-        return tuple(map(str, location))
-    parts: list[str] = []
-    here = settings
-    for number, part in enumerate(location):
-        if isinstance(here, dict) and part in here:  # noqa: SIM114 - two types, of which only the first has any key
-            here = here[part]
-        elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
-            here = here[part]
-        elif not (missing and number == len(location) - 1):
-            continue
-        parts.append(str(part))
-    return tuple(parts)
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = f"'{error.filename}'" if error.filename is not None else unnamed
+        remedy = REMEDIES.get(error.errno or 0, "Check the path and what lies there.")
+        raise XlbenchError(f"{place} cannot be used: {error.strerror or first_line(error)}.", remedy) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from xlbench.fingerprint import Frozen, Json, fingerprint
 
@@ -12,13 +12,22 @@ Family = Literal["sts", "bitext"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
+LARGEST_SEED = 2**32 - 1  # numpy's generators take no larger one
+MOST_PAIRS = 10**10  # more than any parallel corpus holds
+MOST_LAYERS = 1000  # that run one after the other
+WIDEST = 2**16
+
+
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(seeds)) != len(seeds):
-        raise ValueError("a seed is there twice")
+        raise ValueError("a seed is there twice\neach seed once")
     return tuple(sorted(seeds))
 
 
-Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_distinct)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+"""Of everything random."""
+
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
 """Of everything random: an axis along which an experiment is repeated, not a setting to tune. Ascending."""
 
 Bits = Literal[8, 16, 32]
@@ -30,16 +39,28 @@ class StudentSpec(Frozen):
 
     name: str = Field(min_length=1, description="What boards call it.")
     bottleneck: int | None = Field(
-        default=None, ge=1, description="Width B of the token embeddings; None keeps the assistant's full width."
+        default=None,
+        ge=1,
+        le=WIDEST,
+        description="Width B of the token embeddings; None keeps the assistant's full width.",
     )
-    layers: int = Field(ge=1, description="Stored layers K.")
-    repeats: int = Field(default=1, ge=1, description="Times R that each stored layer runs.")
-    hidden: int | None = Field(default=None, ge=1, description="Hidden size the assistant must have; None takes any.")
+    layers: int = Field(ge=1, le=MOST_LAYERS, description="Stored layers K.")
+    repeats: int = Field(default=1, ge=1, le=MOST_LAYERS, description="Times R that each stored layer runs.")
+    hidden: int | None = Field(
+        default=None, ge=1, le=WIDEST, description="Hidden size the assistant must have; None takes any."
+    )
     bits: Bits = Field(
         default=32,
         description="Bits of a saved weight: 32, 16 or 8.",
     )
     summary: str = Field(default="", description="One line for listings.")
+
+    @model_validator(mode="after")
+    def _bounded_depth(self) -> StudentSpec:
+        if self.layers * self.repeats > MOST_LAYERS:
+            problem = f"{self.layers} layers run {self.repeats} times are {self.layers * self.repeats:,} layers"
+            raise ValueError(f"{problem}\n{MOST_LAYERS:,} at most")
+        return self
 
 
 class Budget(Frozen):
@@ -50,11 +71,13 @@ class Budget(Frozen):
 
     name: str = Field(description="What boards call it.")
     pairs_per_language: int | None = Field(
-        default=None, ge=1, description="Training pairs kept per language; None keeps all."
+        default=None, ge=1, le=MOST_PAIRS, description="Training pairs kept per language; None keeps all."
     )
-    dev_pairs: int = Field(default=700, ge=8, description="Pairs held out of the corpus, over all languages.")
-    assistant_pairs: int = Field(ge=0, description="Pairs seen by the assistant's alignment (stage 1).")
-    student_pairs: int = Field(ge=1, description="Pairs seen by the student, over all its stages.")
+    dev_pairs: int = Field(
+        default=700, ge=8, le=MOST_PAIRS, description="Pairs held out of the corpus, over all languages."
+    )
+    assistant_pairs: int = Field(ge=0, le=MOST_PAIRS, description="Pairs seen by the assistant's alignment (stage 1).")
+    student_pairs: int = Field(ge=1, le=MOST_PAIRS, description="Pairs seen by the student, over all its stages.")
 
 
 class TaskRef(Frozen):
@@ -142,19 +165,14 @@ class Experiment(Frozen):
         description="Suites whose sentences no pair may contain, besides those of the scored one.",
     )
     budget: Budget
-    vocabulary_text: str | None = Field(
-        default=None,
-        exclude_if=lambda digest: digest is None,  # so that experiments without one keep their keys
-        description="Digest of a text whose tokens a trimmed vocabulary keeps, beside those of the corpus.",
-    )
-    seed: int = Field(ge=0)
+    seed: Seed
     precision: Precision
 
     @field_validator("teachers")
     @classmethod
     def _teachers_differ(cls, teachers: tuple[EncoderRef, ...]) -> tuple[EncoderRef, ...]:
         if len({teacher.fingerprint for teacher in teachers}) != len(teachers):
-            raise ValueError("the teachers must differ")
+            raise ValueError("the teachers must differ\neach teacher once")
         return teachers
 
     @property

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, Unpack
 
-from xlbench.errors import XlbenchError, nearest
+from pydantic import Field
+
+from xlbench.errors import XlbenchError, answered, look_up, nearest
+from xlbench.experiment import Precision
+from xlbench.fingerprint import Frozen
 from xlbench.plugins.registry import load_registry
-from xlbench.runs.request import Request, make_request, read_toml
-from xlbench.runs.results import Results, Student, run_request
-from xlbench.settings import read_settings
+from xlbench.runs.request import Request, make_request, parse_list, parse_seeds, read_toml
+from xlbench.runs.results import Results, Run, run_key, run_request
+from xlbench.settings import MOST_THREADS, new_path, path_of, read_settings
+from xlbench.validation import validated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.distill.method import Scalar
-    from xlbench.experiment import Precision, StudentSpec
+    from xlbench.experiment import StudentSpec
     from xlbench.inventory import Store
     from xlbench.plugins.registry import Registry
-    from xlbench.records.stored import StoredRecord
     from xlbench.runs.compare import Comparison
     from xlbench.runs.status import Status
     from xlbench.settings import Settings
 
-    Run = str | Path | Student | Results | StoredRecord
     Say = Callable[[str], None]
 
 Names = str | Sequence[str]
+Text = Annotated[str, Field(min_length=1)]
+MOST_EXAMPLES = 10_000  # sentence pairs of a task
 
 
 class Where(TypedDict, total=False):
@@ -53,6 +58,31 @@ class Where(TypedDict, total=False):
     threads: int | None
     plugin: str | Path | Sequence[str | Path]
     quiet: bool
+
+
+class _Switches(Frozen):
+    """What :class:`Where` says beside paths, checked."""
+
+    offline: bool = False
+    device: Text | None = None
+    compile: bool | None = None
+    threads: int | None = Field(default=None, ge=1, le=MOST_THREADS)
+    quiet: bool = False
+
+
+class _Running(Frozen):
+    speed: bool
+    say: Callable[[str], None]
+
+
+class _Scoring(Frozen):
+    model: Text
+    suite: Text
+    precision: Precision | Literal["auto"]
+
+
+class _Examples(Frozen):
+    examples: int = Field(ge=0, le=MOST_EXAMPLES)
 
 
 def run(
@@ -115,8 +145,10 @@ def run(
         XlbenchError: Anything that the caller can fix, with the text that the command line shows.
     """
     given = {name: value for name, value in locals().items() if name in Request.model_fields and value is not None}
-    request = request_of(config, given)
-    return run_request_in(request, where, save=save, speed=speed, say=say)
+    _refuse_unknown(run, where)
+    with answered():
+        request = request_of(config, given)
+        return run_request_in(request, where, save=save, speed=speed, say=say)
 
 
 def score(
@@ -139,15 +171,18 @@ def score(
     Raises:
         XlbenchError: A name is unknown, the encoder cannot be loaded, or the suite's data is missing.
     """
+    from xlbench.records.stored import items_of
     from xlbench.runs.score import score_encoder
+    from xlbench.scoring.items import write_items
 
-    settings, registry = place(where)
-    results = score_encoder(str(model), suite, precision, registry, settings)
-    if items is not None:
-        from xlbench.records.stored import items_of
-        from xlbench.scoring.items import write_items
-
-        write_items(Path(items), items_of(results.stored[0], settings))
+    _refuse_unknown(score, where)
+    asked = validated(_Scoring, {"model": model, "suite": suite, "precision": precision}, "argument")
+    with answered():
+        file = new_path(items, "items", over=True) if items is not None else None
+        settings, registry = place(where)
+        results = score_encoder(asked.model, asked.suite, asked.precision, registry, settings)
+        if file is not None:
+            write_items(file, items_of(results.stored[0], settings))
     return results
 
 
@@ -167,9 +202,12 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
     from xlbench.boards.reference import run_reference
     from xlbench.runs.compare import compare as compare_runs
 
-    settings, registry = place(where)
-    one, two = run_reference(_reference(first)), run_reference(_reference(second))
-    return compare_runs(one, two, registry, settings, examples=examples)
+    _refuse_unknown(compare, where)
+    one, two = run_key(first, "first"), run_key(second, "second")
+    shown = validated(_Examples, {"examples": examples}, "argument").examples
+    with answered():
+        settings, registry = place(where)
+        return compare_runs(run_reference(one), run_reference(two), registry, settings, examples=shown)
 
 
 def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:
@@ -185,8 +223,11 @@ def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:
     from xlbench.boards.board import find_board
     from xlbench.boards.leaderboard import Leaderboard
 
-    settings, registry = place(where)
-    return Leaderboard(find_board(str(name)), registry, settings)
+    _refuse_unknown(leaderboard, where)
+    with answered():
+        board = find_board(name)
+        settings, registry = place(where)
+        return Leaderboard(board, registry, settings)
 
 
 def open_store(**where: Unpack[Where]) -> Store:
@@ -197,6 +238,7 @@ def open_store(**where: Unpack[Where]) -> Store:
     """
     from xlbench.inventory import Store
 
+    _refuse_unknown(open_store, where)
     return Store(place_of(where))
 
 
@@ -208,6 +250,7 @@ def status(**where: Unpack[Where]) -> list[Status]:
     """
     from xlbench.runs.status import read_status
 
+    _refuse_unknown(status, where)
     return read_status(place_of(where).home)
 
 
@@ -217,20 +260,27 @@ def request_of(config: str | Path | None, given: Mapping[str, object]) -> Reques
     Raises:
         XlbenchError: The file cannot be read, or a setting is unknown or of the wrong kind.
     """
-    settings = read_toml(Path(config)) if config is not None else {}
+    settings = read_toml(path_of(config, "config")) if config is not None else {}
     for name, value in given.items():
         if name == "options" and isinstance(value, Mapping):
             before = settings.get("options", {})
             settings["options"] = {**(before if isinstance(before, Mapping) else {}), **value}
-        elif name in {"teacher", "corpus", "languages", "keep_out"}:
-            settings[name] = (value,) if isinstance(value, str) else value
-        elif name == "seeds":
-            settings[name] = (value,) if isinstance(value, int) else value
-        elif name == "vocabulary_text":
-            settings[name] = str(value)
         else:
-            settings[name] = value
+            settings[name] = _as_list(name, value)
     return make_request(settings)
+
+
+def _as_list(name: str, value: object) -> object:
+    """Return what is given for a setting that may be a list: a text is read as on the command line."""
+    if name in {"teacher", "corpus", "keep_out"} and isinstance(value, str | Path):
+        return (value,)
+    if name == "vocabulary_text" and isinstance(value, Path):
+        return str(value)
+    if name == "languages" and isinstance(value, str):
+        return parse_list(value)
+    if name == "seeds":
+        return parse_seeds(value) if isinstance(value, str) else (value,) if isinstance(value, Integral) else value
+    return value
 
 
 def run_request_in(
@@ -241,18 +291,20 @@ def run_request_in(
     Raises:
         XlbenchError: Anything that the caller can fix.
     """
-    if save is not None:
-        if len(request.seeds) > 1:
-            problem = f"--save takes one student, and {len(request.seeds)} seeds make as many."
-            raise XlbenchError(problem, "Give one seed, or save each of results.students.")
-        if Path(save).exists():
-            raise XlbenchError(f"'{save}' is there already.", "Name another directory, or delete this one.")
+    asked = validated(_Running, {"speed": speed, "say": say}, "argument")
+    if save is not None and len(request.seeds) > 1:
+        problem = f"--save takes one student, and {len(request.seeds)} seeds make as many."
+        raise XlbenchError(problem, "Give one seed, or save each of results.students.")
+    target = new_path(save, "save") if save is not None else None
     settings, registry = place(where)
-    if not speed:
+    if not asked.speed:
         settings = settings.model_copy(update={"speed_rounds": 0})
-    results = run_request(request, registry, settings, say, with_students=save is not None)
-    if save is not None:
-        results.student.save(save)
+    if target is not None and not look_up("method", request.method, registry.methods).student:
+        problem = f"--save takes a student, and method '{request.method}' makes none."
+        raise XlbenchError(problem, "Leave --save out, or name a method that makes one, e.g. multistage.")
+    results = run_request(request, registry, settings, say, with_students=target is not None)
+    if target is not None:
+        results.student.save(target)
     return results
 
 
@@ -262,47 +314,47 @@ def place(where: Where) -> tuple[Settings, Registry]:
     Raises:
         XlbenchError: An argument is unknown, the data root is no directory, or a plugin file cannot be used.
     """
-    for name in where:
-        if name not in Where.__annotations__:
-            valid = [*Where.__annotations__, *Request.model_fields]
-            raise XlbenchError(f"Unknown argument '{name}'.", nearest(name, valid))
-    plugin = where.get("plugin") or ()
-    files = tuple(Path(file) for file in ((plugin,) if isinstance(plugin, str | Path) else plugin))
-    return place_of(where), load_registry(files)
+    settings = place_of(where)
+    return settings, load_registry(plugin_files(where))
 
 
 def place_of(where: Where) -> Settings:
     """Return the settings that keyword arguments ask for.
 
     Raises:
-        XlbenchError: The data root is no directory.
+        XlbenchError: An argument is of the wrong kind, or a directory cannot be used.
     """
-    home, data_root = where.get("home"), where.get("data_root")
+    switches = {name: value for name, value in where.items() if name in _Switches.model_fields}
+    asked = validated(_Switches, switches, "argument")
     return read_settings(
-        Path(home) if home is not None else None,
-        Path(data_root) if data_root is not None else None,
-        offline=where.get("offline", False),
-        device=where.get("device"),
-        compile_training=where.get("compile"),
-        threads=where.get("threads"),
-        quiet=where.get("quiet", False),
+        where.get("home"),
+        where.get("data_root"),
+        offline=asked.offline,
+        device=asked.device,
+        compile_training=asked.compile,
+        threads=asked.threads,
+        quiet=asked.quiet,
     )
 
 
-def _reference(run: Run) -> str:
-    """Return what names a run in the store.
+def plugin_files(where: Where) -> tuple[Path, ...]:
+    """Return the plugin files that are asked for, each once.
 
     Raises:
-        XlbenchError: Results hold no single run to compare.
+        XlbenchError: One of them is no path.
     """
-    if isinstance(run, str | Path):
-        return str(run)
-    if isinstance(run, Results):
-        candidates = [it for it in run.stored if it.record.role == "student"] or list(run.stored)
-        if len(candidates) != 1:
-            raise XlbenchError(
-                f"These results hold {len(candidates)} runs, and compare takes one on each side.",
-                "Give one of results.students, or one of results.stored.",
-            )
-        return candidates[0].key
-    return run.key
+    given: object = where.get("plugin")
+    files = () if given is None else given if isinstance(given, list | tuple | set | frozenset) else (given,)
+    return tuple({path.resolve(): path for path in (path_of(file, "plugin") for file in files)}.values())
+
+
+def _refuse_unknown(function: Callable[..., object], where: Mapping[str, object]) -> None:
+    """Refuse a keyword that a function does not have.
+
+    Raises:
+        XlbenchError: It does not; the remedy proposes the nearest of those that it has.
+    """
+    for name in where:
+        if name not in Where.__annotations__:
+            own = [it for it in inspect.signature(function).parameters if it != "where"]
+            raise XlbenchError(f"Unknown argument '{name}'.", nearest(name, [*own, *Where.__annotations__]))

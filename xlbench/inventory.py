@@ -8,31 +8,34 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from xlbench.boards.board import board_paths
 from xlbench.corpora.prepare import KIND as CORPORA
 from xlbench.corpora.prepare import corpus_key
-from xlbench.errors import XlbenchError, nearest
+from xlbench.errors import XlbenchError, answered, look_up, nearest
 from xlbench.fingerprint import Frozen, Json
 from xlbench.records.predictions import read_key
 from xlbench.records.record import FILE, Record, read_record
 from xlbench.records.record import KIND as RECORDS
 from xlbench.records.stored import stored_records
+from xlbench.settings import new_path, path_of
 from xlbench.store import Damage, Entry, entry_path, examine
 from xlbench.store.archive import Imported, export_entries, import_archive
 from xlbench.store.entry import MANIFEST, entry_names, entry_size
 from xlbench.store.remove import remove_entry, remove_unfinished, unfinished
+from xlbench.validation import validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from xlbench.settings import Settings
 
 SHORTEST = 4  # digits of a key that may stand for it
+KINDS = (RECORDS, "stages", "targets", "encoders", CORPORA, "tokens", "near-duplicates")  # that a store may have
 LISTED = 4  # entries that an ambiguous key lists
 
 
@@ -67,6 +70,29 @@ class Pruned(Frozen):
         return sum(it.bytes for it in self.taken)
 
 
+class _Asked(Frozen):
+    """Arguments of methods, checked."""
+
+    name: str = Field(default="x", min_length=1)
+    names: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    kind: str | None = None
+    older_than: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    unused_for: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    damaged: bool = False
+    interrupted: bool = False
+    force: bool = False
+    delete: bool = False
+
+
+def _check(**given: object) -> _Asked:
+    """Return arguments, checked.
+
+    Raises:
+        XlbenchError: One of them is of the wrong kind or out of bounds.
+    """
+    return validated(_Asked, given, "argument")
+
+
 @dataclass(frozen=True)
 class Store:
     """The store of this machine, as ``xlbench store`` shows it."""
@@ -79,7 +105,12 @@ class Store:
         return self.settings.home
 
     def entries(self, kind: str | None = None) -> list[Holding]:
-        """Return all entries, by kind and then the oldest first; only those of a kind if given. No file is read."""
+        """Return all entries, by kind and then the oldest first; only those of a kind if given. No file is read.
+
+        Raises:
+            XlbenchError: There is no such kind of entry.
+        """
+        self._check_kind(_check(kind=kind).kind)
         needed = self._needed()
         found = [self._holding(*name, needed, only=()) for name in entry_names(self.home) if kind in {None, name[0]}]
         return sorted(found, key=lambda it: (it.kind, it.made))
@@ -93,7 +124,7 @@ class Store:
         Raises:
             XlbenchError: There is no such entry, or there are several.
         """
-        kind, slash, key = name.rpartition("/")
+        kind, slash, key = _check(name=name).name.rpartition("/")
         known = list(entry_names(self.home))
         found = [it for it in known if it[1] == key and (not slash or it[0] == kind)]
         if not found and len(key) >= SHORTEST:
@@ -134,6 +165,7 @@ class Store:
         Raises:
             XlbenchError: There is no entry of a name, or there are several.
         """
+        _check(names=names)
         needed = self._needed()
         damaged = []
         for name in [self.find(it) for it in names] or list(entry_names(self.home)):
@@ -171,8 +203,19 @@ class Store:
             delete: Delete; otherwise only return what would be deleted.
 
         Raises:
-            XlbenchError: There is no entry of a name, or the store may only be read.
+            XlbenchError: There is no entry of a name, no such kind, or the store may only be read.
         """
+        _check(
+            names=names,
+            kind=kind,
+            older_than=older_than,
+            unused_for=unused_for,
+            damaged=damaged,
+            interrupted=interrupted,
+            force=force,
+            delete=delete,
+        )
+        self._check_kind(kind)
         needed = self._needed()
         chosen = [self.find(it) for it in names] or list(entry_names(self.home))
         now = time.time()
@@ -211,13 +254,15 @@ class Store:
         Raises:
             XlbenchError: The file is there already, there is no entry of a name, or one is damaged.
         """
+        target = new_path(archive, "archive")
+        _check(names=names)
         chosen = dict.fromkeys([self.find(it) for it in names] or entry_names(self.home))
         if names:
             records = {it.key: it.record for it in stored_records(self.settings)}
             for kind, key in list(chosen):
                 if kind == RECORDS and key in records:
                     chosen |= dict.fromkeys(it for it in _named_by(records[key]) if entry_path(self.home, *it).is_dir())
-        export_entries(self.home, list(chosen), Path(archive))
+        export_entries(self.home, list(chosen), target)
         return ["/".join(name) for name in chosen]
 
     def add(self, archive: str | Path) -> Imported:
@@ -226,7 +271,13 @@ class Store:
         Raises:
             XlbenchError: The archive is damaged, or is none; nothing of it is kept then.
         """
-        return import_archive(self.home, Path(archive))
+        source = path_of(archive, "archive")
+        with answered():
+            return import_archive(self.home, source)
+
+    def _check_kind(self, kind: str | None) -> None:
+        if kind is not None:
+            look_up("kind of entry", kind, dict.fromkeys([*KINDS, *(it[0] for it in entry_names(self.home))]))
 
     def _needed(self) -> dict[tuple[str, str], list[str]]:
         """Return who needs each entry: records of the store and rows of boards, by kind and key."""

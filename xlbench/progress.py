@@ -13,6 +13,8 @@ from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
+from xlbench.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
@@ -125,6 +127,7 @@ def progress(
 def _shown(title: str, total: float | None, done: float, unit: str, *, quiet: bool) -> AbstractContextManager[Advance]:
     if quiet:
         return nullcontext(_ignore)
+    title = printable(title)  # it holds names
     show = _bar if sys.stderr.isatty() or _in_notebook() else _lines
     return show(title, total, done, unit)
 
@@ -165,7 +168,7 @@ def _bar(title: str, total: float | None, done: float, unit: str) -> Iterator[Ad
 
     def advance(amount: float = 1, note: str = "") -> None:
         if note:
-            bar.set_postfix_str(note, refresh=False)
+            bar.set_postfix_str(printable(note), refresh=False)
         bar.update(amount if total is None else min(amount, total - bar.n))
 
     with bar:
@@ -220,5 +223,5 @@ def duration(seconds: float) -> str:
 
 
 def _write(text: str) -> None:
-    sys.stderr.write(f"xlbench: {text}\n")
+    sys.stderr.write(f"xlbench: {printable(text)}\n")
     sys.stderr.flush()

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, answered
 from xlbench.fingerprint import Frozen
 
 HOME_VARIABLE = "XLBENCH_HOME"
 DATA_VARIABLE = "XLBENCH_DATA"
 STRICT_VARIABLE = "XLBENCH_STRICT"
+MOST_THREADS = 4096
 
 
 class Settings(Frozen):
@@ -25,7 +26,9 @@ class Settings(Frozen):
     compile_training: bool | None = Field(
         default=None, description="Compile training; None decides by device and tools."
     )
-    threads: int | None = Field(default=None, ge=1, description="Threads of torch; None keeps its default.")
+    threads: int | None = Field(
+        default=None, ge=1, le=MOST_THREADS, description="Threads of torch; None keeps its default."
+    )
     quiet: bool = Field(default=False, description="Show no progress.")
     speed_rounds: int = Field(
         default=5, ge=0, description="Rounds in which the speed of a new record is measured; 0 measures none."
@@ -47,9 +50,70 @@ class Settings(Frozen):
         return path if path.is_dir() else None
 
 
+def path_of(given: str | os.PathLike[str], name: str) -> Path:
+    """Return a path as a user gives it, '~' expanded.
+
+    Args:
+        given: A text or a path.
+        name: What it is, for errors: 'home'.
+
+    Raises:
+        XlbenchError: It is neither text nor a path, is empty, contains a null character, or names no user's directory.
+    """
+    kind = "Variable" if name.isupper() else "Argument"
+    if not isinstance(given, str | os.PathLike) or not isinstance(text := os.fspath(given), str):
+        raise XlbenchError(f"{kind} '{name}' cannot be {given!r}: it is no path.", "Give a path as text or as a Path.")
+    if not text or "\0" in text:
+        fault = "it contains a null character" if text else "it is empty"
+        raise XlbenchError(f"{kind} '{name}' cannot be {text!r}: {fault}.", "Give a path.")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise XlbenchError(
+            f"{kind} '{name}' cannot be '{text}': there is no such user, or no home directory is known.",
+            "Write the path without '~'.",
+        ) from None
+
+
+def new_path(given: str | os.PathLike[str], name: str, *, over: bool = False) -> Path:
+    """Return a path that something will be written to, checked before the work whose result it is to hold.
+
+    Args:
+        given: A text or a path.
+        name: What it is, for errors: 'save'.
+        over: A file that is there may be replaced.
+
+    Raises:
+        XlbenchError: It is no path, is there already, or is in no directory that can be written to.
+    """
+    path = path_of(given, name)
+    with answered():
+        if path.is_dir() if over else path.exists() or path.is_symlink():
+            fault, remedy = ("is a directory", "Name a file.") if over else ("is there already", _ELSEWHERE)
+            raise XlbenchError(f"'{path}' {fault}.", remedy)
+        check_writable(path.parent, f"'{path}' cannot be written", "Name another place.")
+    return path
+
+
+_ELSEWHERE = "Name another directory, or delete this one."
+
+
+def check_writable(directory: Path, problem: str, remedy: str) -> None:
+    """Refuse a directory that can neither be written to nor be made.
+
+    Raises:
+        XlbenchError: It is a file or below one, or may not be written to.
+    """
+    there = next(it for it in (directory.absolute(), *directory.absolute().parents) if it.exists() or it.is_symlink())
+    if not there.is_dir():
+        raise XlbenchError(f"{problem}: '{there}' is not a directory.", remedy)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise XlbenchError(f"{problem}: '{there}' may not be written to.", remedy)
+
+
 def read_settings(
-    home: Path | None = None,
-    data_root: Path | None = None,
+    home: str | Path | None = None,
+    data_root: str | Path | None = None,
     *,
     offline: bool = False,
     device: str | None = None,
@@ -62,29 +126,60 @@ def read_settings(
     The variables are ``XLBENCH_HOME``, ``XLBENCH_DATA`` and ``HF_HUB_OFFLINE``.
 
     Raises:
-        XlbenchError: The store is a file, or the data root is not a directory.
+        XlbenchError: A path is no path, the store is a file or below one, or the data root is not a directory.
     """
-    if home is None:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        home = Path(os.environ.get(HOME_VARIABLE) or Path(cache) / "xlbench")
-    if home.is_file():
-        raise XlbenchError(
-            f"The store '{home}' is a file.", f"Give --home a directory, or set {HOME_VARIABLE} to one; it is created."
-        )
-    if data_root is None and (variable := os.environ.get(DATA_VARIABLE)):
-        data_root = Path(variable)
-    if data_root is not None and not data_root.is_dir():
-        raise XlbenchError(
-            f"The data root '{data_root}' is not a directory.",
-            f"Give --data-root a directory that holds datasets/, models/ or parallel/, or unset {DATA_VARIABLE}.",
-        )
+    store = path_of(home, "home") if home is not None else _default_home()
+    variable = os.environ.get(DATA_VARIABLE)
+    data: Path | None = None
+    if data_root is not None:
+        data = path_of(data_root, "data_root")
+    elif variable:
+        data = path_of(variable, DATA_VARIABLE)
+    with answered():
+        _check_store(store)
+        if data is not None and not data.is_dir():
+            raise XlbenchError(
+                f"The data root '{data}' is not a directory.",
+                f"Give --data-root a directory that holds datasets/, models/ or parallel/, or unset {DATA_VARIABLE}.",
+            )
     offline = offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
     return Settings(
-        home=home.expanduser().absolute(),
-        data_root=data_root.expanduser().absolute() if data_root else None,
+        home=store.absolute(),
+        data_root=data.absolute() if data else None,
         offline=offline,
         device=device,
         compile_training=compile_training,
         threads=threads,
         quiet=quiet,
     )
+
+
+def _default_home() -> Path:
+    """Return the store of who does not choose one.
+
+    Raises:
+        XlbenchError: No home directory is known, as in some containers.
+    """
+    for variable, below in ((HOME_VARIABLE, ""), ("XDG_CACHE_HOME", "xlbench")):
+        if given := os.environ.get(variable):
+            return path_of(given, variable) / below
+    try:
+        return Path.home() / ".cache" / "xlbench"
+    except RuntimeError:
+        raise XlbenchError(
+            "There is no home directory for the store.", f"Give --home a directory, or set {HOME_VARIABLE} to one."
+        ) from None
+
+
+def _check_store(home: Path) -> None:
+    """Refuse a store that is a file, or that a file is in the way of.
+
+    Raises:
+        XlbenchError: It is.
+    """
+    for place in (home, *home.parents):
+        if place.exists() and not place.is_dir():
+            what = "is a file" if place == home else f"cannot be made: '{place}' is a file"
+            raise XlbenchError(
+                f"The store '{home}' {what}.", f"Give --home a directory, or set {HOME_VARIABLE} to one; it is created."
+            )

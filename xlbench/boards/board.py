@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +10,13 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError, model_validator
 
 from xlbench.boards.shipped import copy_board, is_installed, shipped_paths
-from xlbench.errors import XlbenchError, nearest, rejection
+from xlbench.errors import XlbenchError, nearest
 from xlbench.experiment import Seeds
 from xlbench.fingerprint import Frozen, fingerprint
 from xlbench.report.findings import FindingEntry
-from xlbench.runs.request import Conditions, Treatment
+from xlbench.runs.request import Conditions, Treatment, load_toml
+from xlbench.settings import path_of
+from xlbench.validation import fields_at, rejection, shown, silently_converted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,7 @@ class Board(Conditions):
     @model_validator(mode="after")
     def _has_rows(self) -> Board:
         if not self.run and not self.encoder:
-            raise ValueError("there is no [[run]] and no [[encoder]] to measure")
+            raise ValueError("there is no [[run]] and no [[encoder]] to measure\none of them")
         return self
 
     def digest(self) -> str:
@@ -94,7 +95,7 @@ class BoardFile:
         return self.path.stem
 
 
-def find_board(name: str) -> BoardFile:
+def find_board(given: str | Path) -> BoardFile:
     """Read a board by its name or by the path of its TOML file.
 
     A name is looked for under ``leaderboards/`` of the working directory first, then among the boards that ship with
@@ -103,6 +104,7 @@ def find_board(name: str) -> BoardFile:
     Raises:
         XlbenchError: There is no such board, or it is not valid; names file, table and key.
     """
+    name = str(path_of(given, "name"))
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if path.is_file():
         return read_board(path)
@@ -150,16 +152,16 @@ def read_board(path: Path) -> BoardFile:
         raise XlbenchError(
             f"'{path}' cannot be a board's name.", "Use letters, digits, '-' and '_': pages link to each other by it."
         )
+    declared = load_toml(path, "Board", "Give a TOML file.")
     try:
-        declared = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise XlbenchError(f"Board '{path}' cannot be read: {error}", "Give a TOML file.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise XlbenchError(f"Board '{path}' is not valid TOML: {error}", "Fix that line.") from error
-    try:
-        return BoardFile(path, Board.model_validate(declared), shipped=is_installed(path))
+        board = Board.model_validate(declared)
     except ValidationError as error:
         raise _complaint(path, declared, error) from error
+    if (converted := silently_converted(declared, board)) is not None:
+        place, value, remedy = converted
+        where, key, _ = _placed(path, place)
+        raise XlbenchError(f"{where}: '{'.'.join(key)}' cannot be {shown(value)}.", remedy)
+    return BoardFile(path, board, shipped=is_installed(path))
 
 
 TABLES: dict[str, type[Frozen]] = {
@@ -170,21 +172,25 @@ TABLES: dict[str, type[Frozen]] = {
 }
 
 
-def _complaint(path: Path, declared: dict[str, object], error: ValidationError) -> XlbenchError:
-    """Return what pydantic rejects as an error of xlbench: 'run', 1, 'metod' is a key of the second ``[[run]]``."""
-    place, problem, value = rejection(error, declared)
-    where, valid = f"'{path}'", Board.model_fields
+def _placed(path: Path, place: tuple[str, ...]) -> tuple[str, tuple[str, ...], type[Frozen]]:
+    """Return file and table, the key in that table, and what the table declares: 'run', 1 is the second ``[[run]]``."""
     if len(place) > 1 and place[0] in TABLES and place[1].isdecimal():
-        where += f", [[{place[0]}]] {int(place[1]) + 1}"
-        valid = TABLES[place[0]].model_fields
-        place = place[2:]
+        return f"'{path}', [[{place[0]}]] {int(place[1]) + 1}", place[2:], TABLES[place[0]]
+    return f"'{path}'", place, Board
+
+
+def _complaint(path: Path, declared: dict[str, object], error: ValidationError) -> XlbenchError:
+    """Return what pydantic rejects as an error of xlbench."""
+    found = rejection(error, declared)
+    where, place, kind = _placed(path, found.place)
     key = ".".join(place)
-    kind = error.errors()[0]["type"]
-    if kind == "extra_forbidden" and len(place) == 1:
-        if valid is not Board.model_fields and key in Board.model_fields:
+    if found.unknown:
+        if len(place) == 1 and kind is not Board and key in Board.model_fields:
             return XlbenchError(f"{where}: '{key}' holds for the whole board.", "Set it above the tables, once.")
-        return XlbenchError(f"{where}: unknown key '{key}'.", nearest(key, valid))
+        return XlbenchError(f"{where}: unknown key '{key}'.", nearest(place[-1], fields_at(kind, place[:-1])))
+    reason = found.reason[:1].upper() + found.reason[1:] if not key else found.reason
     if not key:
-        return XlbenchError(f"{where}: {problem}.")
-    given = "" if kind == "missing" else f" cannot be {value!r}"
-    return XlbenchError(f"{where}: '{key}'{given}: {problem[0].lower()}{problem[1:]}.")
+        return XlbenchError(f"{where}: {reason}.", found.remedy)
+    if found.missing:
+        return XlbenchError(f"{where}: '{key}': field required.", f"Add it: {fields_at(kind, place[:-1])[place[-1]]}")
+    return XlbenchError(f"{where}: '{key}' cannot be {shown(found.value)}: {found.reason}.", found.remedy)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from xlbench.comparison.statistics import Statistics
 from xlbench.errors import XlbenchError
@@ -25,6 +25,7 @@ from xlbench.report.figures import figures
 from xlbench.report.page import BoardText, render
 from xlbench.report.plot_svg import without_drawings
 from xlbench.store import write_atomically
+from xlbench.validation import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,9 +156,9 @@ def read_folder(board: BoardFile) -> Folder:
         failures: tuple[Failure, ...] = ()
         if (path / FAILURES).is_file():
             failures = _failures.validate_json((path / FAILURES).read_text("utf-8"))
-    except (OSError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise XlbenchError(f"The statistics or failures in '{path}' cannot be read: {first}", remedy) from error
+    except (OSError, ValueError) as error:
+        problem = f"The statistics or failures in '{path}' cannot be read: {invalid(error)}"
+        raise XlbenchError(problem, remedy) from error
     if stored.board != board.board.digest():
         stale = f"'{board.path}' asks for other rows than '{path}' holds"
     elif stored.records != _digest(path / RECORDS):

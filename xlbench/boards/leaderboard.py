@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from xlbench.boards.board import own_board
 from xlbench.boards.folder import page_texts, published_rows, read_folder, was_run, write_pages
+from xlbench.errors import answered
+from xlbench.fingerprint import Frozen
+from xlbench.validation import validated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     import pandas as pd
@@ -20,6 +23,13 @@ if TYPE_CHECKING:
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Record
     from xlbench.settings import Settings
+
+
+class _Running(Frozen):
+    """Arguments of methods, checked."""
+
+    reproduce: bool = False
+    say: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -75,8 +85,10 @@ class Leaderboard:
         """
         from xlbench.boards.run import run_board
 
-        board = own_board(self.file, say)
-        run_board(board, self.registry, self.settings, say, reproduce=reproduce)
+        asked = validated(_Running, {"reproduce": reproduce, "say": say}, "argument")
+        with answered():
+            board = own_board(self.file, say)
+            run_board(board, self.registry, self.settings, say, reproduce=asked.reproduce)
         return Leaderboard(board, self.registry, self.settings)
 
     def render(self, *, say: Callable[[str], None] = lambda _: None) -> list[Path]:
@@ -90,7 +102,9 @@ class Leaderboard:
         Raises:
             XlbenchError: The board has not been run as it is, or a page cannot be written.
         """
-        return write_pages(own_board(self.file, say))
+        validated(_Running, {"say": say}, "argument")
+        with answered():
+            return write_pages(own_board(self.file, say))
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return the scores, tidy: one row per encoder, seed, task and subset; scores × 100."""

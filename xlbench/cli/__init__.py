@@ -4,35 +4,71 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-def main() -> None:
-    """Run the command line.
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit.
 
-    Bad input ends with one or two lines on standard error and exit code 2, Ctrl-C with exit code 130.
+    Bad input ends with two lines on standard error, or three, and exit code 2; Ctrl-C with exit code 130.
+
+    Args:
+        arguments: Instead of those of the process.
     """
     import click
 
     from xlbench.cli.app import app
-    from xlbench.errors import XlbenchError
+    from xlbench.errors import XlbenchError, answered
 
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a character shows its number
+            stream.reconfigure(errors="backslashreplace")
     try:
-        code = app.main(prog_name="xlbench", standalone_mode=False)
+        with answered("The output"):
+            code = app.main(arguments, prog_name="xlbench", standalone_mode=False)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk is found here, and not when Python ends
     except XlbenchError as error:
         _fail(str(error), 2)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "xlbench"
-        _fail(f"{error.format_message()}\nSee `{command} --help`.", 2)
+        _fail(f"{_line(error.format_message())}\nSee `{command} --help`.", 2)
     except click.ClickException as error:
-        _fail(error.format_message(), 2)
+        _fail(_line(error.format_message()), 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; the same command resumes", 130)
     except BrokenPipeError:  # the reader of a pipe went away, e.g. `xlbench list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(text: str, code: int) -> None:
-    print(f"xlbench: {text}", file=sys.stderr)  # noqa: T201
+def _leave_stdout() -> None:
+    """Let what is still to be printed go nowhere, so that Python does not try again when it ends."""
+    with suppress(OSError, ValueError):  # no file: a stream that somebody else put there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _line(text: str) -> str:
+    """Return a message of click's, which may list choices below each other, as one line."""
+    from xlbench.errors import printable
+
+    return printable(" ".join(text.split()))
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    with suppress(AttributeError):  # there is no output at all
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError):
+            _leave_stdout()
+    with suppress(OSError):
+        print(f"xlbench: {text}", file=sys.stderr)  # noqa: T201
     sys.exit(code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
+TOLD = "xlbench.broken"  # in click's memory of a call: broken plugins were reported
 COMMANDS = {
     "compare": "What separates two runs, with intervals, and where they disagree.",
     "doctor": "What works on this machine, and what was chosen.",
@@ -39,6 +39,15 @@ MODULES = {
     "plugins": ("plugins_command", "plugins_command"),
     "new-plugin": ("plugins_command", "new_plugin_command"),
 }
+
+
+class GivenPath(click.types.StringParamType):
+    """A path as it was typed: it is checked where Python's callers are, in the same words."""
+
+    name = "path"
+
+
+PATH = GivenPath()
 
 
 class LazyGroup(click.Group):
@@ -75,28 +84,26 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="xlbench")
-@click.option("--home", type=click.Path(path_type=Path), help="The store [XLBENCH_HOME, ~/.cache/xlbench].")
-@click.option(
-    "--data-root", type=click.Path(path_type=Path), help="Local copies of hub data and models [XLBENCH_DATA]."
-)
+@click.option("--home", type=PATH, help="The store [XLBENCH_HOME, ~/.cache/xlbench].")
+@click.option("--data-root", type=PATH, help="Local copies of hub data and models [XLBENCH_DATA].")
 @click.option("--offline", is_flag=True, help="Never ask the hub [HF_HUB_OFFLINE].")
 @click.option("--device", help="cpu, cuda or mps [the best that the machine has].")
 @click.option(
     "--compile/--no-compile", "compiled", default=None, help="Compile the training step [where it is faster]."
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads for torch.")
-@click.option("--plugin", "plugin_files", type=click.Path(path_type=Path), multiple=True, help="A plugin as one file.")
+@click.option("--threads", type=click.IntRange(min=1, max=4096), help="Threads for torch.")
+@click.option("--plugin", "plugin_files", type=PATH, multiple=True, help="A plugin as one file.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bars and no notes.")
 @click.pass_context
 def app(
     context: click.Context,
-    home: Path | None,
-    data_root: Path | None,
+    home: str | None,
+    data_root: str | None,
     offline: bool,
     device: str | None,
     compiled: bool | None,
     threads: int | None,
-    plugin_files: tuple[Path, ...],
+    plugin_files: tuple[str, ...],
     quiet: bool,
 ) -> None:
     """Make cross-lingual sentence encoders small without making them worse, and prove it."""
@@ -112,6 +119,13 @@ def app(
     }
 
 
+def echo(text: str, *, err: bool = False, nl: bool = True, bold: bool | None = None, fg: str | None = None) -> None:
+    """Print text: all that commands print passes here, and no name in it steers the terminal."""
+    from xlbench.errors import printable
+
+    click.secho(printable(text, layout=True), err=err, nl=nl, bold=bold, fg=fg)
+
+
 def where_of(context: click.Context) -> Where:
     """Return paths and switches as the functions of ``xlbench`` take them; reports broken plugins."""
     registry_of(context)
@@ -122,7 +136,7 @@ def where_of(context: click.Context) -> Where:
 def say_of(context: click.Context) -> Callable[[str], None]:
     """Return a function that prints notes on standard error, unless --quiet."""
     quiet = context.find_root().obj["quiet"]
-    return lambda note: None if quiet else click.echo(note, err=True)
+    return lambda note: None if quiet else echo(note, err=True)
 
 
 def settings_of(context: click.Context) -> Settings:
@@ -134,11 +148,15 @@ def settings_of(context: click.Context) -> Settings:
 
 def registry_of(context: click.Context) -> Registry:
     """Return what plugins registered; broken ones are reported on standard error, once."""
+    from xlbench.functions import plugin_files
     from xlbench.plugins.registry import load_registry
 
+    root = context.find_root()
     lists_broken = context.info_name == "plugins"  # that command lists every broken plugin itself
-    registry = load_registry(context.find_root().obj["plugin"], strict=False if lists_broken else None)
-    if registry.broken and not lists_broken:
+    files = plugin_files(root.obj)
+    registry = load_registry(files, strict=False) if lists_broken else load_registry(files)
+    if registry.broken and not lists_broken and not root.meta.get(TOLD):
+        root.meta[TOLD] = True
         names = ", ".join(f"'{plugin.name}'" for plugin in registry.broken)
-        click.echo(f"xlbench: broken plugin {names} left out; see `xlbench plugins`", err=True)
+        echo(f"xlbench: broken plugin {names} left out; see `xlbench plugins`", err=True)
     return registry

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xlbench.cli.app import registry_of
+from xlbench.cli.app import echo, registry_of
 from xlbench.cli.options import json_option, print_json
 from xlbench.errors import look_up
 
@@ -66,7 +66,7 @@ def option_rows(options: type[BaseModel]) -> list[dict[str, str]]:
         facts = choices[0]
         none = " or None" if "anyOf" in schema[name] and len(choices) < len(schema[name]["anyOf"]) else ""
         bounds = [
-            f"{sign} {facts[key]:g}"
+            f"{sign} {facts[key]:.12g}"
             for key, sign in (
                 ("minimum", ">="),
                 ("exclusiveMinimum", ">"),
@@ -144,10 +144,10 @@ def list_command(context: click.Context, kind: str | None, as_json: bool) -> Non
         print_json(tables)
         return
     for title, table in tables.items():
-        click.secho(title, bold=True)
+        echo(title, bold=True)
         width = max(map(len, table), default=0)
         for name, summary in table.items():
-            click.echo(f"  {name:{width}}  {summary}")
+            echo(f"  {name:{width}}  {summary}")
 
 
 KINDS = ("method", "student", "encoder", "corpus", "suite", "budget")
@@ -166,20 +166,20 @@ def show_command(context: click.Context, kind: str, name: str, as_json: bool) ->
         return
     for key, value in facts.items():
         if key == "options" and isinstance(value, list):
-            click.echo("options (set with -o key=value):")
+            echo("options (set with -o key=value):")
             group = ""
             for row in value:
                 if row["group"] != group:
                     group = row["group"]
-                    click.echo(f"  {group or 'Its own'}:")
-                click.echo(f"    {row['name']} = {row['default']}  ({row['type']})")
-                click.echo(f"        {row['help']}")
+                    echo(f"  {group or 'Its own'}:")
+                echo(f"    {row['name']} = {row['default']}  ({row['type']})")
+                echo(f"        {row['help']}")
         elif isinstance(value, dict | list):
-            click.echo(f"{key}:")
+            echo(f"{key}:")
             for line in value.items() if isinstance(value, dict) else value:
-                click.echo(f"  {_line(line)}")
+                echo(f"  {_line(line)}")
         elif value not in (None, ""):
-            click.echo(f"{key}: {value}")
+            echo(f"{key}: {value}")
 
 
 def _line(item: object) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xlbench.cli.app import registry_of, settings_of
+from xlbench.cli.app import echo, where_of
 from xlbench.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ LONGEST = 300  # characters of a sentence
 @click.argument("second", metavar="RUN")
 @click.option(
     "--examples",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=10_000),
     default=5,
     show_default=True,
     help="How many sentence pairs to show for each task, those on which the two disagree most.",
@@ -37,15 +37,13 @@ def command(context: click.Context, first: str, second: str, examples: int, as_j
     RUN is a name as boards show it, the first digits of a fingerprint, the path of a record, or a row of a board
     (headline:multilingual-e5-small). Item-level scores come from the store, or from predictions beside the record.
     """
-    from xlbench.boards.reference import run_reference
-    from xlbench.runs.compare import compare
+    from xlbench.functions import compare
 
-    registry, settings = registry_of(context), settings_of(context)
-    found = compare(run_reference(first), run_reference(second), registry, settings, examples=examples)
+    found = compare(first, second, examples=examples, **where_of(context))
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    click.echo("\n".join(_lines(found)))
+    echo("\n".join(_lines(found)))
 
 
 def _lines(found: Comparison) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from xlbench.cli.app import registry_of, settings_of
+from xlbench.cli.app import echo, registry_of, settings_of
 from xlbench.cli.options import json_option, precision_option, print_json
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def command(context: click.Context, precision: Precision | Literal["auto"], as_j
     if as_json:
         print_json([finding._asdict() for finding in findings])
         return
-    click.echo("\n".join(report(findings, shutil.get_terminal_size((100, 24)).columns)))
+    echo("\n".join(report(findings, shutil.get_terminal_size((100, 24)).columns)))
 
 
 def report(findings: Sequence[Finding], width: int) -> list[str]:

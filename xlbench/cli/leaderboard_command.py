@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xlbench.cli.app import registry_of, say_of, settings_of
+from xlbench.cli.app import PATH, echo, registry_of, say_of, settings_of
 from xlbench.cli.options import json_option, print_json
 from xlbench.errors import XlbenchError
 
@@ -53,12 +53,12 @@ def list_boards(as_json: bool) -> None:
         True: f"Shipped with xlbench, and copied into '{FOLDER}' when run or rendered:",
     }
     for shipped, heading in headings.items():
-        click.echo(heading)
+        echo(heading)
         of_these = [row for row in rows if row["shipped"] is shipped]
         for row in of_these:
-            click.echo(f"  {row['name']:20} {row['title']}{'' if row['run'] else '  (not run yet)'}")
+            echo(f"  {row['name']:20} {row['title']}{'' if row['run'] else '  (not run yet)'}")
         if not of_these:
-            click.echo("  none")
+            echo("  none")
 
 
 FORMATS = ("markdown", "csv", "latex", "json", "parquet", "html")
@@ -68,8 +68,7 @@ def format_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add ``--format``, ``--output`` and ``--tidy``."""
     tidy = "Of csv, json and parquet: a line per encoder, seed, task and subset."
     function = click.option("--tidy", is_flag=True, help=tidy)(function)
-    output = click.Path(path_type=Path, dir_okay=False)
-    function = click.option("--output", type=output, help="Write to this file.")(function)
+    function = click.option("--output", type=PATH, help="Write to this file.")(function)
     return click.option("--format", "wanted", type=click.Choice(FORMATS), help="Format of the output.")(function)
 
 
@@ -86,7 +85,7 @@ def show(
     suite: str | None,
     budget: str | None,
     wanted: Format | None,
-    output: Path | None,
+    output: str | None,
     tidy: bool,
     as_json: bool,
 ) -> None:
@@ -101,8 +100,10 @@ def show(
     from xlbench.report.figures import figures
     from xlbench.report.page import BoardText
     from xlbench.report.write import text_of, write_as
+    from xlbench.settings import new_path
 
     board = None if place is None or Path(place).is_dir() else find_board(place)
+    file = new_path(output, "output", over=True) if output is not None else None
     if board is not None and (suite or budget):
         raise XlbenchError("--suite and --budget choose among records; a board has its own.", "Leave them out.")
     if as_json:
@@ -114,10 +115,10 @@ def show(
     else:
         shown = figures(rows_of(_records(context, place, suite, budget)))
         said = BoardText(name="records", title=f"Records in {place or 'the store'}")
-    if output is not None:
-        write_as(output, shown, wanted or "markdown", said, tidy=tidy)
+    if file is not None:
+        write_as(file, shown, wanted or "markdown", said, tidy=tidy)
     else:
-        click.echo(text_of(shown, wanted or "markdown", said, tidy=tidy), nl=False)
+        echo(text_of(shown, wanted or "markdown", said, tidy=tidy), nl=False)
 
 
 @command.command("run")
@@ -145,7 +146,7 @@ def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> N
 @command.command("render")
 @click.argument("name")
 @format_options
-def render(name: str, wanted: Format | None, output: Path | None, tidy: bool) -> None:
+def render(name: str, wanted: Format | None, output: str | None, tidy: bool) -> None:
     """Write the pages of the board NAME again, from its records and statistics alone.
 
     With --format it writes one file of that format: beside the pages, or where --output says. A board that ships with
@@ -154,17 +155,19 @@ def render(name: str, wanted: Format | None, output: Path | None, tidy: bool) ->
     from xlbench.boards.board import find_board, own_board
     from xlbench.boards.folder import read_board_figures, write_pages
     from xlbench.report.write import ENDINGS, PAGES, write_as
+    from xlbench.settings import new_path
 
     board = find_board(name)
     if wanted is None and (output or tidy):
         raise XlbenchError("--output and --tidy are of one format.", "Name it with --format.")
-    if output is None:
-        board = own_board(board, lambda note: click.echo(note, err=True))
-    if wanted is None or (wanted in PAGES and output is None and not tidy):
+    file = new_path(output, "output", over=True) if output is not None else None
+    if file is None:
+        board = own_board(board, lambda note: echo(note, err=True))
+    if wanted is None or (wanted in PAGES and file is None and not tidy):
         _list_paths(write_pages(board, ENDINGS[wanted] if wanted else ""))
         return
     shown, said = read_board_figures(board)
-    path = output or board.path.with_suffix(ENDINGS[wanted])
+    path = file or board.path.with_suffix(ENDINGS[wanted])
     write_as(path, shown, wanted, said, tidy=tidy)
     _list_paths([path])
 
@@ -186,9 +189,9 @@ def check(names: tuple[str, ...]) -> None:
             )
         if lines := differences(board):
             differing.append(board.name)
-            click.echo("\n".join(lines))
+            echo("\n".join(lines))
         else:
-            click.echo(f"{board.name}: its pages are what its records give")
+            echo(f"{board.name}: its pages are what its records give")
     if differing:
         raise XlbenchError(
             f"Not what the records give: {', '.join(differing)}.",
@@ -198,7 +201,7 @@ def check(names: tuple[str, ...]) -> None:
 
 def _list_paths(paths: list[Path]) -> None:
     for path in paths:
-        click.echo(str(path))
+        echo(str(path))
 
 
 def _records(context: click.Context, place: str | None, suite: str | None, budget: str | None) -> list[Record]:

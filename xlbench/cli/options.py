@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xlbench.cli.app import echo
 from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
@@ -27,25 +28,6 @@ def parse_assignments(values: tuple[str, ...]) -> dict[str, str]:
             raise XlbenchError(f"'-o {value}' has no '='.", "Write -o key=value, e.g. -o learning_rate=1e-4.")
         pairs[key.strip().replace("-", "_")] = setting.strip()
     return pairs
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Parse ``0,1,2`` into numbers.
-
-    Raises:
-        XlbenchError: One of them is not a whole number.
-    """
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise XlbenchError(
-            f"'--seeds {text}' is not a list of whole numbers.", "Separate them by commas: --seeds 0,1,2."
-        ) from None
-
-
-def parse_list(text: str) -> list[str]:
-    """Parse ``de,tr`` into names."""
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def json_option(function: Callable[..., None]) -> Callable[..., None]:
@@ -70,4 +52,4 @@ def print_json(value: object) -> None:
     """Print a value as JSON."""
     import json
 
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    echo(json.dumps(value, indent=1, ensure_ascii=False))

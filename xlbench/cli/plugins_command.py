@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from xlbench.cli.app import registry_of
+from xlbench.cli.app import PATH, echo, registry_of
 from xlbench.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xlbench.plugins.registry import Broken, Registry
 
 
@@ -36,31 +37,30 @@ def plugins_command(context: click.Context, check: bool, as_json: bool) -> None:
 def _print(registry: Registry, broken: tuple[Broken, ...], *, check: bool) -> None:
     for plugin in registry.loaded:
         brings = ", ".join(f"{kind} {name}" for kind, name in plugin.brings) or "nothing"
-        click.echo(f"{plugin.name}  ({plugin.distribution} {plugin.version}): {brings}".replace(" )", ")"))
+        echo(f"{plugin.name}  ({plugin.distribution} {plugin.version}): {brings}".replace(" )", ")"))
     for fault in broken:
-        click.secho(f"BROKEN {fault.name}  ({fault.distribution}): {fault.cause}", fg="red")
+        echo(f"BROKEN {fault.name}  ({fault.distribution}): {fault.cause}", fg="red")
         if fault.where:
-            click.echo(f"    {fault.where}")
+            echo(f"    {fault.where}")
     if check and not broken:
-        click.echo(f"all {len(registry.loaded)} plugins are well")
+        echo(f"all {len(registry.loaded)} plugins are well")
 
 
 @click.command("new-plugin")
 @click.argument("name")
-@click.option(
-    "--into", type=click.Path(path_type=Path), default=Path(), help="Where to create its directory [the current one]."
-)
+@click.option("--into", type=PATH, default=".", help="Where to create its directory [the current one].")
 @click.pass_context
-def new_plugin_command(context: click.Context, name: str, into: Path) -> None:
+def new_plugin_command(context: click.Context, name: str, into: str) -> None:
     """Write a project with a method of your own: options, student spec, tests and CI file, ready to install.
 
     NAME is the method's name and the directory's; nothing that is there is overwritten.
     """
     from xlbench.plugins.template import new_plugin
+    from xlbench.settings import path_of
 
-    project = new_plugin(name, into, registry_of(context).methods)
-    click.echo(f"{project}: the method is in {next(project.glob('src/*/__init__.py'))}")
-    click.echo(f"next: pip install {_argument(project)} && xlbench run --method {name} --student minilm-half")
+    project = new_plugin(name, path_of(into, "into"), registry_of(context).methods)
+    echo(f"{project}: the method is in {next(project.glob('src/*/__init__.py'))}")
+    echo(f"next: pip install {_argument(project)} && xlbench run --method {name} --student minilm-half")
 
 
 def _argument(path: Path) -> str:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 from click.core import ParameterSource
 
-from xlbench.cli.app import say_of, where_of
-from xlbench.cli.options import json_option, parse_assignments, parse_list, parse_seeds, precision_option, print_json
+from xlbench.cli.app import PATH, echo, say_of, where_of
+from xlbench.cli.options import json_option, parse_assignments, precision_option, print_json
 from xlbench.errors import XlbenchError
 
 
 @click.command("run", context_settings={"allow_extra_args": True})  # refused below, with what was given
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A TOML file of settings; options on the command line override it.",
 )
 @click.option("--method", help="Which method trains the student [multistage].")
@@ -56,7 +54,7 @@ from xlbench.errors import XlbenchError
     metavar="FILE",
     help="A text whose tokens a trimmed vocabulary keeps; untranslated lines serve [none].",
 )
-@click.option("--save", type=click.Path(path_type=Path), help="Copy the student into this new directory.")
+@click.option("--save", type=PATH, help="Copy the student into this new directory.")
 @click.option("--speed/--no-speed", default=True, help="Measure the speed of new records [--speed].")
 @click.option("--print-config", is_flag=True, help="Print the settings as TOML and stop.")
 @json_option
@@ -64,8 +62,8 @@ from xlbench.errors import XlbenchError
 def command(
     context: click.Context,
     /,
-    config: Path | None,
-    save: Path | None,
+    config: str | None,
+    save: str | None,
     print_config: bool,
     speed: bool,
     as_json: bool,
@@ -82,7 +80,7 @@ def command(
     if print_config:
         import tomli_w
 
-        click.echo(tomli_w.dumps(request.model_dump(mode="json", exclude_none=True)), nl=False)
+        echo(tomli_w.dumps(request.model_dump(mode="json", exclude_none=True)), nl=False)
         return
     say = say_of(context)
     results = run_request_in(request, where_of(context), save=save, speed=speed, say=say)
@@ -91,7 +89,7 @@ def command(
     if as_json:
         print_json([row.model_dump(mode="json", by_alias=True) for row in results.records])
     else:
-        click.echo(results.markdown())
+        echo(results.markdown())
     if results.failures:
         raise XlbenchError(
             f"{len(results.failures)} of {len(request.seeds)} seeds diverged or collapsed; the others are recorded.",
@@ -116,6 +114,8 @@ def _refuse_extra(context: click.Context, typed: dict[str, object]) -> None:
 
 def _given(context: click.Context, typed: dict[str, object]) -> dict[str, object]:
     """Return the options on the command line, also those whose value is false or empty."""
+    from xlbench.runs.request import parse_list, parse_seeds
+
     read = {"options": parse_assignments, "seeds": parse_seeds, "languages": parse_list}
     given = {}
     for name, value in typed.items():

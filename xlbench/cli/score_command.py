@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from xlbench.cli.app import where_of
+from xlbench.cli.app import PATH, echo, where_of
 from xlbench.cli.options import json_option, precision_option, print_json
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("--suite", default="starter", show_default=True, help="The suite of tasks to score on.")
 @precision_option
-@click.option("--items", type=click.Path(path_type=Path), help="Also write item-level scores to this Parquet file.")
+@click.option("--items", type=PATH, help="Also write item-level scores to this Parquet file.")
 @json_option
 @click.pass_context
 def command(
@@ -26,7 +25,7 @@ def command(
     model: str,
     suite: str,
     precision: Precision | Literal["auto"],
-    items: Path | None,
+    items: str | None,
     as_json: bool,
 ) -> None:
     """Score any encoder on a suite: a registered name, a directory or a hub id.
@@ -41,4 +40,4 @@ def command(
         return
     from xlbench.report.markdown import subset_table
 
-    click.echo(subset_table(record.scores))
+    echo(subset_table(record.scores))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from xlbench.cli.app import settings_of
+from xlbench.cli.app import echo, settings_of
 from xlbench.cli.options import json_option, print_json
 
 
@@ -21,6 +21,6 @@ def command(context: click.Context, as_json: bool) -> None:
         print_json([status.model_dump(mode="json") for status in found])
         return
     for status in found:
-        click.echo(str(status))
+        echo(str(status))
     if not found:
-        click.echo(f"nothing runs with the store in {home}")
+        echo(f"nothing runs with the store in {home}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xlbench.cli.app import say_of, settings_of
+from xlbench.cli.app import PATH, echo, say_of
 from xlbench.cli.options import json_option, print_json
 from xlbench.errors import XlbenchError
 
@@ -34,8 +34,8 @@ def list_entries(context: click.Context, kind: str | None, as_json: bool) -> Non
         print_json([row.model_dump(mode="json") for row in rows])
         return
     for row in rows:
-        click.echo(_line(row))
-    click.echo(f"{len(rows)} entries, {_size(sum(row.bytes for row in rows))}, in {settings_of(context).home}")
+        echo(_line(row))
+    echo(f"{len(rows)} entries, {_size(sum(row.bytes for row in rows))}, in {_store(context).home}")
 
 
 @command.command("show")
@@ -55,13 +55,13 @@ def show(context: click.Context, entry: str, as_json: bool) -> None:
     if as_json:
         print_json({**found.model_dump(mode="json"), **facts})
         return
-    click.echo(_line(found))
+    echo(_line(found))
     for who in found.needed_by:
-        click.echo(f"needed by {who}")
+        echo(f"needed by {who}")
     if found.damage:
-        click.echo(f"damaged: {found.damage}; the next run that needs it makes it again")
+        echo(f"damaged: {found.damage}; the next run that needs it makes it again")
         return
-    click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+    echo(json.dumps(facts, indent=1, ensure_ascii=False))
 
 
 @command.command("verify")
@@ -76,8 +76,8 @@ def verify(context: click.Context, entries: tuple[str, ...], as_json: bool) -> N
         print_json([row.model_dump(mode="json") for row in damaged])
     else:
         for row in damaged:
-            click.echo(f"{row.name} is damaged: {row.damage}")
-        click.echo(f"{len(seen)} entries verified, {_size(sum(row.bytes for row in seen))}, {len(damaged)} damaged")
+            echo(f"{row.name} is damaged: {row.damage}")
+        echo(f"{len(seen)} entries verified, {_size(sum(row.bytes for row in seen))}, {len(damaged)} damaged")
     if damaged:
         raise XlbenchError(
             f"{len(damaged)} of {len(seen)} entries are damaged.",
@@ -133,48 +133,48 @@ def prune(
         delete=yes,
     )
     for name in [*(it.name for it in done.taken), *(f"partial/{name}" for name in done.unfinished)]:
-        click.echo(f"{'deleted' if yes else 'would delete'} {name}")
+        echo(f"{'deleted' if yes else 'would delete'} {name}")
     reasons = done.kept if entries else {it: why for it, why in done.kept.items() if why != "it is a record"}
     for name, reason in reasons.items():
-        click.echo(f"kept {name}: {reason}")
-    click.echo(f"{_size(done.bytes)} {'freed' if yes else 'would be freed'}")
+        echo(f"kept {name}: {reason}")
+    echo(f"{_size(done.bytes)} {'freed' if yes else 'would be freed'}")
     if not yes:
-        click.echo("Nothing was deleted; give --yes to delete.")
+        echo("Nothing was deleted; give --yes to delete.")
 
 
 @command.command("export")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.argument("entries", nargs=-1)
 @click.pass_context
-def export(context: click.Context, file: Path, entries: tuple[str, ...]) -> None:
+def export(context: click.Context, file: str, entries: tuple[str, ...]) -> None:
     """Write ENTRIES, all if none is named, into one new archive FILE, verified.
 
     With a record go the stages, encoders and training data that it needs.
     """
     names = _store(context).export(file, entries)
-    click.echo(f"{len(names)} entries in {file}, {_size(file.stat().st_size)}")
+    echo(f"{len(names)} entries in {file}, {_size(Path(file).stat().st_size)}")
 
 
 @command.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.pass_context
-def import_(context: click.Context, file: Path) -> None:
+def import_(context: click.Context, file: str) -> None:
     """Take the entries of the archive FILE over into the store, all of them verified before the first one is."""
     done = _store(context).add(file)
     say = say_of(context)
     for name in done.added:
         say(f"added {name}")
-    click.echo(f"{len(done.added)} entries added, {len(done.present)} were there already")
+    echo(f"{len(done.added)} entries added, {len(done.present)} were there already")
 
 
 def _store(context: click.Context) -> Store:
-    from xlbench.inventory import Store
+    from xlbench.functions import open_store
 
-    return Store(settings_of(context))
+    return open_store(**context.find_root().obj)  # plugins are not needed
 
 
 def _line(row: Holding) -> str:
-    hours = (time.time() - row.used) / 3600
+    hours = max(0.0, time.time() - row.used) / 3600  # the clock may have been set
     needed = f"  needed by {row.needed_by[0]}" if row.needed_by else ""
     more = f" and {len(row.needed_by) - 1} more" if len(row.needed_by) > 1 else ""
     damage = f"  damaged: {row.damage}" if row.damage else ""

@@ -15,6 +15,7 @@ from xlbench.corpora.corpus import LANGUAGE, Pair
 from xlbench.corpora.names import unread_files, wanted
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import file_digest
+from xlbench.settings import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -195,7 +196,7 @@ def find_path(argument: str, settings: Settings) -> Path:
     Raises:
         XlbenchError: It is in none of them.
     """
-    path = Path(argument).expanduser()
+    path = path_of(argument, "corpus")
     roots = [Path(), *([settings.data_root, settings.data_root / "parallel"] if settings.data_root else [])]
     candidates = [root / path for root in roots]
     for candidate in candidates:

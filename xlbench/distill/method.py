@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Generic, TypeAlias
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
 
-from xlbench.errors import look_up, validated
+from xlbench.errors import look_up
+from xlbench.validation import validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from xlbench.distill.method import Options
+from xlbench.experiment import LARGEST_SEED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,6 +130,7 @@ class NeighbourOptions(Options):
     neighbour_bank: int = Field(
         default=16384,
         ge=0,
+        le=1_000_000,
         description="English sentences drawn for each batch that may be neighbours too, beside the batch's own.",
     )
 
@@ -138,7 +140,7 @@ class AlignOptions(CentreOptions, TrainingOptions, MatrixOptions, NeighbourOptio
 
     assistant_learning_rate: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate of stage 1.")
     assistant_seed: int = Field(
-        default=0, ge=0, description="Seed of stage 1: all seeds of a comparison share one assistant."
+        default=0, ge=0, le=LARGEST_SEED, description="Seed of stage 1: all seeds of a comparison share one assistant."
     )
     assistant_embeddings: bool = Field(default=False, description="Train the assistant's token embeddings too.")
     assistant_matrix_weight: float = Field(

@@ -27,10 +27,34 @@ if TYPE_CHECKING:
     from xlbench.students.trimming import Vocabulary
 
 LONGEST = 512  # tokens; no BERT or XLM-R reads more
+TEXT = "vocabulary_text"  # metadata: digest of a text in the store whose tokens were counted too
 LANGUAGES = "languages"  # metadata: the languages that a trimmed encoder supports
 LOSSES = "trimmed"  # metadata: how many tokens are kept, and what sentences that were not counted lose
 FEW_PAIRS = 20_000  # of a language; with fewer, its corpus lacks too many of its words
 WARN_ABOVE = 0.02  # share of the tokens of sentences that were not counted
+
+
+class CountText(Frozen):
+    """Name a text whose tokens the trimming that follows counts like the corpus's; it leaves the encoder as it is.
+
+    An edit of its own, so that only stages with a text have it in their key.
+    """
+
+    tag: ClassVar[str] = "count-text/1"
+    text: str = Field(description="Digest of a text in the store.")
+
+    def inputs(self) -> tuple[str, ...]:
+        """Return nothing: it reads only its start."""
+        return ()
+
+    def reshape(self, shape: Shape) -> Shape:
+        """Return the same shape."""
+        return shape
+
+    def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
+        """Write the text's digest into the metadata, where trimming finds it."""
+        context.annotate(TEXT, self.text)
+        return model
 
 
 class TrimVocabulary(Frozen):
@@ -47,11 +71,6 @@ class TrimVocabulary(Frozen):
     tag: ClassVar[str] = "trim-vocabulary/1"
     min_count: int = Field(default=1, ge=1, description="Tokens that occur less often are dropped.")
     keep_characters: bool = Field(default=True, description="Keep single characters of the scripts that are used.")
-    text: str | None = Field(
-        default=None,
-        exclude_if=lambda digest: digest is None,  # so that stages without one keep their keys
-        description="Digest of a text in the store whose tokens count like the corpus's; None for none.",
-    )
 
     def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
@@ -79,7 +98,7 @@ class TrimVocabulary(Frozen):
         encoder, tokenizer = stock_encoder(model), model.tokenizer
         vocabulary = Vocabulary(tokenizer)
         table = context.tokens(model, min(model.max_seq_length or LONGEST, LONGEST))
-        added = _text_counts(tokenizer, vocabulary.size(), self.text, context)
+        added = _text_counts(tokenizer, vocabulary.size(), context)
         # XLM-R counts positions from the padding token's id on.
         below = (encoder.config.pad_token_id or 0) + 1 if isinstance(encoder, XLMRobertaModel) else 0
         floor = _floor(tokenizer, vocabulary, _counts(table, vocabulary.size()), context.corpus)
@@ -120,16 +139,15 @@ def _rows_with(table: TokenTable, token: int | None) -> NDArray[np.int64]:
     return np.unique(np.searchsorted(table.offsets, places, side="right") - 1)
 
 
-def _text_counts(
-    tokenizer: PreTrainedTokenizerFast, size: int, digest: str | None, context: StageContext
-) -> NDArray[np.int64]:
-    """Return how often each token occurs in a text of the store, int64 [size]; zeros without one."""
+def _text_counts(tokenizer: PreTrainedTokenizerFast, size: int, context: StageContext) -> NDArray[np.int64]:
+    """Return how often each token occurs in the text that :class:`CountText` named, int64 [size]; zeros without one."""
     import numpy as np
 
     from xlbench.corpora.text import read_text
 
     counts = np.zeros(size, np.int64)
-    for lines in read_text(digest, context.settings) if digest is not None else ():
+    digest = context.metadata.get(TEXT)
+    for lines in read_text(str(digest), context.settings) if digest is not None else ():
         for row in tokenizer(lines, add_special_tokens=False)["input_ids"]:
             np.add.at(counts, row, 1)
     return counts
@@ -213,8 +231,9 @@ def with_text(plan: Plan, digest: str) -> Plan:
     Raises:
         XlbenchError: Nothing in the plan trims a vocabulary.
     """
+    count = CountText(text=digest)
     stages = tuple(
-        dataclasses.replace(stage, edits=tuple(_edit_with_text(edit, digest) for edit in stage.edits))
+        dataclasses.replace(stage, edits=(count, *stage.edits)) if any(map(_trims, stage.edits)) else stage
         for stage in plan.stages
     )
     if stages == plan.stages:
@@ -225,14 +244,9 @@ def with_text(plan: Plan, digest: str) -> Plan:
     return dataclasses.replace(plan, stages=stages)
 
 
-def _edit_with_text(edit: Edit, digest: str) -> Edit:
-    """Return an edit that trims, or that holds one which does, with the text; any other as it is."""
+def _trims(edit: Edit) -> bool:
+    """Return whether an edit trims a vocabulary, itself or by one that it holds."""
     if isinstance(edit, TrimVocabulary):
-        return edit.model_copy(update={"text": digest})
-    if isinstance(edit, BaseModel):
-        held = {name: getattr(edit, name) for name in type(edit).model_fields}
-        trims = {
-            name: it.model_copy(update={"text": digest}) for name, it in held.items() if isinstance(it, TrimVocabulary)
-        }
-        return edit.model_copy(update=trims) if trims else edit
-    return edit
+        return True
+    held = (getattr(edit, name) for name in type(edit).model_fields) if isinstance(edit, BaseModel) else ()
+    return any(isinstance(it, TrimVocabulary) for it in held)

@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import pluggy
@@ -18,6 +19,7 @@ from xlbench.distill.method import Method
 from xlbench.encoders.find import RegisteredEncoder
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, StudentSpec, Suite
+from xlbench.fingerprint import fingerprint
 from xlbench.plugins import hooks as hookspecs
 from xlbench.plugins.checks import Fault, case_faults, hook_faults, thing_faults, unusable
 from xlbench.plugins.source_location import raised_at, written_at
@@ -26,7 +28,6 @@ from xlbench.settings import STRICT_VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from importlib.metadata import Distribution, EntryPoint
-    from pathlib import Path
     from types import ModuleType
 
 T = TypeVar("T")
@@ -95,8 +96,8 @@ def load_registry(files: tuple[Path, ...] = (), *, strict: bool | None = None) -
 
     Args:
         files: Python files given with ``--plugin``.
-        strict: Whether a broken plugin is an error. With None ``XLBENCH_STRICT`` decides, but a file that cannot be
-            loaded is always an error, since the user named it.
+        strict: Whether a broken plugin is an error. With None ``XLBENCH_STRICT`` decides, but a file that is broken is
+            always an error, since the user named it.
 
     Raises:
         XlbenchError: A plugin is broken, and that is an error.
@@ -114,7 +115,7 @@ def load_registry(files: tuple[Path, ...] = (), *, strict: bool | None = None) -
         else:
             collector.distributions[entry.name] = distribution
     for file in files:
-        if faults := _load_plugin(manager, str(file), partial(_import_file, file), (str(file),)):
+        if faults := _load_plugin(manager, str(file), partial(_import_file, file), (str(file), str(file.resolve()))):
             broken = [Broken(str(file), "file", *fault) for fault in faults]
             if strict is not False:
                 raise XlbenchError(
@@ -124,6 +125,9 @@ def load_registry(files: tuple[Path, ...] = (), *, strict: bool | None = None) -
         else:
             collector.distributions[str(file)] = ("file", "")
     registry = collector.build_registry()
+    named = next((fault for fault in registry.broken if fault.distribution == "file"), None)
+    if named is not None and strict is not False:
+        raise XlbenchError(f"Plugin file '{named.name}' cannot be used: {named}", "Fix it, or leave out --plugin.")
     if strict is None:
         strict = os.environ.get(STRICT_VARIABLE) == "1"
     if registry.broken and strict:
@@ -195,7 +199,10 @@ def _files_of(entry: EntryPoint) -> tuple[str, ...]:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file '{path}'")
+    # Two files of one name are two modules: the code of a class, which identifies it, is looked up by its module.
     name = f"xlbench_file_{path.stem}"
+    if (there := sys.modules.get(name)) is not None and Path(str(there.__file__)).resolve() != path.resolve():
+        name += f"_{fingerprint(str(path.resolve()))[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError("it is not a Python file")

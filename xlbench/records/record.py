@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from xlbench._version import __version__
 from xlbench.corpora.facts import CorpusFacts
@@ -20,6 +20,7 @@ from xlbench.scoring.footprint import Footprint
 from xlbench.scoring.machine import Machine, describe_machine
 from xlbench.scoring.scores import SuiteScores
 from xlbench.scoring.speed import Speed
+from xlbench.validation import invalid
 
 if TYPE_CHECKING:
     from xlbench.settings import Settings
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 def git_revision() -> str | None:
     """Return the commit of the checkout that this package runs from, with '+changes' if files differ from it.
 
-    None where it does not run from a checkout, or git is not there.
+    None where it does not run from a checkout, or git is not there, broken or slow: a finished training is worth more
+    than to know its commit.
     """
     home = Path(__file__).parents[2]
     if not (home / ".git").exists():
@@ -36,7 +38,7 @@ def git_revision() -> str | None:
     try:
         commit = _git(home, "rev-parse", "HEAD")
         return f"{commit}+changes" if _git(home, "status", "--porcelain") else commit
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return None
 
 
@@ -47,7 +49,8 @@ def _git(home: Path, *words: str) -> str:
         cwd=home,
         check=True,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         timeout=20,
     ).stdout.strip()
 
@@ -119,10 +122,9 @@ def read_record(path: Path) -> Record:
     """
     try:
         return Record.model_validate_json(path.read_text("utf-8"))
-    except (OSError, ValidationError) as error:
-        first = str(error).splitlines()[0]
+    except (OSError, ValueError) as error:  # not there, not UTF-8, or no record
         raise XlbenchError(
-            f"Record '{path}' cannot be read: {first}", "Delete it and run its experiment again."
+            f"Record '{path}' cannot be read: {invalid(error)}", "Delete it and run its experiment again."
         ) from error
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from xlbench.corpora.text import keep_text
 from xlbench.distill.edits import Quantise
 from xlbench.distill.engine import encoder_keys
 from xlbench.distill.plan import Plan, Stage
@@ -79,30 +80,44 @@ def make_jobs(request: Request, registry: Registry, settings: Settings) -> tuple
     """
     experiments, corpora = resolve(request, registry, settings)
     method = registry.methods[request.method]
-    return tuple(make_job(experiment, method, tuple(corpora)) for experiment in experiments)
+    text = keep_text(request.vocabulary_text, settings) if request.vocabulary_text is not None else None
+    return tuple(make_job(experiment, method, tuple(corpora), text) for experiment in experiments)
 
 
-def make_job(experiment: Experiment, method: Method, corpora: tuple[OpenCorpus, ...] = ()) -> Job:
+def make_job(
+    experiment: Experiment, method: Method, corpora: tuple[OpenCorpus, ...] = (), vocabulary_text: str | None = None
+) -> Job:
     """Plan one experiment.
+
+    Args:
+        experiment: The experiment.
+        method: Its method.
+        corpora: Its corpora.
+        vocabulary_text: Digest of a text in the store whose tokens a trimmed vocabulary keeps.
 
     Raises:
         XlbenchError: The method's options are not valid, or it cannot do this experiment.
     """
-    plan = make_plan(experiment, method)
+    plan = make_plan(experiment, method, vocabulary_text)
     keys = encoder_keys(plan, experiment)
     student = student_name(experiment, method) if method.student else None
     return Job(experiment, plan, keys, student, _rows(plan, experiment, keys, student), corpora)
 
 
-def make_plan(experiment: Experiment, method: Method) -> Plan:
+def make_plan(experiment: Experiment, method: Method, vocabulary_text: str | None = None) -> Plan:
     """Return the plan of an experiment: its method's, and a last stage that quantises the student if that is asked for.
+
+    Args:
+        experiment: The experiment.
+        method: Its method.
+        vocabulary_text: Digest of a text in the store whose tokens a trimmed vocabulary keeps.
 
     Raises:
         XlbenchError: The method's options are not valid, or it cannot do this experiment.
     """
     plan = method.plan_for(experiment)
-    if experiment.vocabulary_text is not None:
-        plan = with_text(plan, experiment.vocabulary_text)
+    if vocabulary_text is not None:
+        plan = with_text(plan, vocabulary_text)
     bits = experiment.student.bits
     if bits == 32 or not method.student:
         return plan

@@ -5,17 +5,20 @@ Names of methods, corpora and encoders are looked up later, in :mod:`xlbench.run
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from xlbench.distill.method import Scalar
-from xlbench.errors import XlbenchError, nearest, validated
-from xlbench.experiment import Bits, Precision, Seeds, StudentSpec
+from xlbench.errors import XlbenchError, first_line, nearest
+from xlbench.experiment import MOST_PAIRS, Bits, Precision, Seeds, StudentSpec
 from xlbench.fingerprint import Frozen
+from xlbench.validation import validated
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -54,9 +57,11 @@ class Conditions(Frozen):
         default=(), description="Languages to train on, beside English; none: all of the corpora's."
     )
     budget: str = Field(default="example", description="How much data and training: a named budget.")
-    pairs_per_language: int | None = Field(default=None, ge=1, description="Overrides the budget's number.")
-    assistant_pairs: int | None = Field(default=None, ge=0, description="Overrides the budget's number.")
-    student_pairs: int | None = Field(default=None, ge=1, description="Overrides the budget's number.")
+    pairs_per_language: int | None = Field(
+        default=None, ge=1, le=MOST_PAIRS, description="Overrides the budget's number."
+    )
+    assistant_pairs: int | None = Field(default=None, ge=0, le=MOST_PAIRS, description="Overrides the budget's number.")
+    student_pairs: int | None = Field(default=None, ge=1, le=MOST_PAIRS, description="Overrides the budget's number.")
     teacher: tuple[str, ...] = Field(
         default=("assistant",),
         min_length=1,
@@ -76,33 +81,83 @@ class Request(Conditions, Treatment):
     seeds: Seeds = Field(default=(0,), description="Random seeds; the student is trained once with each.")
 
 
+def load_toml(path: Path, what: str, remedy: str) -> dict[str, object]:
+    """Return what a TOML file says, unchecked.
+
+    Args:
+        path: The file.
+        what: What it should hold, for errors: 'Board'; empty for a file that the user named as such.
+        remedy: What to give instead of a file that cannot be read.
+
+    Raises:
+        XlbenchError: The file cannot be read or is not valid TOML.
+    """
+    title = f"{what} '{path}'".strip()
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except UnicodeDecodeError as error:
+        raise XlbenchError(f"{title} cannot be read: it is not UTF-8 (byte {error.start + 1}).", remedy) from error
+    except OSError as error:
+        raise XlbenchError(f"{title} cannot be read: {error.strerror or first_line(error)}.", remedy) from error
+    except RecursionError:
+        raise XlbenchError(f"{title} is nested too deeply.", "Write it with fewer brackets.") from None
+    except ValueError as error:  # TOMLDecodeError is one, and so is what a number of thousands of digits raises
+        raise XlbenchError(f"{title} is not valid TOML: {first_line(error)}", "Fix that line.") from error
+
+
 def read_toml(path: Path) -> dict[str, object]:
     """Return the settings of a TOML file, unchecked; ``[options]`` and ``[student]`` may be tables.
 
     Raises:
         XlbenchError: The file cannot be read, is not valid TOML, or has an unknown key.
     """
-    try:
-        settings = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise XlbenchError(f"'{path}' cannot be read: {error}", "Give --config a TOML file.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise XlbenchError(
-            f"'{path}' is not valid TOML: {error}", "Fix it; see `xlbench run --print-config`."
-        ) from error
+    settings = load_toml(path, "", "Give --config a TOML file; `xlbench run --print-config` prints one.")
     for key in settings:
         if key not in Request.model_fields:
             raise XlbenchError(f"'{path}' sets '{key}', which is not a setting.", nearest(key, Request.model_fields))
     return settings
 
 
-def make_request(settings: dict[str, object]) -> Request:
+def make_request(settings: Mapping[str, object]) -> Request:
     """Check raw settings and return them as a request.
 
     Raises:
         XlbenchError: A value is of the wrong kind or out of bounds.
     """
     return validated(Request, settings, "setting")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Parse ``0,1,2`` into numbers.
+
+    Raises:
+        XlbenchError: One of them is not a whole number; the remedy is the list with commas, where that is one.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if all(map(_is_number, parts)):
+        return [int(part) for part in parts]
+    apart = re.split(r"[\s,;]+", text.strip(" \t,;[]()"))
+    meant = ",".join(apart) if all(map(_is_number, apart)) else "0,1,2"
+    raise XlbenchError(
+        f"'{text}' is not a list of seeds: whole numbers, 0 or more.", f"Separate them by commas: --seeds {meant}."
+    )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
+
+
+def parse_list(text: str) -> list[str]:
+    """Parse ``de,tr`` into names.
+
+    Raises:
+        XlbenchError: There is no name, or blanks stand between two of them.
+    """
+    names = [name for part in text.split(",") if (name := part.strip())]
+    if not names or any(len(name.split()) > 1 for name in names):
+        meant = ",".join(re.split(r"[\s,;]+", text.strip())) if names else "de,tr"
+        raise XlbenchError(f"'{text}' is not a list of names.", f"Separate them by commas, without blanks: {meant}.")
+    return names
 
 
 LETTERS = {"B": "bottleneck", "K": "layers", "R": "repeats", "H": "hidden"}
@@ -123,6 +178,8 @@ def inline_spec(text: str) -> StudentSpec:
                 f"'{part.strip()}' in the student spec '{text}' is not understood.",
                 "Write B=128,K=6,R=2: bottleneck, stored layers, repeats (H: hidden size, if it must be checked).",
             )
+        if field in fields:
+            raise XlbenchError(f"'{part.strip()}' in the student spec '{text}' says '{field}' again.", "Say it once.")
         fields[field] = number
     name = "custom-" + "-".join(f"{key}{value}" for key, value in fields.items())
     return validated(StudentSpec, {"name": name, **fields}, "part of the student spec")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,13 @@ from pydantic import ValidationError
 
 from xlbench.corpora.corpus import open_corpus
 from xlbench.corpora.languages import check_codes
-from xlbench.corpora.text import keep_text
 from xlbench.encoders.find import find_encoder
-from xlbench.errors import XlbenchError, complaint, look_up, validated
+from xlbench.errors import XlbenchError, look_up
 from xlbench.experiment import Budget, Data, Experiment, StudentSpec
-from xlbench.runs.request import inline_spec
+from xlbench.runs.request import inline_spec, load_toml
 from xlbench.scoring.tasks import evaluation_digest
+from xlbench.settings import path_of
+from xlbench.validation import complaint, validated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,6 @@ def resolve(
             suite=suite,
             keep_out=tuple(keep_out),
             budget=budget,
-            vocabulary_text=keep_text(request.vocabulary_text, settings) if request.vocabulary_text else None,
             seed=request.seeds[0],
             precision=_precision(request, settings),
         )
@@ -95,10 +94,7 @@ def student_spec(given: str | StudentSpec, registry: Registry) -> StudentSpec:
         return inline_spec(given)
     if not given.endswith(".toml"):
         return look_up("student", given, registry.students)
-    try:
-        settings = tomllib.loads(Path(given).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise XlbenchError(f"Student spec '{given}' cannot be read: {error}", "Give a TOML file or a name.") from error
+    settings = load_toml(path_of(given, "student"), "Student spec", "Give a TOML file or a name.")
     return validated(StudentSpec, {"name": Path(given).stem, **settings}, f"entry of {given}:")
 
 

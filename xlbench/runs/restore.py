@@ -9,6 +9,7 @@ from xlbench.errors import look_up
 from xlbench.records.predictions import Predicted, read_predictions
 from xlbench.records.record import ITEMS, Record, read_record, record_digest
 from xlbench.records.stored import saved_record, write_entry
+from xlbench.scoring.data import require_data
 from xlbench.scoring.items import TOLERANCE, Items, main_score, write_items
 from xlbench.scoring.scores import family_means
 
@@ -44,10 +45,12 @@ def restore(
     kept = [it for it in _kept(paths) if not saved_record(it.predicted.key, settings)]
     if not kept:
         return
+    names = dict.fromkeys(record.scores.suite for record, _ in kept)
+    suites = {name: look_up("suite", name, registry.suites) for name in names}
+    require_data(suites.values(), settings)
     from xlbench.scoring.harness import unpredicted_items
 
-    names = dict.fromkeys(record.scores.suite for record, _ in kept)
-    unpredicted = {name: unpredicted_items(look_up("suite", name, registry.suites), settings) for name in names}
+    unpredicted = {name: unpredicted_items(suite, settings) for name, suite in suites.items()}
     used = 0
     for record, predicted in kept:
         if not _is_whole(record, predicted):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, answered
 from xlbench.export.directory import save_student_copy, student_directory, verified_directory
 from xlbench.records.rows import rows_of, valid_runs
-from xlbench.records.stored import items_of
+from xlbench.records.stored import StoredRecord, items_of
 from xlbench.runs.job import make_jobs
 from xlbench.runs.run import run_job, run_jobs
+from xlbench.settings import new_path
+from xlbench.validation import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     import pandas as pd
     from sentence_transformers import SentenceTransformer
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Failure, Record
     from xlbench.records.rows import Row
-    from xlbench.records.stored import StoredRecord
     from xlbench.runs.request import Request
     from xlbench.scoring.items import Items
     from xlbench.settings import Settings
@@ -73,10 +74,9 @@ class Student:
         Raises:
             XlbenchError: The directory exists, the student is no longer in the store, or the disk is full.
         """
-        from pathlib import Path
-
-        target = Path(directory)
-        save_student_copy(self.record, target, self.settings)
+        target = new_path(directory, "directory")
+        with answered():
+            save_student_copy(self.record, target, self.settings)
         return target
 
 
@@ -167,6 +167,9 @@ class Results:
         return html_of(self.markdown())
 
 
+Run: TypeAlias = "str | Path | Student | Results | StoredRecord"
+
+
 def run_request(
     request: Request,
     registry: Registry,
@@ -208,3 +211,33 @@ def statistics_of(records: Sequence[Record], items: Mapping[int, Items], *, quie
     families = {task: scores.family for task, scores in rows[0].record.scores.tasks.items()}
     of_row = {row.name: [items[id(run)] for run in valid_runs(row)] for row in rows}
     return compute_statistics(of_row, families, quiet=quiet)
+
+
+def run_key(run: Run, name: str) -> str:
+    """Return what names a run in the store: the key of its record, or the name or path as it is given.
+
+    Args:
+        run: A run as a caller has it.
+        name: Of the argument, for errors.
+
+    Raises:
+        XlbenchError: It is no run, or results that hold no single run to compare.
+    """
+    if isinstance(run, str | Path):
+        if run == "":
+            raise XlbenchError(f"Argument '{name}' cannot be '': it names no run.", _RUN)
+        return str(run)
+    if isinstance(run, Results):
+        candidates = [it for it in run.stored if it.record.role == "student"] or list(run.stored)
+        if len(candidates) != 1:
+            raise XlbenchError(
+                f"These results hold {len(candidates)} runs, and compare takes one on each side.",
+                "Give one of results.students, or one of results.stored.",
+            )
+        return candidates[0].key
+    if not isinstance(run, Student | StoredRecord):
+        raise XlbenchError(f"Argument '{name}' cannot be {shown(run)}: it is no run.", _RUN)
+    return run.key
+
+
+_RUN = "Give a student, results of a run, the name of a run, or the row of a board as BOARD:ROW."

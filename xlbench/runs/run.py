@@ -11,7 +11,7 @@ from xlbench.distill.trim import describe_losses
 from xlbench.records.record import KIND, Failure, Record
 from xlbench.records.stored import make_record, saved_record, write_entry
 from xlbench.runs.job import Job, JobRow, make_row, title
-from xlbench.runs.session import Session, prepare_process, say_pairs
+from xlbench.runs.session import Session, check_ready, prepare_process, say_pairs
 from xlbench.runs.status import runs
 from xlbench.store import read_entry
 
@@ -95,6 +95,7 @@ def run_job(
         _say_losses(stored, say)
         return stored
     needed = [("stages", job.keys[stage.name]) for stage in job.plan.stages] + [(KIND, row.key) for row in job.rows]
+    check_ready(job.experiment.kept_out, settings)
     with runs(f"{job.name}, seed {job.experiment.seed}", settings, needed):
         prepare_process(settings)
         session = Session(job.experiment, job.corpora, registry, settings, say)
@@ -131,6 +132,7 @@ def run_encoder(
     row = make_row("teacher", "encoder", title(encoder), encoder.fingerprint, experiment)
     if stored := saved_record(row.key, settings):
         return stored
+    check_ready((experiment.suite,), settings)
     with runs(f"scoring {row.name}", settings):
         prepare_process(settings)
         session = Session(experiment, (), registry, settings)

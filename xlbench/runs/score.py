@@ -10,7 +10,7 @@ from xlbench.fingerprint import fingerprint
 from xlbench.records.stored import make_record, saved_record, write_entry
 from xlbench.runs.job import title
 from xlbench.runs.results import Results
-from xlbench.runs.session import prepare_process
+from xlbench.runs.session import check_ready, prepare_process
 from xlbench.runs.status import runs
 from xlbench.scoring.data import mteb_version
 from xlbench.scoring.tasks import evaluation_digest
@@ -71,6 +71,7 @@ def score_encoder(
 
     stored = saved_record(key, settings)
     if stored is None:
+        check_ready((tasks,), settings)
         with runs(f"scoring {title(encoder)}", settings):
             prepare_process(settings)
             stored = write_entry(key, settings, make)

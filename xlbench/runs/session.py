@@ -10,11 +10,13 @@ from xlbench.corpora.prepare import prepare
 from xlbench.encoders.find import load_encoder
 from xlbench.fingerprint import fingerprint
 from xlbench.progress import progress
+from xlbench.scoring.data import require_data
 from xlbench.scoring.tasks import evaluation_digest, evaluation_texts, task_texts
+from xlbench.settings import check_writable
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from sentence_transformers import SentenceTransformer
@@ -22,14 +24,28 @@ if TYPE_CHECKING:
     from xlbench.corpora.corpus import OpenCorpus
     from xlbench.corpora.facts import CorpusFacts
     from xlbench.corpora.prepare import PreparedCorpus
-    from xlbench.experiment import EncoderRef, Experiment
+    from xlbench.experiment import EncoderRef, Experiment, Suite
     from xlbench.fingerprint import Json
     from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
 
+def check_ready(suites: Iterable[Suite], settings: Settings) -> None:
+    """Refuse work whose result could neither be scored nor kept.
+
+    Raises:
+        XlbenchError: The store cannot be written to, or the data of a suite is nowhere.
+    """
+    check_writable(settings.home, f"The store '{settings.home}' cannot be written", "Give --home another directory.")
+    require_data(suites, settings)
+
+
 def prepare_process(settings: Settings) -> None:
-    """Set threads and memory, and register the student classes with transformers, so that it can load students."""
+    """Set threads and memory, and register the student classes with transformers, so that it can load students.
+
+    Raises:
+        XlbenchError: Training cannot be compiled as is asked.
+    """
     from xlbench.encoders.runtime import apply_threads, choose_device, explain_compile, keep_memory
     from xlbench.students.architecture import register
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -17,9 +18,12 @@ from typing import TYPE_CHECKING
 
 from xlbench.encoders.directories import remembered_digest
 from xlbench.errors import XlbenchError
+from xlbench.scoring.quiet import hub_answers
 
 if TYPE_CHECKING:
-    from xlbench.experiment import TaskRef
+    from collections.abc import Iterable
+
+    from xlbench.experiment import Suite, TaskRef
     from xlbench.settings import Settings
 
 
@@ -71,6 +75,54 @@ def data_identity(ref: TaskRef, settings: Settings) -> str:
     if declared.revision is not None:
         return f"{declared.path}@{declared.revision}{declared.code_digest and '+' + declared.code_digest}"
     return declared.code_digest or f"mteb {mteb_version()}"
+
+
+def require_data(suites: Iterable[Suite], settings: Settings) -> None:
+    """Refuse suites whose data is nowhere, before the work whose result it is to score; imports neither torch nor mteb.
+
+    Raises:
+        XlbenchError: The data of a task is neither under the data root nor in a cache, and the hub cannot be asked.
+    """
+    paths = {
+        ref.task: declared.path
+        for suite in suites
+        for ref in suite.tasks
+        if ref.loader is None and (declared := read_declaration(ref)).path is not None  # others may bring their data
+    }
+    missing = {
+        task: path
+        for task, path in paths.items()
+        if path and path.count("/") == 1 and not settings.local("datasets", path) and not _is_cached(path)
+    }
+    if missing and (settings.offline or not hub_answers()):
+        task, path = next(iter(missing.items()))
+        why = "xlbench is offline" if settings.offline else "the hub does not answer"
+        raise XlbenchError(
+            f"The data of task {task} is not at '{expected_path(path, settings)}', and {why}.",
+            download_remedy(path, settings),
+        )
+
+
+def _is_cached(path: str) -> bool:
+    """Return whether a cache of the hub's libraries may hold a dataset."""
+    from huggingface_hub import constants
+
+    prepared = os.environ.get("HF_DATASETS_CACHE") or f"{constants.HF_HOME}/datasets"
+    owner, _, name = path.partition("/")
+    places = (Path(prepared, f"{owner}___{name}"), Path(constants.HF_HUB_CACHE, f"datasets--{owner}--{name}"))
+    return any(place.is_dir() for place in places)
+
+
+def expected_path(path: str, settings: Settings) -> str:
+    """Return where a local copy of a hub dataset would lie."""
+    return f"{settings.data_root or 'DATA_ROOT'}/datasets/{path}"
+
+
+def download_remedy(path: str, settings: Settings) -> str:
+    """Return a sentence that says how to download a hub dataset to the data root."""
+    command = f"hf download --repo-type dataset {path} --local-dir {expected_path(path, settings)}"
+    then = "" if settings.data_root else ", then --data-root DATA_ROOT."
+    return f"With a network: `{command}`{then}"
 
 
 def read_declaration(ref: TaskRef) -> DeclaredData:

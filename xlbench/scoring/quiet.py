@@ -1,4 +1,4 @@
-"""Contexts that undo side effects of MTEB and datasets: random seeds, progress bars and warnings."""
+"""Contexts that undo side effects of MTEB and datasets: random seeds, progress bars, warnings and retries."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import warnings
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from unittest.mock import patch
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PATIENCE = 2.0  # seconds for a first answer of the hub
 BITEXT_BAR = "mteb._evaluators.text.bitext_mining_evaluator.tqdm"
 
 
@@ -58,3 +61,28 @@ def quiet_mteb() -> Iterator[None]:
         for category in (ConstantInputWarning, NearConstantInputWarning):
             warnings.simplefilter("ignore", category)  # scores say `collapsed`
         yield
+
+
+@contextmanager
+def cache_if_unreachable() -> Iterator[None]:
+    """Let datasets read its cache alone where the hub does not answer: it would ask again for over a minute."""
+    if hub_answers():
+        yield
+        return
+    with patch("datasets.config.HF_HUB_OFFLINE", True), patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
+        yield
+
+
+def hub_answers() -> bool:
+    """Return whether the hub answers within two seconds."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=PATIENCE).close()  # noqa: S310 - the hub's address
+    except HTTPError:  # an answer, if not a kind one
+        return True
+    except (OSError, ValueError):
+        return False
+    return True

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError, first_line, look_up, nearest
 from xlbench.fingerprint import Json, fingerprint
 from xlbench.progress import progress
-from xlbench.scoring.data import data_identity, mteb_version, task_loader
+from xlbench.scoring.data import data_identity, download_remedy, expected_path, mteb_version, task_loader
 from xlbench.scoring.malformed import MalformedDataError, find_malformed, part_of, read_golds, read_texts
-from xlbench.scoring.quiet import kept_random_state, quiet_datasets
+from xlbench.scoring.quiet import cache_if_unreachable, kept_random_state, quiet_datasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from mteb.abstasks import AbsTask
 
@@ -78,9 +79,11 @@ def read_data(task: AbsTask, ref: TaskRef, settings: Settings) -> list[Columns]:
             has a side that is not text or a gold that is no number. The message names task, subset and row.
     """
     name = f"The data of task {ref.task} ({task.metadata.dataset['path']})"
-    remedy = _download_remedy(type(task).metadata.dataset["path"], settings)
+    remedy = download_remedy(type(task).metadata.dataset["path"], settings)
     reading = progress(f"reading the data of {ref.task}", None, quiet=settings.quiet)
-    with quiet_datasets(), kept_random_state(), reading:
+    path = task.metadata.dataset["path"]
+    asked = cache_if_unreachable() if path.count("/") == 1 and not Path(path).is_dir() else nullcontext()
+    with quiet_datasets(), kept_random_state(), reading, asked:
         try:
             task.load_data()
         except Exception as error:
@@ -203,20 +206,9 @@ def _local_data(ref: TaskRef, path: str, settings: Settings) -> Path | None:
     if settings.data_root is None and datasets.config.HF_HUB_OFFLINE:
         return None
     raise XlbenchError(
-        f"The data of task {ref.task} is not at '{_expected_path(path, settings)}', and xlbench is offline.",
-        _download_remedy(path, settings),
+        f"The data of task {ref.task} is not at '{expected_path(path, settings)}', and xlbench is offline.",
+        download_remedy(path, settings),
     )
-
-
-def _expected_path(path: str, settings: Settings) -> str:
-    return f"{settings.data_root or 'DATA_ROOT'}/datasets/{path}"
-
-
-def _download_remedy(path: str, settings: Settings) -> str:
-    """Return a sentence that says how to download a hub dataset to the data root."""
-    command = f"hf download --repo-type dataset {path} --local-dir {_expected_path(path, settings)}"
-    then = "" if settings.data_root else ", then --data-root DATA_ROOT."
-    return f"With a network: `{command}`{then}"
 
 
 def _columns(task: AbsTask, ref: TaskRef, subset: str) -> tuple[str, ...]:

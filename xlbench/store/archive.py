@@ -114,6 +114,8 @@ def import_archive(home: Path, source: Path) -> Imported:
     Raises:
         XlbenchError: The archive is damaged, or holds what no archive of xlbench holds; nothing of it is kept then.
     """
+    with _opened(source) as archive:  # before anything is written: what is no archive leaves no trace in the store
+        _read_index(archive, source)
     refuse_links(home, "partial", "locks")
     place = home / "partial" / f"{IMPORT}{uuid4().hex}"
     with _unpacked(place, source) as index:
@@ -150,22 +152,33 @@ def _unpacked(place: Path, source: Path) -> Iterator[Index]:
     with lock:
         place.mkdir(parents=True)
         try:
-            try:
-                with tarfile.open(source, "r:*") as archive:
-                    index = _unpack(archive, place, source)
-            except (tarfile.TarError, EOFError, FileNotFoundError, IsADirectoryError) as error:
-                raise _refused(source, first_line(error)) from error
+            with _opened(source) as archive:
+                index = _unpack(archive, place, source)
             yield index
         finally:
             shutil.rmtree(place)
 
 
-def _unpack(archive: tarfile.TarFile, place: Path, source: Path) -> Index:
+@contextmanager
+def _opened(source: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(source, "r:*") as archive:
+            yield archive
+    except (tarfile.TarError, EOFError, FileNotFoundError, IsADirectoryError) as error:
+        raise _refused(source, first_line(error)) from error
+
+
+def _read_index(archive: tarfile.TarFile, source: Path) -> Index:
     first = archive.next()
     stream = archive.extractfile(first) if first and first.isreg() and first.name == INDEX else None
     index = unsealed(stream.read(LARGEST_INDEX).decode("utf-8", "replace"), Index) if stream else None
     if index is None or index.format != 1:
         raise _refused(source, f"it does not begin with an intact {INDEX}")
+    return index
+
+
+def _unpack(archive: tarfile.TarFile, place: Path, source: Path) -> Index:
+    index = _read_index(archive, source)
     known = {tuple(name.split("/")) for name in index.manifests}
     if not all(len(name) == 2 and is_name(*name) for name in known):
         raise _refused(source, "its index names what is no entry")

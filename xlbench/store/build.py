@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from xlbench.fingerprint import Json
 
 REMIND_EVERY = 60.0  # seconds of waiting for another process
+LONGEST_BUILD = 14 * 24 * 3600.0  # seconds; a longer one is a clock that was set
 ATTEMPT = "attempt.json"  # in the directory of a build that is not finished
 
 
@@ -150,12 +151,16 @@ def _digests(directory: Path) -> dict[str, str]:
 
 
 def _spent(partial: Path) -> float:
-    """Return the seconds of earlier, interrupted builds, each up to the last file that it wrote."""
+    """Return the seconds of earlier, interrupted builds, each up to the last file that it wrote.
+
+    Both times are the clock's, which may have been set meanwhile: what took no time, or weeks, is not counted.
+    """
     attempt = read_sealed(partial / ATTEMPT, Attempt)
     if attempt is None:
         return 0.0
     written = [path.lstat().st_mtime for path in partial.rglob("*") if path.is_file() and path.name != ATTEMPT]
-    return attempt.spent + max(0.0, max(written, default=0.0) - attempt.began)
+    took = max(written, default=0.0) - attempt.began
+    return attempt.spent + (took if 0 <= took <= LONGEST_BUILD else 0.0)
 
 
 @contextmanager

@@ -6,13 +6,17 @@ pydantic, with what these need, are enough to use a student.
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from xlbench.encoders.modules import inner_model
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, answered, first_line
+from xlbench.settings import path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from sentence_transformers import SentenceTransformer
 
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
@@ -32,10 +36,8 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
     Raises:
         XlbenchError: A module of the model writes its weights as a pickle.
     """
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
+    with without_bars():
+        model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
     if getattr(getattr(inner_model(model), "config", None), "bits", 32) == 16:
         for weights in path.rglob("*.safetensors"):
             _convert_to_float16(weights)
@@ -70,19 +72,38 @@ def load_student(path: Path) -> SentenceTransformer:
         The model on the CPU, its weights in float32 unless they are stored in 8 bits.
 
     Raises:
-        XlbenchError: The directory holds no SentenceTransformer.
+        XlbenchError: The directory holds no SentenceTransformer, or one that cannot be loaded.
     """
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    register()
     if not (path / "modules.json").is_file():
         raise XlbenchError(
             f"There is no model in '{path}' (no modules.json).",
             "Name a directory that xlbench or SentenceTransformer saved.",
         )
-    return SentenceTransformer(str(path), device="cpu", local_files_only=True)
+    from sentence_transformers import SentenceTransformer
+
+    register()
+    try:
+        with without_bars():
+            return SentenceTransformer(str(path), device="cpu", local_files_only=True)
+    except (OSError, ValueError, RuntimeError, LookupError, ImportError, AttributeError, TypeError) as error:
+        raise XlbenchError(
+            f"The model in '{path}' cannot be loaded: {first_line(error)}",
+            "Is it whole? Save it again, or name a directory that xlbench or SentenceTransformer saved.",
+        ) from error
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Turn the progress bars of transformers off for a while, and leave them as they were."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def load(directory: str | Path) -> SentenceTransformer:
@@ -91,9 +112,11 @@ def load(directory: str | Path) -> SentenceTransformer:
     No code from the directory is run, and nothing needs to be registered beforehand.
 
     Raises:
-        XlbenchError: There is no model in the directory.
+        XlbenchError: There is no model in the directory, or it is damaged.
     """
-    return load_student(Path(directory))
+    path = path_of(directory, "directory")
+    with answered():
+        return load_student(path)
 
 
 def register() -> None:
