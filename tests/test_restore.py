@@ -147,7 +147,7 @@ def test_predictions_of_another_encoder_are_not_used(board: BoardFile, tmp_path:
 def test_a_row_whose_record_has_changed_is_not_used(board: BoardFile, tmp_path: Path, field: str) -> None:
     path = record(board, "toy-half-seed0")
     text = path.read_text("utf-8")
-    changed = re.sub(rf"({field})(\d)", r"\g<1>8\2", text)
+    changed = re.sub(rf"({field}-?)(\d)", r"\g<1>8\2", text)
     assert changed != text
     path.write_text(changed, "utf-8")
     notes: list[str] = []
