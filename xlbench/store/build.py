@@ -6,24 +6,28 @@ import os
 import shutil
 import time
 from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from xlbench.disk import disk_errors
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen, file_digest
 from xlbench.progress import note
-from xlbench.store.disk import discard, publish, with_disk_errors
+from xlbench.store.disk import discard, publish
 from xlbench.store.entry import MANIFEST, Damage, Entry, Manifest, entry_path, examine, refuse_links
 from xlbench.store.lease import claim
 from xlbench.store.seal import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from xlbench.fingerprint import Json
 
+FIRST_WAIT = 0.2  # seconds before waiting is said: whoever has just taken the lock writes down who it is
 REMIND_EVERY = 60.0  # seconds of waiting for another process
 ATTEMPT = "attempt.json"  # in the directory of a build that is not finished
 
@@ -40,7 +44,20 @@ class Attempt(Frozen):
     spent: float
 
 
-@with_disk_errors
+class Holder(Frozen):
+    """The process that holds the lock of an entry.
+
+    Attributes:
+        pid: Its number on its host.
+        host: The host's name.
+        since: When it took the lock, in seconds since the epoch.
+    """
+
+    pid: int
+    host: str
+    since: float
+
+
 def get_or_build(
     home: Path,
     kind: str,
@@ -76,7 +93,7 @@ def get_or_build(
     if isinstance(found := _usable(home, kind, key, check), Entry):
         return found
     partial = home / "partial" / f"{kind}-{key}"
-    with _locked(entry_lock(home, kind, key), doing, quiet=quiet):
+    with disk_errors(kind, home, store=True), _locked(entry_lock(home, kind, key), doing, quiet=quiet):
         found = _usable(home, kind, key, check)
         if isinstance(found, Entry):
             return found
@@ -160,14 +177,28 @@ def _spent(partial: Path) -> float:
 
 @contextmanager
 def _locked(lock: FileLock, doing: str, *, quiet: bool) -> Iterator[None]:
-    patience = 0.0
+    holder = Path(lock.lock_file).with_suffix(".json")
+    patience = FIRST_WAIT
     while not lock.is_locked:
         try:
             lock.acquire(timeout=patience)
         except Timeout:
             patience = REMIND_EVERY
-            note(f"waiting for another process that is {doing}", quiet=quiet)
+            note(f"waiting for {_holder(holder)} that is {doing}", quiet=quiet)
     try:
+        with suppress(OSError):  # only whoever waits reads it
+            write_sealed(holder, Holder(pid=os.getpid(), host=gethostname(), since=time.time()))
         yield
     finally:
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _holder(path: Path) -> str:
+    """Return which process holds a lock, and since when."""
+    holder = read_sealed(path, Holder)
+    if holder is None:
+        return "another process"
+    since = datetime.fromtimestamp(holder.since).astimezone().isoformat(" ", "seconds")
+    return f"process {holder.pid} on {holder.host} (since {since})"
