@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from xlbench.errors import XlbenchError, nearest
+from xlbench.plugins.guard import plugin_errors
 from xlbench.plugins.registry import load_registry
 from xlbench.runs.request import Request, make_request, read_toml
 from xlbench.runs.results import Results, Student, run_request
@@ -142,7 +143,8 @@ def score(
     from xlbench.runs.score import score_encoder
 
     settings, registry = place(where)
-    results = score_encoder(str(model), suite, precision, registry, settings)
+    with plugin_errors(registry.files):
+        results = score_encoder(str(model), suite, precision, registry, settings)
     if items is not None:
         from xlbench.records.stored import items_of
         from xlbench.scoring.items import write_items

@@ -38,10 +38,12 @@ def command(context: click.Context, first: str, second: str, examples: int, as_j
     (headline:multilingual-e5-small). Item-level scores come from the store, or from predictions beside the record.
     """
     from xlbench.boards.reference import run_reference
+    from xlbench.plugins.guard import output_aside
     from xlbench.runs.compare import compare
 
     registry, settings = registry_of(context), settings_of(context)
-    found = compare(run_reference(first), run_reference(second), registry, settings, examples=examples)
+    with output_aside():
+        found = compare(run_reference(first), run_reference(second), registry, settings, examples=examples)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
