@@ -148,6 +148,15 @@ def test_a_second_process_waits_and_uses_the_result_of_the_first(tmp_path: Path)
     assert [path.suffix for path in (tmp_path / "locks").iterdir()] == [".lock"]  # who held it is forgotten
 
 
+def test_what_a_killed_process_had_not_finished_is_no_part_of_an_entry(tmp_path: Path) -> None:
+    left = tmp_path / "partial" / "stages-k" / "deep" / ".record.json.4711"
+    left.parent.mkdir(parents=True)
+    left.write_text("hal")
+    entry = get_or_build(tmp_path, "stages", "k", build)
+    assert set(entry.manifest.files) == {"data.txt"}
+    assert [path.name for path in entry.path.rglob(".*")] == []
+
+
 def test_a_file_is_replaced_and_no_temporary_file_remains(tmp_path: Path) -> None:
     path = tmp_path / "table.md"
     write_atomically(path, "old")

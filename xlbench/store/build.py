@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 FIRST_WAIT = 0.2  # seconds before waiting is said: whoever has just taken the lock writes down who it is
 REMIND_EVERY = 60.0  # seconds of waiting for another process
+TEMPORARY = re.compile(r"\..+\.\d+")  # `.NAME.PROCESS`, as write_atomically and others call what is not finished
 ATTEMPT = "attempt.json"  # in the directory of a build that is not finished
 
 
@@ -102,6 +104,7 @@ def get_or_build(
         if partial.is_symlink():
             partial.unlink()
         partial.mkdir(parents=True, exist_ok=True)
+        _remove_unfinished_files(partial)
         attempt = Attempt(began=time.time(), spent=_spent(partial))
         write_sealed(partial / ATTEMPT, attempt)
         began = time.monotonic()
@@ -134,6 +137,12 @@ def entry_lock(home: Path, kind: str, key: str) -> FileLock:
     if path.is_symlink():  # locking it would write to what it points to
         path.unlink()
     return FileLock(path)
+
+
+def _remove_unfinished_files(partial: Path) -> None:
+    """Delete what a process that was killed had not written to its end: it has the name of its temporary file."""
+    for path in [it for it in partial.rglob(".*") if TEMPORARY.fullmatch(it.name)]:
+        path.unlink() if path.is_file() else shutil.rmtree(path)
 
 
 def _usable(home: Path, kind: str, key: str, check: Callable[[Path], object]) -> Entry | Damage | None:
