@@ -203,3 +203,12 @@ def test_a_shrunken_table_gives_the_same_vectors_and_grows_back(
     restore_table(student, full, used)
     changed = (student.embeddings.word_embeddings.weight != original).any(dim=1)
     assert changed.nonzero().flatten().tolist() == ([4, 9] if 9 in frequent else [4])
+
+
+def test_a_student_is_saved_the_same_whatever_its_tokenizer_did_last(tmp_path: Path) -> None:
+    model = load_toy(tmp_path)
+    save_student(model, tmp_path / "unused")
+    model.tokenizer(["a b c"], truncation=True, max_length=8, padding="max_length")
+    save_student(model, tmp_path / "used")
+    unused, used = ((tmp_path / name / "tokenizer.json").read_bytes() for name in ("unused", "used"))
+    assert unused == used

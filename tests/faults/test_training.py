@@ -77,7 +77,7 @@ def test_memory_stays_flat(place: Place, long: bool, report: Callable[[str, obje
         quiet=False,
     )
     run = place.start(directory, words)
-    run.until("stage contrastive: running")
+    run.until("stage student: running")
     seen = []
     while run.running():
         seen.append(resident(run))

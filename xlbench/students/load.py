@@ -35,6 +35,10 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # A tokenizer is saved with the lengths of its last call, which depend on what a run took from the store.
+    if (backend := getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)) is not None:
+        backend.no_truncation()
+        backend.no_padding()
     model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
     if getattr(getattr(inner_model(model), "config", None), "bits", 32) == 16:
         for weights in path.rglob("*.safetensors"):
