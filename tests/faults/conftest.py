@@ -44,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     server = Server()
     place = Place(server, root / "toys", root / "trials", "multistage" if LONG else "single-stage")
     directory = place.directory()
-    words = [*place.words(directory / "home"), "--save", "student", "--json"]
+    words = [*place.words(directory / "home"), "--save", str(directory / "student"), "--json"]
     whole = place.start(directory, words, events=str(root / "events")).wait()
     assert whole.code == 0, whole.said
     place.whole = results(directory / "home")

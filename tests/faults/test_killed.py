@@ -29,7 +29,7 @@ def test_a_killed_run_resumes_and_leaves_the_same(
         assert at, f"no event of {phase}"
         for number in (generator.choice(at) for _ in range(each)):
             directory = place.directory()
-            words = [*place.words(directory / "home"), "--save", "student", "--json"]
+            words = [*place.words(directory / "home"), "--save", str(directory / "student"), "--json"]
             first = place.start(directory, words, kill=[number, generator.uniform(0, 0.02)]).wait()
             killed[phase] += first.code == -9
             again = place.start(directory, words, "again").wait()

@@ -64,7 +64,7 @@ def resident(run: Child) -> int:
 def test_memory_stays_flat(place: Place, long: bool, report: Callable[[str, object, str], None]) -> None:
     if not Path("/proc/self/statm").is_file():
         pytest.skip("no /proc here to read the memory of a process from")
-    steps = 20_000 if long else 400
+    steps = 20_000 if long else 120
     directory = place.directory()
     words = place.words(
         directory / "home",
