@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from xlbench import XlbenchError
+from xlbench.distill.method import Options
 from xlbench.errors import look_up
+from xlbench.fingerprint import meaning
+from xlbench.plugins import registry as registry_module
 from xlbench.plugins.registry import Registry, load_registry
+from xlbench.testing.toys import toy_experiment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,6 +118,95 @@ def test_a_broken_single_file_is_an_error(tmp_path: Path) -> None:
         load_registry((write(tmp_path / "bad.py", "def"),))
     with pytest.raises(XlbenchError, match="there is no file"):
         load_registry((tmp_path / "absent.py",))
+
+
+HEAD = "import sys\nfrom xlbench.api import *\n"
+METHOD = "@hookimpl\ndef xlbench_methods():\n    return [Method('mine', 's', plan, Options)]\n"
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ("return None", "returned None, which is no Plan ({file}:3)"),
+        ("return Plan((3,), 'x')", "has 'int' among its stages, which is no Stage ({file}:3)"),
+        ("raise ValueError('no')", "raised ValueError: no ({file}:4 in plan)"),
+        ("sys.exit(7)", "raised SystemExit: 7 ({file}:4 in plan)"),
+        ("raise BaseException", "raised BaseException ({file}:4 in plan)"),
+        ("return Plan((Stage('s', 'assistant', (3,)),), 's')", "raised AttributeError: "),
+    ],
+)
+def test_a_plan_that_fails_names_its_plugin(tmp_path: Path, plan: str, said: str) -> None:
+    file = write(tmp_path / "mine.py", f"{HEAD}def plan(experiment, options):\n    {plan}\n{METHOD}")
+    method = load_registry((file,)).methods["mine"]
+    with pytest.raises(XlbenchError) as caught:
+        method.plan_for(toy_experiment("mine", Options()))
+    wanted = f"Plugin '{file}': plan of method 'mine' {said.format(file=file)}"
+    assert str(caught.value).startswith(wanted)
+    assert str(caught.value).endswith("\nFix the plugin, or leave it out.")
+
+
+def test_what_a_hook_raises_never_ends_the_process(with_entry_points: Install) -> None:
+    source = "from xlbench.api import hookimpl\n@hookimpl\ndef xlbench_students():\n    raise {}\n"
+    registry = with_entry_points(base=source.format("BaseException('b')"), leaves=source.format("SystemExit(0)"))
+    assert [(it.name, it.cause) for it in registry.broken] == [
+        ("base", "xlbench_students() raised BaseException: b"),
+        ("leaves", "xlbench_students() raised SystemExit: 0"),
+    ]
+    assert all(it.where.endswith(f"xlp_{it.name}.py:4 in xlbench_students") for it in registry.broken)
+
+
+ENDLESS = {
+    "many": "n = 0\n    while True:\n        n += 1\n        yield StudentSpec(name=f's{n}', layers=2)",
+    "slow": "while True:\n        try:\n            pass\n        except Exception:\n            pass\n    yield",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("many", "gives over 1,000 things, perhaps without end"),
+        ("slow", "raised OutOfTimeError: it had not ended"),
+    ],
+)
+def test_a_hook_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, cause: str) -> None:
+    assert registry_module.HOOK_SECONDS == 10
+    monkeypatch.setattr(registry_module, "HOOK_SECONDS", 0.05)
+    file = write(tmp_path / f"{name}.py", f"{HEAD}@hookimpl\ndef xlbench_students():\n    {ENDLESS[name]}\n")
+    with pytest.raises(XlbenchError) as caught:
+        load_registry((file,))
+    assert str(caught.value).startswith(f"Plugin file '{file}' cannot be used: xlbench_students() {cause}")
+    assert f"({file}:" in str(caught.value)
+
+
+def test_a_file_given_twice_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.py", GOOD)
+    (tmp_path / "link.py").symlink_to(file)
+    for again in (file, tmp_path / "link.py", tmp_path / "." / "x" / ".." / "mine.py"):
+        with pytest.raises(XlbenchError, match=r"Plugin file '.*mine\.py' is given twice"):
+            load_registry((file, again))
+
+
+def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
+    files = []
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        body = textwrap.dedent(GOOD).replace("mine", place) + f"\nclass Part:\n    place = '{place}'\n"
+        files.append(write(tmp_path / place / "same.py", body))
+    students = load_registry(tuple(files)).students
+    assert {"a", "b"} <= set(students)
+    # What identifies a class is the source of its module, which is looked up by the module's name.
+    parts = [vars(module)["Part"] for name, module in sys.modules.items() if name.startswith("xlbench_file_same")]
+    assert len({meaning(part) for part in parts}) == 2
+
+
+def test_what_a_plugin_prints_is_no_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    body = "print('imported')\n@hookimpl\ndef xlbench_students():\n    print('hook')\n    return []\n"
+    plan = "def plan(experiment, options):\n    print('plan')\n    return Plan((), 'assistant')\n"
+    file = write(tmp_path / "mine.py", HEAD + body + plan + METHOD)
+    load_registry((file,)).methods["mine"].plan_for(toy_experiment("mine", Options()))
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.split() == ["imported", "hook", "plan"]
 
 
 def test_an_unknown_name_proposes_the_nearest_names() -> None:

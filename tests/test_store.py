@@ -9,6 +9,8 @@ import json
 import multiprocessing
 import os
 import pathlib
+import re
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -141,7 +143,7 @@ def _slow(directory: Path) -> dict[str, Json]:
 def _get(home: Path, messages: multiprocessing.Queue[str]) -> None:
     with contextlib.redirect_stderr(io.StringIO()) as said:
         entry = get_or_build(home, "stages", "k", _slow, doing="slow")
-    messages.put(f"reused {entry.reused}, said {said.getvalue()!r}")
+    messages.put(f"{entry.reused} {os.getpid()} {said.getvalue()}")
 
 
 def test_a_second_process_waits_and_uses_the_result_of_the_first(tmp_path: Path) -> None:
@@ -152,11 +154,20 @@ def test_a_second_process_waits_and_uses_the_result_of_the_first(tmp_path: Path)
         process.start()
     for process in both:
         process.join(60)
-    waited = r"xlbench: waiting for another process that is slow\n"
-    assert sorted(messages.get(timeout=5) for _ in range(2)) == [
-        "reused False, said ''",
-        f"reused True, said '{waited}'",
-    ]
+    built, reused = sorted(messages.get(timeout=5) for _ in range(2))
+    assert re.fullmatch(r"False \d+ ", built)
+    holder = rf"process {built.split()[1]} on {re.escape(socket.gethostname())} \(since \d{{4}}-\d\d-\d\d [\d:+-]+\)"
+    assert re.fullmatch(rf"True \d+ xlbench: waiting for {holder} that is slow\n", reused)
+    assert [path.suffix for path in (tmp_path / "locks").iterdir()] == [".lock"]  # who held it is forgotten
+
+
+def test_what_a_killed_process_had_not_finished_is_no_part_of_an_entry(tmp_path: Path) -> None:
+    left = tmp_path / "partial" / "stages-k" / "deep" / ".record.json.4711"
+    left.parent.mkdir(parents=True)
+    left.write_text("hal")
+    entry = get_or_build(tmp_path, "stages", "k", build)
+    assert set(entry.manifest.files) == {"data.txt"}
+    assert [path.name for path in entry.path.rglob(".*")] == []
 
 
 def test_a_file_is_replaced_and_no_temporary_file_remains(tmp_path: Path) -> None:

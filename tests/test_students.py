@@ -226,3 +226,12 @@ def test_a_damaged_model_is_told_in_two_lines(tmp_path: Path) -> None:
         load_student(tmp_path)
     assert raised.value.problem.startswith(f"The model in '{tmp_path}' cannot be loaded: ")
     assert raised.value.remedy.startswith("Is it whole?")
+
+
+def test_a_student_is_saved_the_same_whatever_its_tokenizer_did_last(tmp_path: Path) -> None:
+    model = load_toy(tmp_path)
+    save_student(model, tmp_path / "unused")
+    model.tokenizer(["a b c"], truncation=True, max_length=8, padding="max_length")
+    save_student(model, tmp_path / "used")
+    unused, used = ((tmp_path / name / "tokenizer.json").read_bytes() for name in ("unused", "used"))
+    assert unused == used

@@ -38,6 +38,20 @@ class XlbenchError(Exception):
         return type(self), (self.problem, self.remedy)
 
 
+class PartError(XlbenchError):
+    """An error in a part of a plan, whose author is to be named.
+
+    Args:
+        problem: What is wrong.
+        remedy: What to do about it.
+        part: The function or class that is wrong.
+    """
+
+    def __init__(self, problem: str, remedy: str, part: object) -> None:
+        super().__init__(problem, remedy)
+        self.part = part
+
+
 T = TypeVar("T")
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from xlbench.errors import XlbenchError, answered, look_up, nearest
 from xlbench.experiment import Precision
 from xlbench.fingerprint import Frozen
+from xlbench.plugins.guard import plugin_errors
 from xlbench.plugins.registry import load_registry
 from xlbench.runs.request import Request, make_request, parse_list, parse_seeds, read_toml
 from xlbench.runs.results import Results, Run, run_key, run_request
@@ -180,7 +181,8 @@ def score(
     with answered():
         file = new_path(items, "items", over=True) if items is not None else None
         settings, registry = place(where)
-        results = score_encoder(asked.model, asked.suite, asked.precision, registry, settings)
+        with plugin_errors(registry.files):
+            results = score_encoder(asked.model, asked.suite, asked.precision, registry, settings)
         if file is not None:
             write_items(file, items_of(results.stored[0], settings))
     return results

@@ -9,6 +9,7 @@ from xlbench.boards.board import RunEntry
 from xlbench.boards.folder import folder_path, named_records, record_paths, write_folder, write_pages
 from xlbench.encoders.find import find_encoder
 from xlbench.errors import XlbenchError, nearest
+from xlbench.plugins.guard import plugin_errors
 from xlbench.records.predictions import Predicted, predictions_of, write_predictions
 from xlbench.records.published import check_published
 from xlbench.records.record import record_digest
@@ -72,6 +73,13 @@ def run_board(
     Raises:
         XlbenchError: Anything that the user can fix; as much of it as possible before any training.
     """
+    with plugin_errors(registry.files):
+        return _run_board(board, registry, settings, say, reproduce=reproduce)
+
+
+def _run_board(
+    board: BoardFile, registry: Registry, settings: Settings, say: Callable[[str], None], *, reproduce: bool
+) -> list[Path]:
     runs, encoders, beside = _look_up(board, registry, settings)
     if not reproduce:
         restore(record_paths(board), registry, settings, say)

@@ -7,6 +7,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
+from xlbench.cli.signals import INTERRUPTED, ending_signals, exit_code
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -14,21 +16,33 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit.
 
-    Bad input ends with two lines on standard error, or three, and exit code 2; Ctrl-C with exit code 130.
+    Bad input ends with two lines on standard error, or three, and exit code 2; Ctrl-C with 130, SIGTERM with 143 and
+    SIGHUP with 129.
 
     Args:
         arguments: Instead of those of the process.
     """
+    with ending_signals() as received:
+        try:
+            _run(arguments)
+        except BaseException:  # a library may have turned the interrupt into an error of its own
+            if not received:
+                raise
+            _fail(INTERRUPTED, exit_code(received[0]))
+
+
+def _run(arguments: Sequence[str] | None) -> NoReturn:
     import click
 
     from xlbench.cli.app import app
+    from xlbench.disk import disk_errors
     from xlbench.errors import XlbenchError, answered
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a character shows its number
             stream.reconfigure(errors="backslashreplace")
     try:
-        with answered("The output"):
+        with answered("The output"), disk_errors("the output"):
             code = app.main(arguments, prog_name="xlbench", standalone_mode=False)
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is found here, and not when Python ends
@@ -42,8 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail(f"{_line(error.format_message())}\nSee `{command} --help`.", 2)
     except click.ClickException as error:
         _fail(_line(error.format_message()), 2)
-    except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; the same command resumes", 130)
     except BrokenPipeError:  # the reader of a pipe went away, e.g. `xlbench list | head`
         _leave_stdout()
         sys.exit(1)
@@ -69,6 +81,6 @@ def _fail(text: str, code: int) -> NoReturn:
             sys.stdout.flush()
         except (OSError, ValueError):
             _leave_stdout()
-    with suppress(OSError):
-        print(f"xlbench: {text}", file=sys.stderr)  # noqa: T201
+    with suppress(OSError):  # the terminal may be gone
+        print(f"xlbench: {text}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(code)

@@ -38,8 +38,10 @@ def command(context: click.Context, first: str, second: str, examples: int, as_j
     (headline:multilingual-e5-small). Item-level scores come from the store, or from predictions beside the record.
     """
     from xlbench.functions import compare
+    from xlbench.plugins.guard import output_aside
 
-    found = compare(first, second, examples=examples, **where_of(context))
+    with output_aside():
+        found = compare(first, second, examples=examples, **where_of(context))
     if as_json:
         print_json(found.model_dump(mode="json"))
         return

@@ -133,6 +133,7 @@ def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> N
     """
     from xlbench.boards.board import find_board, own_board
     from xlbench.boards.run import run_board
+    from xlbench.plugins.guard import output_aside
 
     settings = settings_of(context)
     if no_speed:
@@ -140,7 +141,10 @@ def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> N
 
     say = say_of(context)
     board = own_board(find_board(name), say)
-    _list_paths(run_board(board, registry_of(context), settings, say, reproduce=reproduce))
+    registry = registry_of(context)
+    with output_aside():
+        paths = run_board(board, registry, settings, say, reproduce=reproduce)
+    _list_paths(paths)
 
 
 @command.command("render")

@@ -75,6 +75,7 @@ def command(
     """
     _refuse_extra(context, typed)
     from xlbench.functions import request_of, run_request_in
+    from xlbench.plugins.guard import output_aside
 
     request = request_of(config, _given(context, typed))
     if print_config:
@@ -83,7 +84,8 @@ def command(
         echo(tomli_w.dumps(request.model_dump(mode="json", exclude_none=True)), nl=False)
         return
     say = say_of(context)
-    results = run_request_in(request, where_of(context), save=save, speed=speed, say=say)
+    with output_aside():
+        results = run_request_in(request, where_of(context), save=save, speed=speed, say=say)
     for student in results.students:
         say(f"student: {student.path}")
     if as_json:

@@ -33,8 +33,10 @@ def command(
     The record is stored, so that `xlbench compare` finds it by the encoder's name.
     """
     from xlbench.functions import score
+    from xlbench.plugins.guard import output_aside
 
-    (record,) = score(model, suite=suite, precision=precision, items=items, **where_of(context)).records
+    with output_aside():
+        (record,) = score(model, suite=suite, precision=precision, items=items, **where_of(context)).records
     if as_json:
         print_json(record.scores.model_dump(mode="json"))
         return

@@ -7,10 +7,11 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from xlbench.disk import disk_errors
 from xlbench.distill.context import StageContext
 from xlbench.distill.outcome import StageOutcome
-from xlbench.distill.plan import check_plan, stage_keys
-from xlbench.errors import XlbenchError
+from xlbench.distill.plan import check_plan, declared_shape, stage_keys
+from xlbench.errors import PartError
 from xlbench.store import get_or_build, read_entry
 
 if TYPE_CHECKING:
@@ -192,18 +193,22 @@ def _run_stage(stage: Stage, context: StageContext, directory: Path, say: Callab
         context.metadata.update(_metadata(loaded_from))
     shape = encoder_shape(model)
     for edit in stage.edits:
-        declared = edit.reshape(shape)
+        declared = declared_shape(stage, edit, shape)
         model = _apply_edit(stage, edit, model, context)
         shape = _check_shape(stage, edit, declared, model)
     evaluations: list[dict[str, float]] = []
     pairs = 0
+    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     if stage.training is not None:
         scratch = directory / "scratch" / "training"
-        scratch.mkdir(parents=True, exist_ok=True)
-        evaluations = train_stage(model, stage, context, scratch)
+        # A checkpoint has the weights and two moments of each; the best one and the last are kept.
+        with disk_errors(f"the checkpoints of stage {stage.name}", scratch, needed=6 * size, store=True):
+            scratch.mkdir(parents=True, exist_ok=True)
+            evaluations = train_stage(model, stage, context, scratch)
         pairs = stage.training.steps * stage.training.batch_size
     shutil.rmtree(directory / MODEL, ignore_errors=True)  # half a model, if an earlier attempt was killed here
-    save_student(model, directory / MODEL)
+    with disk_errors(f"the encoder of stage {stage.name}", directory, needed=size, store=True):
+        save_student(model, directory / MODEL)
     facts = {"shape": shape.model_dump(mode="json"), "metadata": context.metadata}
     (directory / MODEL / FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False), "utf-8")
     (directory / "stage.json").write_text(json.dumps(stage.describe(), indent=1, ensure_ascii=False))
@@ -232,9 +237,10 @@ def _apply_edit(stage: Stage, edit: Edit, model: SentenceTransformer, context: S
 
     edited = edit.apply(model, context)
     if not isinstance(edited, SentenceTransformer):
-        raise XlbenchError(
+        raise PartError(
             f"Stage '{stage.name}': {type(edit).__name__}.apply returned {type(edited).__name__}.",
             "It must return a SentenceTransformer, the one it was given or another.",
+            type(edit).apply,
         )
     return edited.to("cpu")
 
@@ -259,7 +265,7 @@ def _check_shape(stage: Stage, edit: Edit, declared: Shape, model: SentenceTrans
         problem = f"{name} left {counted:,} parameters, but its shape has {actual.parameters:,}."
     else:
         return actual
-    raise XlbenchError(f"Stage '{stage.name}': {problem}", "Correct reshape or apply of that edit.")
+    raise PartError(f"Stage '{stage.name}': {problem}", "Correct reshape or apply of that edit.", type(edit).apply)
 
 
 def _outcome(name: str, entry: Entry) -> StageOutcome:

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validat
 
 from xlbench.distill.live import LiveObjective
 from xlbench.distill.objectives import Level, Objective, PullToTarget
-from xlbench.errors import XlbenchError
+from xlbench.errors import PartError, XlbenchError
 from xlbench.fingerprint import Frozen, Json, fingerprint, meaning
-from xlbench.students.shape import TRANSFORMERS
+from xlbench.students.shape import TRANSFORMERS, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from xlbench.distill.context import StageContext
     from xlbench.distill.live import Layer
-    from xlbench.students.shape import Shape
 
 ENGINE_VERSION = 1
 """Part of every stage's fingerprint: raised when the engine trains differently from the same settings."""
@@ -200,10 +199,7 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
             )
         shape = shapes[stage.start]
         for edit in stage.edits:
-            try:
-                shape = edit.reshape(shape)
-            except XlbenchError as error:
-                raise XlbenchError(f"Stage '{stage.name}': {error.problem}", error.remedy) from None
+            shape = declared_shape(stage, edit, shape)
         _check_training(stage, shape, shapes, widths)
         shapes[stage.name] = shape
         widths[stage.name] = shape.width
@@ -214,6 +210,25 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
                 f"It can show: {', '.join(widths)}.",
             )
     return shapes
+
+
+def declared_shape(stage: Stage, edit: Edit, shape: Shape) -> Shape:
+    """Return the shape that an edit of a stage says that it makes of a shape.
+
+    Raises:
+        XlbenchError: The edit does not fit an encoder of this shape, or says nothing.
+    """
+    try:
+        declared = edit.reshape(shape)
+    except XlbenchError as error:
+        raise XlbenchError(f"Stage '{stage.name}': {error.problem}", error.remedy) from None
+    if not isinstance(declared, Shape):
+        raise PartError(
+            f"Stage '{stage.name}': {type(edit).__name__}.reshape returned {type(declared).__name__}.",
+            "It must return the Shape of the edited encoder.",
+            type(edit).reshape,
+        )
+    return declared
 
 
 def _check_inputs(stage: Stage, encoders: Collection[str]) -> None:

@@ -8,12 +8,14 @@ own, and a stage may read a small part of a large corpus.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xlbench.disk import disk_errors, reserve
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen, Json, fingerprint
 from xlbench.progress import note, progress
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from xlbench.distill.objectives import Target
     from xlbench.experiment import Precision
     from xlbench.settings import Settings
-
-    Vectors = np.memmap[tuple[int, ...], np.dtype[np.float16]]
 
 FORMAT = 1
 KIND = "targets"  # kind of the entries in the store
@@ -140,25 +140,25 @@ class RowsDone(Frozen):
     chunks: tuple[str, ...]
 
 
-def _resume(path: Path, state: Path, shape: tuple[int, int]) -> tuple[Vectors, list[str], bool]:
-    """Open the file of vectors, float16 of a shape; it is made anew if it is another.
+def _resume(path: Path, state: Path, shape: tuple[int, int]) -> tuple[list[str], bool]:
+    """Return what of the file of vectors, float16 of a shape, an interrupted run left.
 
     Returns:
-        The vectors, the digests of the chunks before the first damaged one, and whether anything was damaged.
+        The digests of the chunks before the first damaged one, and whether anything was damaged.
     """
     found = read_sealed(state, RowsDone)
-    if found is not None and not path.is_symlink():
-        try:
-            vectors = np.lib.format.open_memmap(path, mode="r+")
-        except (OSError, ValueError):
-            vectors = None
-        if vectors is not None and vectors.dtype == np.float16 and vectors.shape == shape:
-            read = (_digest(vectors[start : start + CHUNK]) for start in range(0, shape[0], CHUNK))
-            same = takewhile(lambda pair: pair[0] == pair[1], zip(found.chunks, read, strict=False))
-            chunks = [digest for digest, _ in same]
-            return vectors, chunks, len(chunks) < len(found.chunks)
-    path.unlink(missing_ok=True)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape), [], state.exists()
+    if found is None or path.is_symlink():
+        return [], state.exists()
+    try:
+        vectors = np.load(path, mmap_mode="r")
+    except (OSError, ValueError):
+        return [], True
+    if vectors.dtype != np.float16 or vectors.shape != shape:
+        return [], True
+    read = (_digest(vectors[start : start + CHUNK]) for start in range(0, shape[0], CHUNK))
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(found.chunks, read, strict=False))
+    chunks = [digest for digest, _ in same]
+    return chunks, len(chunks) < len(found.chunks)
 
 
 def _digest(rows: np.ndarray) -> str:
@@ -180,29 +180,34 @@ def _encode_sentences(
     from xlbench.encoders.runtime import choose_device
 
     model.to(choose_device(settings))
-    scratch = directory / "scratch"
-    scratch.mkdir(exist_ok=True)
-    state = scratch / ROWS_DONE
+    path, state = directory / VECTORS, directory / "scratch" / ROWS_DONE
     width = dimension(model, target.level)
+    row = width * np.dtype(np.float16).itemsize
     title = f"computing the targets of {target.encoder}"
-    vectors, chunks, damaged = _resume(directory / VECTORS, state, (len(wanted), width))
+    chunks, damaged = _resume(path, state, (len(wanted), width))
     done = min(len(chunks) * CHUNK, len(wanted))
     if damaged:
         note(f"{title}: what an interrupted run left is damaged; going on at sentence {done:,}", quiet=settings.quiet)
-    with progress(title, len(wanted), quiet=settings.quiet, done=done, unit="sentences") as advance:
+    if not done:
+        path.unlink(missing_ok=True)  # it may be a link
+    # Written as a file: of a memory map, a full disk would end the process by a signal.
+    with (
+        disk_errors(f"the targets of {target.encoder}", directory, needed=len(wanted) * row, store=True),
+        path.open("r+b" if done else "xb") as stream,
+        progress(title, len(wanted), quiet=settings.quiet, done=done, unit="sentences") as advance,
+    ):
+        header = {"descr": "<f2", "fortran_order": False, "shape": (len(wanted), width)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        reserve(stream, stream.tell() + len(wanted) * row)
+        stream.seek(done * row, os.SEEK_CUR)
         for start in range(done, len(wanted), CHUNK):
-            ids = wanted[start : start + CHUNK]
-            texts = [corpus.sentences[int(index)] for index in ids]
-            encode(
-                model,
-                texts,
-                precision=precision,
-                level=target.level,
-                max_tokens=max_tokens,
-                out=vectors[start : start + CHUNK],
-                advance=advance,
-            )
-            vectors.flush()
-            chunks.append(_digest(vectors[start : start + CHUNK]))
+            texts = [corpus.sentences[int(index)] for index in wanted[start : start + CHUNK]]
+            vectors = encode(
+                model, texts, precision=precision, level=target.level, max_tokens=max_tokens, advance=advance
+            ).astype("<f2")
+            stream.write(vectors.tobytes())
+            stream.flush()
+            os.fsync(stream.fileno())
+            chunks.append(_digest(vectors))
             write_sealed(state, RowsDone(chunks=tuple(chunks)))
     return {"encoder": target.encoder, "sentences": len(wanted), "width": width}

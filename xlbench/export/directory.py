@@ -6,9 +6,10 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from xlbench.disk import disk_errors
 from xlbench.distill.engine import MODEL
 from xlbench.errors import XlbenchError
-from xlbench.store import Entry, disk_errors, entry_path, examine, publish
+from xlbench.store import Entry, entry_path, examine, publish
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,8 @@ def save_student_copy(record: Record, target: Path, settings: Settings) -> None:
         raise XlbenchError(f"'{target}' is there already.", "Name another directory, or delete this one.")
     directory = verified_directory(record, settings)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    with disk_errors():
+    needed = sum(file.stat().st_size for file in directory.rglob("*"))
+    with disk_errors("the student", target.parent, needed=needed):
         try:
             shutil.copytree(directory, temporary)
             publish(temporary, target)

@@ -8,6 +8,7 @@ import sys
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
@@ -19,18 +20,21 @@ from xlbench.distill.method import Method
 from xlbench.encoders.find import RegisteredEncoder
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, StudentSpec, Suite
-from xlbench.fingerprint import fingerprint
 from xlbench.plugins import hooks as hookspecs
 from xlbench.plugins.checks import Fault, case_faults, hook_faults, thing_faults, unusable
+from xlbench.plugins.guard import HOOK_SECONDS, IMPORT_SECONDS, guarded, output_aside, time_limit
 from xlbench.plugins.source_location import raised_at, written_at
 from xlbench.settings import STRICT_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from importlib.metadata import Distribution, EntryPoint
     from types import ModuleType
 
 T = TypeVar("T")
+
+BUILT_IN, FILE = "xlbench", "file"  # distributions: xlbench's own, and that of a plugin in a single file
+MOST = 1000  # things of one hook
 
 
 class _Hook(Protocol):
@@ -88,6 +92,8 @@ class Registry:
     budgets: Mapping[str, Budget]
     loaded: tuple[Loaded, ...]
     broken: tuple[Broken, ...]
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Files and directories of the plugins that are not xlbench's own, by the plugin's name."""
 
 
 @lru_cache(maxsize=8)
@@ -114,20 +120,26 @@ def load_registry(files: tuple[Path, ...] = (), *, strict: bool | None = None) -
             ]
         else:
             collector.distributions[entry.name] = distribution
+            if distribution[0] != BUILT_IN:
+                collector.files[entry.name] = _files_of(entry)
     for file in files:
+        if sum(_same(file, other) for other in files) > 1:
+            raise XlbenchError(f"Plugin file '{file}' is given twice.", "Give each --plugin once.")
         if faults := _load_plugin(manager, str(file), partial(_import_file, file), (str(file), str(file.resolve()))):
-            broken = [Broken(str(file), "file", *fault) for fault in faults]
+            broken = [Broken(str(file), FILE, *fault) for fault in faults]
             if strict is not False:
                 raise XlbenchError(
                     f"Plugin file '{file}' cannot be used: {broken[0]}", "Fix it, or leave out --plugin."
                 )
             collector.broken += broken
         else:
-            collector.distributions[str(file)] = ("file", "")
+            collector.distributions[str(file)] = (FILE, "")
+            collector.files[str(file)] = (str(file),)
     registry = collector.build_registry()
-    named = next((fault for fault in registry.broken if fault.distribution == "file"), None)
-    if named is not None and strict is not False:
-        raise XlbenchError(f"Plugin file '{named.name}' cannot be used: {named}", "Fix it, or leave out --plugin.")
+    named = [broken for broken in registry.broken if broken.distribution == FILE]
+    if named and strict is not False:
+        problem = f"Plugin file '{named[0].name}' cannot be used: {named[0]}"
+        raise XlbenchError(problem, "Fix it, or leave out --plugin.")
     if strict is None:
         strict = os.environ.get(STRICT_VARIABLE) == "1"
     if registry.broken and strict:
@@ -168,12 +180,15 @@ def _load_plugin(
 ) -> list[Fault]:
     """Load and register a plugin; return what is wrong with it."""
     try:
-        plugin = load()
-        # pluggy would silently ignore an implementation of a hook that does not exist.
-        if faults := list(hook_faults(manager, plugin)):
-            return faults
-        manager.register(plugin, name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything at import
+        with output_aside(), time_limit(IMPORT_SECONDS):
+            plugin = load()
+            # pluggy would silently ignore an implementation of a hook that does not exist.
+            if faults := list(hook_faults(manager, plugin)):
+                return faults
+            manager.register(plugin, name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything at import
         return [Fault(f"{type(error).__name__}: {error}", raised_at(error, *files))]
     return []
 
@@ -201,8 +216,9 @@ def _import_file(path: Path) -> ModuleType:
         raise FileNotFoundError(f"there is no file '{path}'")
     # Two files of one name are two modules: the code of a class, which identifies it, is looked up by its module.
     name = f"xlbench_file_{path.stem}"
-    if (there := sys.modules.get(name)) is not None and Path(str(there.__file__)).resolve() != path.resolve():
-        name += f"_{fingerprint(str(path.resolve()))[:8]}"
+    if (other := sys.modules.get(name)) is not None and not _same(Path(str(other.__file__)), path):
+        # A module's name is where the source code of its classes is looked up.
+        name = f"{name}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError("it is not a Python file")
@@ -211,6 +227,10 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def _manager() -> pluggy.PluginManager:
@@ -226,12 +246,14 @@ class _Collector:
     Attributes:
         manager: Manages all plugins that were loaded.
         distributions: Name and version of the distribution of each plugin.
+        files: Of :class:`Registry`.
         broken: Faults so far.
         brings: Kind and name of what each plugin provides so far.
     """
 
     manager: pluggy.PluginManager = field(default_factory=_manager)
     distributions: dict[str, tuple[str, str]] = field(default_factory=dict)
+    files: dict[str, tuple[str, ...]] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
     brings: defaultdict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
@@ -247,6 +269,7 @@ class _Collector:
             budgets=self.collect(hook.xlbench_budgets, "budget", Budget, lambda it: it.name),
             loaded=(),
             broken=(),
+            files=self.files,
         )
         loaded = tuple(
             Loaded(name, *distribution, hooks=self.hook_names(name), brings=tuple(self.brings[name]))
@@ -272,7 +295,7 @@ class _Collector:
         owners: dict[str, str] = {}
         # Built-ins first, then by name, so that of two plugins with the same name always the same one is refused.
         implementations = sorted(
-            hook.get_hookimpls(), key=lambda it: (self.distributions[it.plugin_name][0] != "xlbench", it.plugin_name)
+            hook.get_hookimpls(), key=lambda it: (self.distributions[it.plugin_name][0] != BUILT_IN, it.plugin_name)
         )
         for implementation in implementations:
             owner, function = implementation.plugin_name, implementation.function
@@ -287,21 +310,31 @@ class _Collector:
                     cause = f"'{name}' is already the name of a {expected.__name__} from plugin '{owners[name]}'"
                     self.add_fault(owner, Fault(cause, where))
                 else:
-                    table[name] = thing
+                    table[name] = guarded(thing, owner) if owner in self.files else thing
                     owners[name] = owner
                     self.brings[owner].append((kind, name))
         return table
 
-    def call(self, implementation: pluggy.HookImpl) -> Iterator[object]:
-        """Yield the results of an implementation; an exception ends them and is added as a fault."""
+    def call(self, implementation: pluggy.HookImpl) -> list[object]:
+        """Return the results of an implementation; an exception ends them and is added as a fault."""
         function = implementation.function
+        things: list[object] = []
         try:
-            yield from cast("Iterable[object]", function())
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            with output_aside(), time_limit(HOOK_SECONDS):
+                for thing in cast("Iterable[object]", function()):
+                    if len(things) == MOST:
+                        cause = f"{function.__name__}() gives over {MOST:,} things, perhaps without end"
+                        self.add_fault(implementation.plugin_name, Fault(cause, written_at(function)))
+                        return []
+                    things.append(thing)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
             cause = f"{function.__name__}() raised {type(error).__name__}: {error}"
             code = getattr(function, "__code__", None)
             where = raised_at(error, *([code.co_filename] if code else [])) or written_at(function)
             self.add_fault(implementation.plugin_name, Fault(cause, where))
+        return things
 
     def add_fault(self, owner: str, fault: Fault) -> None:
         """Add a fault of a plugin."""

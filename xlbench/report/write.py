@@ -11,7 +11,7 @@ from xlbench.report.frame import records_of
 from xlbench.report.latex import latex
 from xlbench.report.markdown import markdown
 from xlbench.report.page import page
-from xlbench.store import disk_errors, write_atomically
+from xlbench.store import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,9 +73,7 @@ def write_as(path: Path, figures: Figures, wanted: Format, board: BoardText, *, 
         XlbenchError: The format has no tidy form, or the disk is full or read-only.
     """
     if wanted != "parquet":
-        text = text_of(figures, wanted, board, tidy=tidy)
-        with disk_errors():
-            write_atomically(path, text)
+        write_atomically(path, text_of(figures, wanted, board, tidy=tidy))
         return
     import pyarrow as pa
 

@@ -12,6 +12,7 @@ from xlbench.comparison.gaps import Gaps, disagreements, find_gaps
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Family
 from xlbench.fingerprint import Frozen
+from xlbench.plugins.guard import plugin_errors
 from xlbench.records.rows import differing_scores
 from xlbench.records.stored import describe, find_run, items_of
 from xlbench.runs.restore import restore
@@ -149,7 +150,8 @@ def compare(first: str, second: str, registry: Registry, settings: Settings, *, 
     for task, family in families.items():
         found = _chosen(task, family, one_items, two_items, examples)
         if found:
-            columns, note = _sentences(task, one, two, registry, settings)
+            with plugin_errors(registry.files):
+                columns, note = _sentences(task, one, two, registry, settings)
             notes += [note] if note else []
             chosen += [_example(task, family, subset, it, columns.get(subset), one_items) for subset, it in found]
     return Comparison(

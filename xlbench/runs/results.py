@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from xlbench.errors import XlbenchError, answered
 from xlbench.export.directory import save_student_copy, student_directory, verified_directory
+from xlbench.plugins.guard import plugin_errors
 from xlbench.records.rows import rows_of, valid_runs
 from xlbench.records.stored import StoredRecord, items_of
 from xlbench.runs.job import make_jobs
@@ -190,10 +191,11 @@ def run_request(
     Raises:
         XlbenchError: Anything that the user can fix; with a single seed also training that diverges or collapses.
     """
-    jobs = make_jobs(request, registry, settings)
-    if len(jobs) == 1:
-        return Results(tuple(run_job(jobs[0], registry, settings, say, with_student=with_students)), (), settings)
-    outcome = run_jobs(jobs, registry, settings, say)
+    with plugin_errors(registry.files):
+        jobs = make_jobs(request, registry, settings)
+        if len(jobs) == 1:
+            return Results(tuple(run_job(jobs[0], registry, settings, say, with_student=with_students)), (), settings)
+        outcome = run_jobs(jobs, registry, settings, say)
     return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from xlbench.disk import disk_errors
 from xlbench.errors import XlbenchError
-from xlbench.store import disk_errors, publish
+from xlbench.store import publish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,7 +149,7 @@ def write_table(path: Path, table: Table, **encoding: str | int | Sequence[str])
     from pyarrow import parquet
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with disk_errors():
+    with disk_errors(f"'{path.name}'", path.parent, needed=table.nbytes):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             parquet.write_table(table, temporary, **encoding)

@@ -12,7 +12,7 @@ built again. A process that runs holds a lease (``<home>/running/``), so that no
 from __future__ import annotations
 
 from xlbench.store.build import get_or_build
-from xlbench.store.disk import disk_errors, publish, write_atomically
+from xlbench.store.disk import publish, write_atomically
 from xlbench.store.entry import Damage, Entry, Manifest, entries, entry_path, examine, is_name, read_entry, refuse_links
 from xlbench.store.lease import claim, lease
 from xlbench.store.seal import read_sealed, write_sealed
@@ -22,7 +22,6 @@ __all__ = [
     "Entry",
     "Manifest",
     "claim",
-    "disk_errors",
     "entries",
     "entry_path",
     "examine",

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from xlbench.disk import disk_errors
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen, file_digest
 from xlbench.progress import note
-from xlbench.store.disk import discard, publish, with_disk_errors
+from xlbench.store.disk import discard, publish
 from xlbench.store.entry import MANIFEST, Damage, Entry, Manifest, entry_path, examine, refuse_links
 from xlbench.store.lease import claim
 from xlbench.store.seal import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from xlbench.fingerprint import Json
 
+FIRST_WAIT = 0.2  # seconds before waiting is said: whoever has just taken the lock writes down who it is
 REMIND_EVERY = 60.0  # seconds of waiting for another process
 LONGEST_BUILD = 14 * 24 * 3600.0  # seconds; a longer one is a clock that was set
+TEMPORARY = re.compile(r"\..+\.\d+")  # `.NAME.PROCESS`, as write_atomically and others call what is not finished
 ATTEMPT = "attempt.json"  # in the directory of a build that is not finished
 
 
@@ -41,7 +47,20 @@ class Attempt(Frozen):
     spent: float
 
 
-@with_disk_errors
+class Holder(Frozen):
+    """The process that holds the lock of an entry.
+
+    Attributes:
+        pid: Its number on its host.
+        host: The host's name.
+        since: When it took the lock, in seconds since the epoch.
+    """
+
+    pid: int
+    host: str
+    since: float
+
+
 def get_or_build(
     home: Path,
     kind: str,
@@ -77,7 +96,7 @@ def get_or_build(
     if isinstance(found := _usable(home, kind, key, check), Entry):
         return found
     partial = home / "partial" / f"{kind}-{key}"
-    with _locked(entry_lock(home, kind, key), doing, quiet=quiet):
+    with disk_errors(kind, home, store=True), _locked(entry_lock(home, kind, key), doing, quiet=quiet):
         found = _usable(home, kind, key, check)
         if isinstance(found, Entry):
             return found
@@ -86,6 +105,7 @@ def get_or_build(
         if partial.is_symlink():
             partial.unlink()
         partial.mkdir(parents=True, exist_ok=True)
+        _remove_unfinished_files(partial)
         attempt = Attempt(began=time.time(), spent=_spent(partial))
         write_sealed(partial / ATTEMPT, attempt)
         began = time.monotonic()
@@ -118,6 +138,12 @@ def entry_lock(home: Path, kind: str, key: str) -> FileLock:
     if path.is_symlink():  # locking it would write to what it points to
         path.unlink()
     return FileLock(path)
+
+
+def _remove_unfinished_files(partial: Path) -> None:
+    """Delete what a process that was killed had not written to its end: it has the name of its temporary file."""
+    for path in [it for it in partial.rglob(".*") if TEMPORARY.fullmatch(it.name)]:
+        path.unlink() if path.is_file() else shutil.rmtree(path)
 
 
 def _usable(home: Path, kind: str, key: str, check: Callable[[Path], object]) -> Entry | Damage | None:
@@ -165,14 +191,28 @@ def _spent(partial: Path) -> float:
 
 @contextmanager
 def _locked(lock: FileLock, doing: str, *, quiet: bool) -> Iterator[None]:
-    patience = 0.0
+    holder = Path(lock.lock_file).with_suffix(".json")
+    patience = FIRST_WAIT
     while not lock.is_locked:
         try:
             lock.acquire(timeout=patience)
         except Timeout:
             patience = REMIND_EVERY
-            note(f"waiting for another process that is {doing}", quiet=quiet)
+            note(f"waiting for {_holder(holder)} that is {doing}", quiet=quiet)
     try:
+        with suppress(OSError):  # only whoever waits reads it
+            write_sealed(holder, Holder(pid=os.getpid(), host=gethostname(), since=time.time()))
         yield
     finally:
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _holder(path: Path) -> str:
+    """Return which process holds a lock, and since when."""
+    holder = read_sealed(path, Holder)
+    if holder is None:
+        return "another process"
+    since = datetime.fromtimestamp(holder.since).astimezone().isoformat(" ", "seconds")
+    return f"process {holder.pid} on {holder.host} (since {since})"

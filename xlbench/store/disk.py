@@ -1,20 +1,18 @@
-"""Writing to disk: whole or not at all, also when the power fails, and errors of a full disk in two lines."""
+"""Writing to disk: whole or not at all, also when the power fails."""
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from uuid import uuid4
 
-from xlbench.errors import XlbenchError
+from xlbench.disk import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,65 +22,35 @@ DELETED, IMPORT = "deleted-", "import-"
 WINDOWS = os.name == "nt"  # there a directory cannot be synced, and a file only if it is open for writing
 
 
-@contextmanager
-def disk_errors() -> Iterator[None]:
-    """Turn errors from a full disk or a forbidden write into an :class:`XlbenchError` with a remedy."""
-    try:
-        yield
-    except XlbenchError:
-        raise
-    except Exception as error:
-        if _is_full(error):
-            raise XlbenchError(
-                f"The disk is full: writing {getattr(error, 'filename', None) or 'the store'} failed.",
-                "Free some space (`xlbench store prune`) or set XLBENCH_HOME to another disk; the run resumes.",
-            ) from error
-        if not isinstance(error, OSError):
-            raise
-        if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
-            raise XlbenchError(
-                f"'{error.filename}' cannot be written: {error.strerror}.",
-                "Set XLBENCH_HOME to a directory that you may write to.",
-            ) from error
-        raise
-
-
-def _is_full(error: Exception) -> bool:
-    """Return whether an error means a full disk; safetensors and torch do not raise an OSError then."""
-    if isinstance(error, OSError):
-        return error.errno in {errno.ENOSPC, errno.EDQUOT}
-    return any(message in str(error) for message in ("No space left on device", "PytorchStreamWriter failed"))
-
-
 def with_disk_errors(function: Callable[P, R]) -> Callable[P, R]:
     """Run a function under :func:`disk_errors`."""
 
     @wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        with disk_errors():
+        with disk_errors("the store", store=True):
             return function(*args, **kwargs)
 
     return guarded
 
 
-@with_disk_errors
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that readers see either the old or the new content, also after a power failure.
 
     Raises:
         XlbenchError: The disk is full or read-only.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        sync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with disk_errors(f"'{path.name}'", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+            sync_directory(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def publish(temporary: Path, target: Path) -> None:

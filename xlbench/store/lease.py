@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from xlbench.store.disk import disk_errors
+from xlbench.disk import disk_errors
 from xlbench.store.entry import refuse_links
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def lease(home: Path, needed: Iterable[tuple[str, str]] = ()) -> Iterator[Path]:
     """
     refuse_links(home, FOLDER)
     held = Lease(home)
-    with disk_errors():
+    with disk_errors("a lease", home, store=True):
         (home / FOLDER).mkdir(parents=True, exist_ok=True)
         with gate(home):
             held.lock.acquire(timeout=0)

@@ -36,6 +36,10 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
     Raises:
         XlbenchError: A module of the model writes its weights as a pickle.
     """
+    # A tokenizer is saved with the lengths of its last call, which depend on what a run took from the store.
+    if (backend := getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)) is not None:
+        backend.no_truncation()
+        backend.no_padding()
     with without_bars():
         model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
     if getattr(getattr(inner_model(model), "config", None), "bits", 32) == 16:

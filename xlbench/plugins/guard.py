@@ -1,0 +1,216 @@
+"""Calls into plugins: what goes wrong there is an error that names the plugin and the place in its source code.
+
+The functions that hooks bring (plans, readers, encoders) are guarded one by one. What else of a plugin runs inside a
+run (edits, objectives, modules of encoders, iterators over pairs) is found by its place in the traceback.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import threading
+import traceback
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+
+from xlbench.corpora.corpus import Corpus, CorpusReader
+from xlbench.disk import is_disk_error
+from xlbench.distill.method import Method
+from xlbench.encoders.find import RegisteredEncoder
+from xlbench.errors import PartError, XlbenchError
+from xlbench.plugins.source_location import raised_at, shorten, written_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+HOOK_SECONDS, IMPORT_SECONDS, PLAN_SECONDS = 10.0, 60.0, 60.0  # the longest that a plugin may take for each
+FIX = "Fix the plugin, or leave it out."
+
+
+class OutOfTimeError(BaseException):
+    """A plugin took longer than it may; no ``except Exception`` of its own shall catch this."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """End what runs in this context, in the main thread of a system with timers, after so many seconds.
+
+    Raises:
+        OutOfTimeError: The time is over.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise OutOfTimeError(f"it had not ended after {seconds:g} s")
+
+    can_stop = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if not can_stop or signal.getitimer(signal.ITIMER_REAL)[0]:  # somebody else's timer runs
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again every second, if the plugin catches everything
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def output_aside() -> Iterator[None]:
+    """Send to standard error what is printed in this context, also by child processes.
+
+    So whatever a plugin prints never gets into the output of a command.
+    """
+    outer = sys.stdout
+    with redirect_stdout(sys.stderr):
+        if (
+            outer is None or outer is not sys.__stdout__
+        ):  # a notebook, a test: its output is no file of the operating system's
+            yield
+            return
+        try:
+            outer.flush()
+            kept = os.dup(1)
+            os.dup2(2, 1)
+        except (OSError, ValueError):  # one of the two is closed
+            yield
+            return
+        try:
+            yield
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def guarded(thing: T, owner: str) -> T:
+    """Return what a hook brought with its functions guarded: errors and impossible results name the plugin."""
+    if isinstance(thing, Method):
+        plan = _guarded(thing.plan, owner, f"plan of method '{thing.name}'", _plan_fault, PLAN_SECONDS)
+        return cast(T, replace(thing, plan=plan))
+    if isinstance(thing, CorpusReader):
+        return cast(T, replace(thing, open=_guarded(thing.open, owner, f"open of corpus '{thing.scheme}'", _corpus)))
+    if isinstance(thing, RegisteredEncoder):
+        digest = _guarded(thing.fingerprint, owner, f"fingerprint of encoder '{thing.name}'", _digest_fault)
+        load = _guarded(thing.load, owner, f"load of encoder '{thing.name}'", _encoder_fault)
+        return cast(T, replace(thing, fingerprint=digest, load=load))
+    return thing
+
+
+def _guarded(
+    function: Callable[P, R], owner: str, what: str, fault: Callable[[object], str], seconds: float | None = None
+) -> Callable[P, R]:
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            with output_aside(), time_limit(seconds) if seconds else nullcontext():
+                result = function(*args, **kwargs)
+                wrong = fault(result)
+        except (XlbenchError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            if is_disk_error(error):
+                raise
+            code = getattr(function, "__code__", None)
+            where = raised_at(error, *([code.co_filename] if code else [])) or written_at(function)
+            raise XlbenchError(f"Plugin '{owner}': {what} raised {described(error)} ({where}).", FIX) from error
+        if wrong:
+            raise XlbenchError(f"Plugin '{owner}': {what} {wrong} ({written_at(function)}).", FIX)
+        return result
+
+    return call
+
+
+def described(error: BaseException) -> str:
+    """Return type and first line of an exception that a plugin raised."""
+    text = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _plan_fault(result: object) -> str:
+    from xlbench.distill.plan import Plan, Stage
+    from xlbench.fingerprint import fingerprint
+
+    if not isinstance(result, Plan):
+        return f"returned {_kind(result)}, which is no Plan"
+    wrong = next((stage for stage in result.stages if not isinstance(stage, Stage)), None)
+    if wrong is not None:
+        return f"has {_kind(wrong)} among its stages, which is no Stage"
+    # What cannot be written down has no key; whatever these raise is the plan's fault.
+    fingerprint([{"reads": stage.inputs(), **stage.describe()} for stage in result.stages])
+    return ""
+
+
+def _corpus(result: object) -> str:
+    return "" if isinstance(result, Corpus) else f"returned {_kind(result)}, which is no Corpus"
+
+
+def _digest_fault(result: object) -> str:
+    return "" if isinstance(result, str) and result else f"returned {result!r}, which is no fingerprint"
+
+
+def _encoder_fault(result: object) -> str:
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+
+    if not isinstance(result, SentenceTransformer):
+        return f"returned {_kind(result)}, which is no SentenceTransformer"
+    vectors = result.encode(["."], show_progress_bar=False)
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2:
+        return f"returned an encoder that gives {_kind(vectors)}, and no array [1, dimension], for one sentence"
+    return ""
+
+
+def _kind(thing: object) -> str:
+    return "None" if thing is None else f"'{type(thing).__name__}'"
+
+
+@contextmanager
+def plugin_errors(files: Mapping[str, tuple[str, ...]]) -> Iterator[None]:
+    """Turn what a plugin's code raises in this context into an error that names the plugin and the place.
+
+    Args:
+        files: Files and directories of each plugin, by its name.
+
+    Raises:
+        XlbenchError: A plugin raised something, ``SystemExit`` included.
+    """
+    try:
+        yield
+    except PartError as error:
+        where = written_at(error.part)
+        file = where.rpartition(":")[0]
+        owner = next((name for name, own in files.items() if _is_of(Path(file).absolute(), own)), None)
+        if owner is None:
+            raise
+        problem = f"Plugin '{owner}': {error.problem.removesuffix('.')} ({where})."
+        raise XlbenchError(problem, error.remedy) from error
+    except (XlbenchError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        found = _raised_in(error, files)
+        if found is None or is_disk_error(error):
+            raise
+        owner, where = found
+        raise XlbenchError(f"Plugin '{owner}' raised {described(error)} ({where}).", FIX) from error
+
+
+def _raised_in(error: BaseException, files: Mapping[str, tuple[str, ...]]) -> tuple[str, str] | None:
+    """Return the plugin and the place of the innermost frame that is in a plugin; None if none is."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        for owner, own in files.items():
+            if not frame.filename.startswith("<") and _is_of(Path(frame.filename).absolute(), own):
+                return owner, f"{shorten(frame.filename)}:{frame.lineno} in {frame.name}"
+    return None
+
+
+def _is_of(file: Path, own: tuple[str, ...]) -> bool:
+    return any(file.is_relative_to(Path(place).absolute()) for place in own)
