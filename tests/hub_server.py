@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import pytest
+
 API = re.compile(
     r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)"
     r"(?:/(?P<call>revision|tree|paths-info)/(?P<revision>[^/]+)(?:/(?P<path>.*))?)?"
@@ -30,11 +32,32 @@ RESOLVE = re.compile(r"/(?P<kind>datasets/)?(?P<name>[^/]+/[^/]+)/resolve/(?P<re
 
 @dataclass
 class Hub:
-    """A running server: its address, and the requests it got ('GET /api/...'), in order."""
+    """A running server: its address, and the requests it got ('GET /api/...'), in order.
+
+    ``commits`` names, by 'org/name', the commit of a repository that must be one that a test does not choose.
+    """
 
     endpoint: str
     root: Path
     requests: list[str] = field(default_factory=list)
+    commits: dict[str, str] = field(default_factory=dict)
+
+    def commit(self, repository: Path) -> str:
+        """Return the commit that main is at."""
+        return self.commits.get(f"{repository.parent.name}/{repository.name}") or commit_of(repository)
+
+    def point_client_here(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+        """Let the client of this process ask this server, with its own cache."""
+        from huggingface_hub import constants
+
+        monkeypatch.setattr(constants, "ENDPOINT", self.endpoint)
+        # The client builds this template from the endpoint when it is imported.
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")[1:]
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "".join((self.endpoint, *template)))
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
 
     def environment(self, home: Path) -> dict[str, str]:
         """Return the variables that point a new process's client here, with its own cache."""
@@ -111,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not repository.is_dir():
             self._refuse("RepoNotFound", "Repository not found")
             return None
-        if revision not in {"main", commit_of(repository)}:
+        if revision not in {"main", self.hub.commit(repository)}:
             self._refuse("RevisionNotFound", f"no revision {revision}")
             return None
         return repository
@@ -119,12 +142,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_file(self, repository: Path, name: str) -> None:
         file = repository / name
         if not file.is_file():
-            self._refuse("EntryNotFound", "Entry not found", commit_of(repository))
+            self._refuse("EntryNotFound", "Entry not found", self.hub.commit(repository))
             return
         content = file.read_bytes()
         headers = {
             "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
-            "X-Repo-Commit": commit_of(repository),
+            "X-Repo-Commit": self.hub.commit(repository),
             "Accept-Ranges": "bytes",
         }
         status = 200
@@ -136,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, content, "application/octet-stream", headers)
 
     def _send_facts(self, repository: Path, match: re.Match[str], body: bytes) -> None:
-        commit = commit_of(repository)
+        commit = self.hub.commit(repository)
         files = [_entry(file, repository) for file in _files(repository)]
         if match["call"] == "tree":
             under = match["path"] or ""
@@ -161,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "downloads": 0,
                     "likes": 0,
                     "tags": [],
-                    "siblings": [{"rfilename": entry["path"]} for entry in files],
+                    "siblings": [{"rfilename": entry["path"], "size": entry["size"]} for entry in files],
                 }
             )
 

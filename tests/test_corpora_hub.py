@@ -35,14 +35,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     (root / "plain").mkdir()
     (root / "plain" / "README.md").write_text("no pairs", "utf-8")
     with serve(tmp_path / "hub") as running:
-        monkeypatch.setattr(constants, "ENDPOINT", running.endpoint)
-        # The client builds this template from the endpoint when it is imported.
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")[1:]
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "".join((running.endpoint, *template)))
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
+        running.point_client_here(monkeypatch, tmp_path / "cache")
         yield running
 
 

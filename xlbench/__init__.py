@@ -1,7 +1,7 @@
 """xlbench: cross-lingual sentence encoders made small, and proof that they kept their quality.
 
-``run``, ``score``, ``compare``, ``leaderboard``, ``open_store``, ``status`` and ``load`` do what the command line does.
-Plugins are written with :mod:`xlbench.api`. Whatever neither of the two exports is private.
+``run``, ``score``, ``compare``, ``leaderboard``, ``bundle``, ``open_store``, ``status`` and ``load`` do what the
+command line does. Plugins are written with :mod:`xlbench.api`. Whatever neither of the two exports is private.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xlbench._version import __version__
+    from xlbench.boards.bundle import Bundle
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.errors import XlbenchError
-    from xlbench.functions import compare, leaderboard, open_store, run, score, status
+    from xlbench.functions import bundle, compare, leaderboard, open_store, run, score, status
     from xlbench.inventory import Store
     from xlbench.runs.compare import Comparison
     from xlbench.runs.results import Results, Student
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from xlbench.students.load import load, register
 
 __all__ = [
+    "Bundle",
     "Comparison",
     "Leaderboard",
     "Results",
@@ -29,6 +31,7 @@ __all__ = [
     "Student",
     "XlbenchError",
     "__version__",
+    "bundle",
     "compare",
     "leaderboard",
     "load",
@@ -41,6 +44,7 @@ __all__ = [
 
 # Where each name is defined; imported when it is asked for, so that `import xlbench` waits for nothing.
 _DEFINED = {
+    "Bundle": "xlbench.boards.bundle",
     "Comparison": "xlbench.runs.compare",
     "Leaderboard": "xlbench.boards.leaderboard",
     "Results": "xlbench.runs.results",
@@ -49,6 +53,7 @@ _DEFINED = {
     "Student": "xlbench.runs.results",
     "XlbenchError": "xlbench.errors",
     "__version__": "xlbench._version",
+    "bundle": "xlbench.functions",
     "compare": "xlbench.functions",
     "leaderboard": "xlbench.functions",
     "load": "xlbench.students.load",

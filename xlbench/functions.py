@@ -21,6 +21,7 @@ from xlbench.settings import MOST_THREADS, new_path, path_of, read_settings
 from xlbench.validation import validated
 
 if TYPE_CHECKING:
+    from xlbench.boards.bundle import Bundle
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.distill.method import Scalar
     from xlbench.experiment import StudentSpec
@@ -71,9 +72,12 @@ class _Switches(Frozen):
     quiet: bool = False
 
 
-class _Running(Frozen):
-    speed: bool
+class _Heard(Frozen):
     say: Callable[[str], None]
+
+
+class _Running(_Heard):
+    speed: bool
 
 
 class _Scoring(Frozen):
@@ -254,6 +258,47 @@ def status(**where: Unpack[Where]) -> list[Status]:
 
     _refuse_unknown(status, where)
     return read_status(place_of(where).home)
+
+
+def bundle(
+    board: str | Path | None = None,
+    directory: str | Path | None = None,
+    *,
+    check: str | Path | None = None,
+    say: Say = lambda _: None,
+    **where: Unpack[Where],
+) -> Bundle:
+    """Put everything that a board needs into a directory, the data root of a machine that reaches no hub.
+
+    Encoders, datasets and corpora are taken from where a run of the board here would read them. A call that was
+    interrupted, or that lacked something, is completed by the same call.
+
+    Args:
+        board: Name of a board, or the path of its TOML file.
+        directory: New, empty, or a bundle of the same board.
+        check: A bundle; every file of it is compared with its digest, and nothing is written.
+        say: Told how much disk is needed, what is fetched, and what must be brought by other means.
+        where: As :class:`Where` says.
+
+    Raises:
+        XlbenchError: The board is not valid, the directory holds something else, or something cannot be had; all that
+            cannot be is named. With ``check``: a file is missing, differs or does not belong to the bundle.
+    """
+    from xlbench.boards.board import find_board
+    from xlbench.boards.bundle import check_bundle, make_bundle
+
+    _refuse_unknown(bundle, where)
+    heard = validated(_Heard, {"say": say}, "argument").say
+    with answered():
+        settings, registry = place(where)
+        if check is not None:
+            if board is not None or directory is not None:
+                problem = "--check takes a bundle, and nothing else is named beside it."
+                raise XlbenchError(problem, "Leave the rest out.")
+            return check_bundle(path_of(check, "check"), quiet=settings.quiet)
+        if board is None or directory is None:
+            raise XlbenchError("A bundle is made of a board, in a directory.", "Write: xlbench bundle BOARD DIRECTORY.")
+        return make_bundle(find_board(board), path_of(directory, "directory"), registry, settings, heard)
 
 
 def request_of(config: str | Path | None, given: Mapping[str, object]) -> Request:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pydantic import Field
 
@@ -48,6 +48,21 @@ class Settings(Frozen):
             return None
         path = self.data_root / kind / name
         return path if path.is_dir() else None
+
+    def carried(self, path: str) -> Path | None:
+        """Return the copy that a bundle holds of a path of the machine where it was made; None if there is none.
+
+        Args:
+            path: As an encoder or a corpus is given: absolute or relative.
+        """
+        copy = self.data_root / carried_name(path) if self.data_root and path else None
+        return copy if copy and copy.exists() else None
+
+
+def carried_name(path: str) -> PurePath:
+    """Return where a bundle holds the copy of a path: under ``local/``, without the root or drive that it starts at."""
+    parts = PurePath(os.path.normpath(path)).parts[1 if PurePath(path).anchor else 0 :]
+    return PurePath("local", *("up" if part == os.pardir else part for part in parts))
 
 
 def path_of(given: str | os.PathLike[str], name: str) -> Path:

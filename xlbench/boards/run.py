@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 PARTS = ("aligned", "assistant", "teacher", "encoder", "student")
 
 
-class _Run(NamedTuple):
+class BoardRun(NamedTuple):
     """A ``[[run]]``, looked up: its row's name, and a job per seed."""
 
     name: str
     jobs: tuple[Job, ...]
 
 
-class _Scored(NamedTuple):
+class ScoredEncoder(NamedTuple):
     """An ``[[encoder]]``, looked up."""
 
     name: str
@@ -80,7 +80,7 @@ def run_board(
 def _run_board(
     board: BoardFile, registry: Registry, settings: Settings, say: Callable[[str], None], *, reproduce: bool
 ) -> list[Path]:
-    runs, encoders, beside = _look_up(board, registry, settings)
+    runs, encoders, beside = look_up_board(board, registry, settings)
     if not reproduce:
         restore(record_paths(board), registry, settings, say)
     made: list[StoredRecord] = []
@@ -116,19 +116,28 @@ def _run_board(
     return write_pages(board)
 
 
-def _look_up(board: BoardFile, registry: Registry, settings: Settings) -> tuple[list[_Run], list[_Scored], Experiment]:
-    """Find everything that a board names, so that an error comes before hours of training."""
+def look_up_board(
+    board: BoardFile, registry: Registry, settings: Settings
+) -> tuple[list[BoardRun], list[ScoredEncoder], Experiment]:
+    """Find everything that a board names, so that an error comes before hours of training.
+
+    Returns:
+        Its runs; its encoders that are only scored; and the experiment beside which those are scored.
+
+    Raises:
+        XlbenchError: A name is unknown, data is missing, or the board contradicts itself.
+    """
     found = [make_jobs(_request(board.board, entry), registry, settings) for entry in board.board.run]
     students = [jobs[0].student or jobs[0].name for jobs in found]
     runs = []
     for entry, jobs in zip(board.board.run, found, strict=True):
         student = jobs[0].student or jobs[0].name
         short = student if students.count(student) == 1 else jobs[0].name
-        runs.append(_Run(entry.name or short, jobs))
+        runs.append(BoardRun(entry.name or short, jobs))
     encoders = []
     for scored in board.board.encoder:
         encoder = find_encoder(scored.model, registry.encoders, settings)
-        encoders.append(_Scored(scored.name or title(encoder), encoder))
+        encoders.append(ScoredEncoder(scored.name or title(encoder), encoder))
     names = [*(run.name for run in runs), *(scored.name for scored in encoders)]
     for name in names:
         if names.count(name) > 1:
@@ -142,7 +151,7 @@ def _look_up(board: BoardFile, registry: Registry, settings: Settings) -> tuple[
     return runs, encoders, beside
 
 
-def _check_findings(board: BoardFile, names: Sequence[str], runs: Sequence[_Run]) -> None:
+def _check_findings(board: BoardFile, names: Sequence[str], runs: Sequence[BoardRun]) -> None:
     """Refuse a finding about a row that the board will not have."""
     known = {*names, *(row.name for run in runs for row in run.jobs[0].rows if row.role != "student")}
     for finding in board.board.finding:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TOLD = "xlbench.broken"  # in click's memory of a call: broken plugins were reported
 COMMANDS = {
+    "bundle": "Everything that a board needs, in a directory for a machine without a network.",
     "compare": "What separates two runs, with intervals, and where they disagree.",
     "doctor": "What works on this machine, and what was chosen.",
     "leaderboard": "Ranked tables: boards declared as files, or the records made so far.",

@@ -191,7 +191,7 @@ def read_parquet(path: Path, language: str) -> Iterator[Pair]:
 
 
 def find_path(argument: str, settings: Settings) -> Path:
-    """Find a file or directory in the working directory, the data root or the data root's ``parallel/``.
+    """Find a file or directory in the working directory, the data root, its ``parallel/``, or among a bundle's copies.
 
     Raises:
         XlbenchError: It is in none of them.
@@ -202,6 +202,8 @@ def find_path(argument: str, settings: Settings) -> Path:
     for candidate in candidates:
         if candidate.exists():
             return candidate
+    if copy := settings.carried(argument):
+        return copy
     tried = ", ".join(f"'{candidate}'" for candidate in dict.fromkeys(candidates))
     raise XlbenchError(
         f"There is no corpus at {tried}.",

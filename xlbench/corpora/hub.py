@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlbench.corpora.corpus import LANGUAGE
 from xlbench.corpora.files import FileCorpus, parquet_files, read_parquet, unread_parquet
 from xlbench.errors import XlbenchError, first_line
-from xlbench.fingerprint import Frozen, fingerprint
+from xlbench.fingerprint import Frozen, file_digest, fingerprint
 from xlbench.store import read_sealed, write_sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from xlbench.corpora.corpus import Pair
     from xlbench.settings import Settings
@@ -37,6 +37,23 @@ class Listing(Frozen):
     files: dict[str, tuple[str, ...]]
 
 
+class CarriedDataset(Frozen):
+    """What a bundle says of its copy of a hub dataset, so that the copy is the same corpus as on the hub.
+
+    Attributes:
+        listing: The dataset's commit, and those of its files that the bundle holds.
+        revision: What the reference named; None if it named none.
+        digests: SHA-256 of each file of the listing.
+    """
+
+    listing: Listing
+    revision: str | None
+    digests: dict[str, str]
+
+
+CARRIED = ".xlbench-dataset.json"  # in the copy; hidden files are no part of what identifies a dataset
+
+
 @dataclass(frozen=True)
 class HubCorpus:
     """The train split of a dataset laid out like sentence-transformers/parallel-sentences-*.
@@ -47,10 +64,14 @@ class HubCorpus:
     Attributes:
         listing: The dataset's commit and files.
         offline: Use only what the client's cache holds.
+        copy: The directory of a bundle that holds the files.
+        digests: SHA-256 of each file in ``copy``.
     """
 
     listing: Listing
     offline: bool = False
+    copy: Path | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -79,6 +100,8 @@ class HubCorpus:
         from huggingface_hub import hf_hub_download
 
         name, commit = self.listing.name, self.listing.commit
+        if self.copy is not None:
+            return self._checked(self.copy / file, self.digests.get(file))
         try:
             return Path(
                 hf_hub_download(name, file, repo_type="dataset", revision=commit, local_files_only=self.offline)
@@ -89,28 +112,56 @@ class HubCorpus:
                 f"Try again with a network. {_remedy(name)}",
             ) from error
 
+    def _checked(self, path: Path, digest: str | None) -> Path:
+        """Return the path of a bundle's file, after comparing it with the digest that was noted when it was fetched."""
+        if not path.is_file() or file_digest(path) != digest:
+            raise XlbenchError(
+                f"'{path}' is missing or not what the bundle was made with: hub dataset '{self.listing.name}' at "
+                f"commit {self.listing.commit[:12]}.",
+                "Copy the bundle again; `xlbench bundle --check` names every file that differs.",
+            )
+        return path
+
 
 def open_hub(argument: str, settings: Settings) -> HubCorpus | FileCorpus:
     """Open 'org/name' or 'org/name@revision', from the data root if there is a copy, else from the hub.
 
-    The commit of a copy is unknown, so that a reference with a revision always means the hub.
+    A copy in a bundle says which commit it is, and so is the same corpus as on the hub. Of any other copy the commit is
+    unknown, so that a reference with a revision means the hub.
 
     Raises:
         XlbenchError: There is no such dataset, it has no pairs in the expected layout, or the hub cannot be asked and
             never was asked before.
+    """
+    name, revision = split_name(argument)
+    copy = settings.local("datasets", name)
+    if copy and (carried := read_carried(copy)) and revision in {None, carried.revision, carried.listing.commit}:
+        return HubCorpus(carried.listing, settings.offline, copy, carried.digests)
+    if revision is None and copy:
+        files = parquet_files(copy)
+        if not files:
+            raise XlbenchError(f"'{copy}' holds no parallel pairs.", "It needs files en-xx/train*.parquet.")
+        return FileCorpus(files, read_parquet, notices=unread_parquet(copy, files))
+    return HubCorpus(_read_listing(name, revision, settings), settings.offline)
+
+
+def read_carried(copy: Path) -> CarriedDataset | None:
+    """Return what a bundle says of a copy; None if it is no copy of a bundle's."""
+    return read_sealed(copy / CARRIED, CarriedDataset)
+
+
+def split_name(argument: str) -> tuple[str, str | None]:
+    """Split 'org/name@revision'; the revision is None if there is none.
+
+    Raises:
+        XlbenchError: It is not of this form.
     """
     match = _NAME.fullmatch(argument)
     if match is None:
         raise XlbenchError(
             f"'{argument}' is not the name of a hub dataset.", "Write hub:ORG/NAME, or hub:ORG/NAME@REVISION."
         )
-    name, revision = match["name"], match["revision"]
-    if revision is None and (copy := settings.local("datasets", name)):
-        files = parquet_files(copy)
-        if not files:
-            raise XlbenchError(f"'{copy}' holds no parallel pairs.", "It needs files en-xx/train*.parquet.")
-        return FileCorpus(files, read_parquet, notices=unread_parquet(copy, files))
-    return HubCorpus(_read_listing(name, revision, settings), settings.offline)
+    return match["name"], match["revision"]
 
 
 def _read_listing(name: str, revision: str | None, settings: Settings) -> Listing:

@@ -44,7 +44,8 @@ class RegisteredEncoder:
 def find_encoder(name: str, registered: Mapping[str, RegisteredEncoder], settings: Settings) -> EncoderRef:
     """Find an encoder and pin its weights by their fingerprint, without loading them or importing torch.
 
-    A name is looked up in this order: registered encoders; directories; ``<data root>/models/<org>/<name>``; the hub.
+    A name is looked up in this order: registered encoders; directories, and their copies in a
+    bundle; ``<data root>/models/<org>/<name>``; the hub.
 
     Args:
         name: A registered name, a path, or 'org/name'.
@@ -56,9 +57,9 @@ def find_encoder(name: str, registered: Mapping[str, RegisteredEncoder], setting
     """
     if name in registered:
         return EncoderRef(name=name, origin="registered", fingerprint=registered[name].fingerprint(settings))
+    if directory := find_directory(name, settings):
+        return EncoderRef(name=name, origin="local", fingerprint=directory_fingerprint(directory, settings))
     path = _expand(name)
-    if name and path.is_dir():
-        return EncoderRef(name=name, origin="local", fingerprint=directory_fingerprint(path, settings))
     hint = _suggest(name, registered, settings)
     if path.is_file():
         raise XlbenchError(f"Encoder '{name}' is a file, not a model directory.", hint)
@@ -91,14 +92,22 @@ def load_encoder(
 
         assert ref.revision is not None
         return load_directory(fetch_snapshot(ref.name, ref.revision, settings), settings)
-    path = _expand(ref.name) if ref.origin == "local" else settings.local("models", ref.name)
-    if path is None or not path.is_dir():
+    path = find_directory(ref.name, settings) if ref.origin == "local" else settings.local("models", ref.name)
+    if path is None:
         raise XlbenchError(
             f"Encoder '{ref.name}' is no longer there ({ref.origin}).",
             "Run from the same directory with the same data root, or give its full path.",
         )
     _check_unchanged(ref, directory_fingerprint(path, settings))
     return load_directory(path, settings)
+
+
+def find_directory(name: str, settings: Settings) -> Path | None:
+    """Return the directory that a name is the path of, or the copy of it in a bundle; None if there is neither."""
+    if name and (path := _expand(name)).is_dir():
+        return path
+    copy = settings.carried(name)
+    return copy if copy and copy.is_dir() else None
 
 
 def _expand(name: str) -> Path:

