@@ -114,8 +114,8 @@ def import_archive(home: Path, source: Path) -> Imported:
     Raises:
         XlbenchError: The archive is damaged, or holds what no archive of xlbench holds; nothing of it is kept then.
     """
-    with _opened(source) as archive:  # before anything is written: what is no archive leaves no trace in the store
-        _read_index(archive, source)
+    with _opened(source):  # before anything is written: what is no archive leaves no trace in the store
+        pass
     refuse_links(home, "partial", "locks")
     place = home / "partial" / f"{IMPORT}{uuid4().hex}"
     with _unpacked(place, source) as index:
@@ -168,17 +168,12 @@ def _opened(source: Path) -> Iterator[tarfile.TarFile]:
         raise _refused(source, first_line(error)) from error
 
 
-def _read_index(archive: tarfile.TarFile, source: Path) -> Index:
+def _unpack(archive: tarfile.TarFile, place: Path, source: Path) -> Index:
     first = archive.next()
     stream = archive.extractfile(first) if first and first.isreg() and first.name == INDEX else None
     index = unsealed(stream.read(LARGEST_INDEX).decode("utf-8", "replace"), Index) if stream else None
     if index is None or index.format != 1:
         raise _refused(source, f"it does not begin with an intact {INDEX}")
-    return index
-
-
-def _unpack(archive: tarfile.TarFile, place: Path, source: Path) -> Index:
-    index = _read_index(archive, source)
     known = {tuple(name.split("/")) for name in index.manifests}
     if not all(len(name) == 2 and is_name(*name) for name in known):
         raise _refused(source, "its index names what is no entry")
