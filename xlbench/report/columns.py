@@ -175,7 +175,7 @@ def _quality(family: Family, figures: Figures) -> tuple[Column, ...]:
         Column(
             "Score",
             "score × 100, the mean over the family's tasks, of each the mean over its subsets; higher is better.",
-            (*reads("score", "low", "high", "seed_deviation", "frontier"), "collapsed"),
+            (*reads("score", "low", "high", "seed_deviation", "frontier"), "collapsed", "name", "published"),
             _score(family, figures),
             group=name, alone=name, label=", ".join(FAMILY_NAMES[each] for each in figures.families),
             notes=tuple(notes), kind="score", falling=True,

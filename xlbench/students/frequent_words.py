@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
+
+from xlbench.students.trimming import script_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -13,16 +14,19 @@ if TYPE_CHECKING:
     from xlbench.students.trimming import Vocabulary
 
 WORDS = 10_000  # the most frequent ones of a language
+SAME = 9  # distance of two codes, after CLDR
 PIECES = 20_000  # the most probable ones of a script, for languages whose words are not known
 
 
 def frequent_words(language: str) -> list[str]:
     """Return the most frequent words of a language, the first first; none where wordfreq does not know it."""
+    import langcodes
     import wordfreq
 
-    if language.partition("-")[0] not in wordfreq.available_languages():
-        return []
-    return wordfreq.top_n_list(language.partition("-")[0], WORDS)
+    # Codes of one language, or of its standard and its spoken form, are at most so far apart: 'no' and 'nb', 'arb' and
+    # 'ar'. Languages that readers of another one understand are farther.
+    known = langcodes.closest_supported_match(language, list(wordfreq.available_languages()), max_distance=SAME)
+    return wordfreq.top_n_list(known, WORDS) if known else []
 
 
 def word_tokens(tokenizer: PreTrainedTokenizerFast, words: Iterable[str]) -> set[int]:
@@ -43,9 +47,3 @@ def probable_pieces(vocabulary: Vocabulary, scripts: Collection[str]) -> set[int
         pieces.sort(key=lambda it: -vocabulary.model["vocab"][it[1]][1])
     found = [number for piece, number in pieces if script_of(piece) in scripts]
     return set(found[:PIECES])
-
-
-def script_of(text: str) -> str | None:
-    """Return the script of a text's first letter, the first word of its Unicode name (LATIN); None without a letter."""
-    letter = next((character for character in text if unicodedata.category(character)[0] in "LM"), None)
-    return None if letter is None else unicodedata.name(letter, "").partition(" ")[0]

@@ -17,7 +17,6 @@ from tokenizers import Tokenizer
 
 from xlbench.errors import XlbenchError
 from xlbench.students.architecture import BottleneckEmbedding
-from xlbench.students.frequent_words import script_of
 from xlbench.students.token_embeddings import embedding_table, select_rows, set_token_embeddings, token_embeddings
 
 if TYPE_CHECKING:
@@ -121,6 +120,12 @@ def choose_tokens(
 
 def _is_letter(character: str) -> bool:
     return unicodedata.category(character)[0] in "LM"
+
+
+def script_of(text: str) -> str | None:
+    """Return the script of a text's first letter, the first word of its Unicode name (LATIN); None without a letter."""
+    letter = next((character for character in text if unicodedata.category(character)[0] in "LM"), None)
+    return None if letter is None else unicodedata.name(letter, "").partition(" ")[0]
 
 
 def used_scripts(vocabulary: Vocabulary, counts: NDArray[np.int64]) -> set[str]:
