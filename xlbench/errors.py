@@ -62,8 +62,12 @@ def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another library's message, which names the cause; its type if it says nothing."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """Return the first line of another library's message, which names the cause; its type if it says nothing.
+
+    A first line that ends in a colon only announces the cause, so the next one follows it.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def validated(kind: type[M], settings: Mapping[str, object], noun: str) -> M:

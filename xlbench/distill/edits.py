@@ -238,13 +238,13 @@ class Centre(Frozen):
     def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
         """Shift the output."""
         import numpy as np
-        from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import Normalize
 
         from xlbench.encoders.encode import encode
+        from xlbench.encoders.pipeline import with_modules
         from xlbench.students.surgery import shift_output, stock_encoder
 
-        bare = SentenceTransformer(modules=[part for part in model if not isinstance(part, Normalize)])
+        bare = with_modules(model, (part for part in model if not isinstance(part, Normalize)))
         pooled = encode(bare, context.english_sample(CENTRE_SAMPLE), precision=context.precision, max_tokens=128)
         lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
         shift_output(stock_encoder(model), -lengths.mean() * (pooled / lengths).mean(axis=0))

@@ -119,7 +119,8 @@ def mean_cosine(embeddings: NDArray[np.float32]) -> float:
     """Return the mean cosine over all pairs of two different rows; 0 for fewer than two rows.
 
     Of unit vectors, the squared length of their sum is the sum of cosines over all ordered pairs. The n pairs of a row
-    with itself add n to it.
+    with itself add n to it. Rows of zeros have no direction; they are alike, and so have the cosine 1 with each other
+    and 0 with other rows.
 
     Args:
         embeddings: float32 [n, dimension].
@@ -129,7 +130,8 @@ def mean_cosine(embeddings: NDArray[np.float32]) -> float:
         return 0.0
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     total = (embeddings / np.maximum(lengths, 1e-12)).sum(axis=0, dtype=np.float64)
-    return float((total @ total - rows) / (rows * (rows - 1)))
+    zeros = int((lengths == 0).sum())
+    return float((total @ total + zeros**2 - rows) / (rows * (rows - 1)))
 
 
 def _load_tasks(suite: Suite, settings: Settings) -> list[tuple[TaskRef, AbsTask, list[Columns]]]:

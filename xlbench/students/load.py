@@ -70,19 +70,18 @@ def load_student(path: Path) -> SentenceTransformer:
         The model on the CPU, its weights in float32 unless they are stored in 8 bits.
 
     Raises:
-        XlbenchError: The directory holds no SentenceTransformer.
+        XlbenchError: The directory holds no SentenceTransformer, or an encoder that is not whole; see
+            :func:`~xlbench.encoders.directories.open_directory`.
     """
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
+    from xlbench.encoders.directories import open_directory
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     register()
     if not (path / "modules.json").is_file():
         raise XlbenchError(
             f"There is no model in '{path}' (no modules.json).",
             "Name a directory that xlbench or SentenceTransformer saved.",
         )
-    return SentenceTransformer(str(path), device="cpu", local_files_only=True)
+    return open_directory(path, "cpu")
 
 
 def load(directory: str | Path) -> SentenceTransformer:
