@@ -70,6 +70,11 @@ def first_line(error: BaseException) -> str:
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
+def shortened(text: str, longest: int = 60) -> str:
+    """Return a text of others in quotes for a message, cut to ``longest`` characters."""
+    return repr(text if len(text) <= longest else f"{text[:longest]}…")
+
+
 def validated(kind: type[M], settings: Mapping[str, object], noun: str) -> M:
     """Return ``kind`` built from raw settings; what pydantic rejects becomes an error of xlbench.
 

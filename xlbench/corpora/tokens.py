@@ -111,7 +111,12 @@ def tokenise(
     Raises:
         XlbenchError: The disk is full or read-only.
     """
-    facts: Json = {"corpus": corpus.digest, "tokenizer": tokenizer_key, "max": max_tokens, "version": VERSION}
+    facts: dict[str, Json] = {
+        "corpus": corpus.digest,
+        "tokenizer": tokenizer_key,
+        "max": max_tokens,
+        "version": VERSION,
+    }
     key = fingerprint({**facts, "prompt": prompt} if prompt else facts)
 
     def build(directory: Path) -> dict[str, Json]:

@@ -40,6 +40,8 @@ class StageContext:
         metadata: What readers of boards must know about the encoder that the stage leaves; at first the metadata of the
             encoder that it starts from. Changed by :meth:`annotate`.
         targets_used: Store keys of the targets that the stage has read.
+        names: What the user called the input encoders, by their names in the plan.
+        start: What the encoder is called that the stage starts from, for errors.
     """
 
     corpus: PreparedCorpus
@@ -49,6 +51,8 @@ class StageContext:
     load: Callable[[str], SentenceTransformer]
     metadata: dict[str, Json] = field(default_factory=dict)
     targets_used: list[str] = field(default_factory=list)
+    names: Mapping[str, str] = field(default_factory=dict)
+    start: str = "encoder"
 
     def annotate(self, name: str, value: Json) -> None:
         """Add metadata that readers of boards must know about the encoder, e.g. the languages that it kept.
@@ -94,6 +98,7 @@ class StageContext:
             precision=self.precision,
             max_tokens=max_tokens,
             settings=self.settings,
+            name=self.names.get(target.encoder, ""),
         )
         self.targets_used.append(table.key)
         return table

@@ -99,7 +99,9 @@ def default_prompt(model: SentenceTransformer) -> str:
 def with_modules(model: SentenceTransformer, modules: Iterable[nn.Module]) -> SentenceTransformer:
     """Return an encoder of some modules that prepares sentences as ``model`` does, and keeps all columns."""
     return SentenceTransformer(
-        modules=list(modules), prompts=dict(model.prompts), default_prompt_name=model.default_prompt_name
+        modules=list(modules),
+        prompts={name: prompt or "" for name, prompt in model.prompts.items()},
+        default_prompt_name=model.default_prompt_name,
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Transformer
     from torch import nn
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 # A short sentence beside a longer one, so that the short one is padded.
 PROBE = ("One.", "Two sentences of which one is longer, so that the other one has to be padded.")
@@ -103,6 +103,7 @@ def _check_ids(vocabulary: Mapping[str, int], rows: int, name: str) -> None:
 
 
 def _fit_length(first: Transformer, name: str) -> None:
+    assert first.tokenizer is not None
     limit, special = first.max_seq_length, first.tokenizer.num_special_tokens_to_add()
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= special):
         raise XlbenchError(
@@ -126,7 +127,7 @@ def _positions(transformer: nn.Module) -> tuple[int | None, int]:
         if isinstance(table, nn.Embedding):
             padding = getattr(module, "padding_idx", None)
             counted = isinstance(padding, int) and table.padding_idx is not None
-            return table.num_embeddings, padding + 1 if counted else 0
+            return table.num_embeddings, int(padding or 0) + 1 if counted else 0
     return None, 0
 
 

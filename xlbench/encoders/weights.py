@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xlbench.errors import XlbenchError, first_line
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LFS = b"version https://git-lfs"  # how a pointer begins that Git LFS leaves in the place of a file
 SMALL = 1 << 20  # bytes; larger JSON files are tokenizers, which are read once, by their own library
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})  # safetensors' names of the types that hold a weight's own value
+LENGTHS = ("max_seq_length", "model_max_length")  # settings of modules and tokenizers
 INDEX = "model.safetensors.index.json"
 WHOLE = "model.safetensors"
 POOLER = "pooler."  # its tensors; most sentence encoders are pooled otherwise and never read it
@@ -51,6 +52,7 @@ def check_files(path: Path, files: Iterable[Path]) -> None:
             tensor_types(file)
         elif file.suffix == ".json" and file.stat().st_size < SMALL:
             content = _read_json(file)
+            _check_length(file, content)
             if file.name == INDEX and not (file.parent / WHOLE).is_file():
                 _check_shards(file, content)
 
@@ -61,6 +63,18 @@ def _read_json(file: Path) -> object:
     except (ValueError, OSError) as error:  # text that is no UTF-8 is a ValueError too
         raise XlbenchError(f"'{file}' cannot be read: {first_line(error)}", FETCH) from error
     return content
+
+
+def _check_length(file: Path, content: object) -> None:
+    if not isinstance(content, dict):
+        return
+    for name in LENGTHS:
+        length = content.get(name)
+        if length is not None and (isinstance(length, bool) or not isinstance(length, int | float)):
+            raise XlbenchError(
+                f"'{file}' says that {name} is {length!r}, which is no number of tokens.",
+                "Give a whole number, or leave it out.",
+            )
 
 
 def _check_shards(index: Path, content: object) -> None:
@@ -113,7 +127,7 @@ def checked_weights() -> Iterator[list[Absent]]:
     absent: list[Absent] = []
     original = PreTrainedModel.__dict__["from_pretrained"]
 
-    def load(cls: type[PreTrainedModel], source: str, *args: object, **kwargs: object) -> PreTrainedModel:
+    def load(cls: type[PreTrainedModel], /, source: str, *args: object, **kwargs: object) -> PreTrainedModel:
         # SentenceTransformer passes no such options on, because it expects the model alone.
         reporting = {**kwargs, "output_loading_info": True, "ignore_mismatched_sizes": True}
         model, report = original.__func__(cls, source, *args, **reporting)
@@ -139,14 +153,13 @@ def _weight_files(source: str, folder: object) -> list[Path]:
     return sorted(directory.glob("*.safetensors"))
 
 
-def _check_report(
-    model: PreTrainedModel, report: Mapping[str, Iterable[object]], files: Sequence[Path]
-) -> tuple[str, ...]:
+def _check_report(model: PreTrainedModel, report: Mapping[str, Any], files: Sequence[Path]) -> tuple[str, ...]:
     """Return the tensors of an absent pooler, after setting them to zero; refuse all else that has no place."""
     where = f"The weights in '{files[0].parent}'" if files else "The weights"
-    missing = sorted(map(str, report["missing_keys"]))
+    missing: list[str] = sorted(report["missing_keys"])
+    mismatched: list[tuple[str, Sequence[int], Sequence[int]]] = sorted(report["mismatched_keys"])
     stored = {name: kind for file in files for name, kind in tensor_types(file).items()}
-    unexpected = [name for name in sorted(map(str, report["unexpected_keys"])) if not _is_unread(name, model, stored)]
+    unexpected = [name for name in sorted(report["unexpected_keys"]) if not _is_unread(name, model, stored)]
     if needed := [name for name in missing if not name.startswith(POOLER)]:
         compiled = any(name.startswith("_orig_mod.") for name in unexpected)
         also = f", and hold {_some(unexpected)} instead" if unexpected else ""
@@ -161,7 +174,7 @@ def _check_report(
             f"{where} hold {_some(unexpected)}, for which config.json has no place.",
             "config.json and the weights must be of the same encoder; save or fetch both again.",
         )
-    for name, there, wanted in sorted(report["mismatched_keys"]):  # type: ignore[misc, type-var]
+    for name, there, wanted in mismatched:
         raise XlbenchError(
             f"{where} hold '{name}' of shape {list(there)}, but config.json wants {list(wanted)}.",
             "config.json and the weights must be of the same encoder; save or fetch both again.",
