@@ -53,8 +53,9 @@ class TimedContext(StageContext):
 
     whole: PreparedCorpus = field(kw_only=True)
 
-    def tokens(self, model: SentenceTransformer, max_tokens: int = MAX_TOKENS) -> TokenTable:
-        """Return the whole corpus's tokens."""
+    def tokens(self, model: SentenceTransformer, max_tokens: int = MAX_TOKENS, *, prompted: bool = True) -> TokenTable:
+        """Return the whole corpus's tokens; the benchmark's encoders have no prompt."""
+        del prompted
         backend = fingerprint(model.tokenizer.backend_tokenizer.to_str())
         return tokenise(self.whole, model.tokenizer, backend, max_tokens, self.settings)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,6 +20,9 @@ from xlbench.encoders.directories import directory_fingerprint
 from xlbench.encoders.find import RegisteredEncoder, find_encoder, load_encoder
 from xlbench.errors import XlbenchError
 from xlbench.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture(scope="module")
@@ -227,3 +231,61 @@ def test_finding_imports_no_torch(toy: Path, tmp_path: Path) -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def raising(_: object) -> object:
+    raise TypeError("no such file")
+
+
+class Odd(torch.nn.Module):
+    """Declares vectors of two numbers and gives what it is told to."""
+
+    def __init__(self, give: Callable[[int], object]) -> None:
+        super().__init__()
+        self.give = give
+
+    def preprocess(self, texts: list[str], **_options: object) -> dict[str, object]:
+        return {"texts": len(texts)}
+
+    def forward(self, features: dict[str, object]) -> dict[str, object]:
+        return {"sentence_embedding": self.give(int(str(features["texts"])))}
+
+    def get_embedding_dimension(self) -> int:
+        return 2
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (raising, "'mine' of a plugin: load raised TypeError: no such file"),
+        (lambda _: None, "'mine' of a plugin: load returned NoneType"),
+        (lambda _: torch.nn.Linear(2, 2), "load returned Linear"),
+        (raising, "'mine' cannot encode: TypeError: no such file"),
+        (lambda n: torch.ones(n, 3), r"declares vectors of 2 numbers, and gives an array of shape \[2, 3\] for 2"),
+        (lambda n: torch.ones(n, 2, dtype=torch.int64), "gives vectors of int64"),
+        (lambda n: torch.full((n, 2), torch.nan), "'mine' gives vectors that are not finite"),
+        (lambda n: torch.rand(n, 2), "the same sentence two vectors, .* apart each time"),
+        (lambda n: torch.full((n, 2), float(n)), "depends on which sentences stand beside it"),
+        (lambda n: None, "'mine' cannot encode"),
+    ],
+)
+def test_an_encoder_of_a_plugin_that_gives_no_vectors_is_named(
+    settings: Settings, found: Callable[[int], object], message: str
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    def load(_: Settings) -> SentenceTransformer:
+        if "of a plugin" in message or "Linear" in message:
+            return found(0)  # type: ignore[return-value]
+        return SentenceTransformer(modules=[Odd(found)], device="cpu")
+
+    registered = {"mine": RegisteredEncoder("mine", "", lambda _: "abc", load)}
+    with pytest.raises(XlbenchError, match=message):
+        load_encoder(find_encoder("mine", registered, settings), registered, settings)
+
+
+def test_a_fingerprint_of_a_plugin_must_be_a_string(settings: Settings) -> None:
+    for give, message in ((raising, "fingerprint raised TypeError"), (lambda _: None, "fingerprint returned None")):
+        registered = {"mine": RegisteredEncoder("mine", "", give, raising)}  # type: ignore[arg-type]
+        with pytest.raises(XlbenchError, match=f"'mine' of a plugin: {message}"):
+            find_encoder("mine", registered, settings)

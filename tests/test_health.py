@@ -29,6 +29,13 @@ def test_mean_cosine_leaves_the_diagonal_out() -> None:
     assert mean_cosine(rows) == pytest.approx(2 / math.sqrt(2) / 3)
 
 
+def test_vectors_of_zeros_are_alike() -> None:
+    assert mean_cosine(torch.zeros(5, 3)) == 1
+    # Of the ordered pairs of four rows, those of the two zero rows have the cosine 1, all others 0: 2 of 12.
+    rows = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 5.0], [0.0, 0.0]])
+    assert mean_cosine(rows) == pytest.approx(2 / 12)
+
+
 def test_a_point_of_accuracy_is_worth_about_one_per_cent_of_the_loss() -> None:
     assert evaluation(loss=1.0, accuracy=0.90).selection_score == pytest.approx(1.10)
     assert evaluation(loss=1.005, accuracy=0.91).selection_score < evaluation(loss=1.0, accuracy=0.90).selection_score

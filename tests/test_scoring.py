@@ -11,8 +11,9 @@ import torch
 from toy_scoring import PARALLEL, STS, SUITE, ToySTS, WordCounts, toy_encoder, toy_settings
 from xlbench_plugins.builtin import STARTER
 
-from xlbench import XlbenchError
+from xlbench import XlbenchError, load
 from xlbench.corpora.starter import starter_items
+from xlbench.encoders.unknown import unknown_shares
 from xlbench.experiment import Suite, TaskRef
 from xlbench.report.markdown import subset_table
 from xlbench.scoring.harness import Scored, mean_cosine, score
@@ -149,8 +150,39 @@ def test_a_collapsed_encoder_is_marked(tmp_path: Path) -> None:
     assert not scored(tmp_path).scores.collapsed
 
 
+def test_an_encoder_of_zeros_has_collapsed_and_the_table_says_so(tmp_path: Path) -> None:
+    zeros = scored(tmp_path, toy_encoder(WordCounts(torch.zeros_like))).scores
+    assert (zeros.collapsed, zeros.mean_cosine) == (True, 1.0)
+    table = subset_table(zeros)
+    assert table.count("†") == 11  # of eight subsets and two means, and the note
+    assert "†: collapsed" in table
+    assert "†" not in subset_table(scored(tmp_path).scores)
+
+
+def test_an_encoder_that_gives_most_sentences_no_vector_has_collapsed(tmp_path: Path) -> None:
+    # Of the suite's eleven sentences, those without an a get zeros: b, c, d d, d, b b; with 'a' that of 'a b' too.
+    def drop(*words: int) -> SentenceTransformer:
+        return toy_encoder(WordCounts(lambda vectors: vectors * (vectors[:, list(words)] == 0).all(1, keepdim=True)))
+
+    assert not scored(tmp_path, drop(2, 3)).scores.collapsed  # 4 of 11: a b c d, c, d d, d
+    assert scored(tmp_path, drop(0)).scores.collapsed  # 6 of 11: a, a b, a b c d, a b b b, a a, a b b
+
+
+def test_languages_that_a_tokenizer_does_not_know_are_told(tmp_path: Path) -> None:
+    from xlbench.testing.toys import save_toy_encoder
+
+    model = load(save_toy_encoder(tmp_path / "toy", layers=1))
+    # One token a letter; of 'hund' all are known, of Greek and of digits none, of 'rot 12' two of six are not.
+    known = {"de": ["hund"], "el": ["σκύλος"], "xx": ["rot 12"], "none": []}
+    assert unknown_shares(model, known) == {"el": 1.0, "xx": pytest.approx(2 / 6)}
+    scores = scored(tmp_path).scores
+    assert "unknown" not in scores.model_dump()  # what knows every language is written as before
+    told = subset_table(scores.model_copy(update={"unknown": {"el": 1.0, "xx": 1 / 3}}))
+    assert "does not know el 100 %, xx 33 % of the tokens of suite toy." in told
+
+
 def test_embeddings_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(XlbenchError, match="not finite"):
+    with pytest.raises(XlbenchError, match="Scoring: embeddings that are not finite, of suite 'toy' first for 'a"):
         scored(tmp_path, toy_encoder(WordCounts(lambda vectors: vectors / 0)))
 
 

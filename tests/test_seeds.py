@@ -19,7 +19,11 @@ from xlbench.cli.app import app
 from xlbench.distill import training
 from xlbench.distill.health import FailedTrainingError
 from xlbench.records.record import Failure
+from xlbench.records.rows import family_deviation, repeated_seeds, rows_of, valid_runs
+from xlbench.report.figures import figures
+from xlbench.report.frame import board_frame
 from xlbench.report.markdown import seed_table
+from xlbench.report.notes import run_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,3 +147,26 @@ def typed_run(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "XLBENCH_HOME": str(home)},
         check=False,
     )
+
+
+def test_seeds_that_gave_one_encoder_are_one_run() -> None:
+    # The example's student is one encoder, whatever the seed in its record's experiment.
+    runs = [student(0.0), student(0.0, seed=1), student(0.0, seed=4)]
+    (row,) = rows_of(runs)
+    assert (len(valid_runs(row)), family_deviation(row, "sts"), repeated_seeds(row)) == (1, None, (1, 4))
+    table = board_frame(rows_of(runs))
+    assert table[["seeds", "seeds_asked"]].iloc[0].tolist() == [1, 3]
+    (note,) = run_warnings(figures(rows_of(runs)))
+    assert note.endswith("seeds 1, 4 gave the same encoder again, since nothing in it is drawn at random; one run.")
+    text = seed_table(runs)
+    assert "mean of 1 " in text
+    assert "count once" in text
+
+
+def test_a_method_that_draws_nothing_gives_one_run(place: Path, tmp_path: Path) -> None:
+    request = toy_request(place, method="full-size", options={"batch_size": 16}, seeds=(0, 1))
+    results, notes = toy_run(request, settings_at(tmp_path))
+    assert "full-size, seed 1: the encoder of seed 0 again, nothing in it is random" in notes
+    markdown = results.markdown()
+    assert "full-size: seed 1 gave the same encoder again" in markdown
+    assert "(sd " not in markdown

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
-from xlbench.api import Target
+from xlbench.api import Centre, Target
 from xlbench.distill.batches import LengthBuckets, pair_lengths
 from xlbench.distill.context import StageContext
 from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.plan import Stage, Training
 from xlbench.distill.training import train_stage
+from xlbench.encoders.pipeline import with_modules
 from xlbench.errors import XlbenchError
 from xlbench.store import entries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from sentence_transformers import SentenceTransformer
 
 OWN = Target(encoder="toy", side="own")
 
@@ -135,3 +141,43 @@ def test_own_targets_are_computed_for_the_sentences_that_a_stage_reads(context: 
     unread = np.array(sorted(set(range(len(corpus.sentences))) - read))
     with pytest.raises(XlbenchError, match=f"hold no vector of sentence {unread[0]}"):
         table.take(unread)
+
+
+def changed(context: StageContext, change: Callable[[torch.Tensor], torch.Tensor]) -> StageContext:
+    """The context with an encoder whose vectors are changed, called as the user called it."""
+
+    class Change(torch.nn.Module):
+        def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return features | {"sentence_embedding": change(features["sentence_embedding"])}
+
+    def load(_: str) -> SentenceTransformer:
+        return with_modules(context.load("toy"), [*context.load("toy"), Change()])
+
+    return replace(context, keys={"teacher": "k"}, names={"teacher": "my/teacher"}, load=load)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda vectors: vectors * torch.nan, r"The teacher 'my/teacher' gives vectors that are not finite \(NaN"),
+        (lambda vectors: vectors / 0, "not finite"),
+        (lambda vectors: vectors * 1e6, "beyond 65504"),
+        (torch.ones_like, "The teacher 'my/teacher' gives every sentence the same vector"),
+        (torch.zeros_like, "gives every sentence a vector of zeros"),
+    ],
+)
+def test_useless_targets_name_the_teacher_and_are_not_kept(
+    context: StageContext, change: Callable[[torch.Tensor], torch.Tensor], message: str
+) -> None:
+    teacher = changed(context, change)
+    for _ in range(2):  # the second time, too: nothing was kept of the first
+        with pytest.raises(XlbenchError, match=message):
+            teacher.targets(Target(encoder="teacher", side="english"))
+    assert [it for it in entries(context.settings.home) if it.kind == "targets"] == []
+
+
+def test_a_teacher_without_use_cannot_be_centred(context: StageContext) -> None:
+    for change, message in ((lambda it: it * torch.nan, "not finite"), (torch.ones_like, "the same vector")):
+        teacher = replace(changed(context, change), start="teacher 'my/teacher'")
+        with pytest.raises(XlbenchError, match=f"The teacher 'my/teacher' .*{message}"):
+            Centre().apply(teacher.load("teacher"), teacher)

@@ -109,8 +109,17 @@ def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another library's message, which names the cause; its type if it says nothing."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """Return the first line of another library's message, which names the cause; its type if it says nothing.
+
+    A first line that ends in a colon only announces the cause, so the next one follows it.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
+def shortened(text: str, longest: int = 60) -> str:
+    """Return a text of others in quotes for a message, cut to ``longest`` characters."""
+    return repr(text if len(text) <= longest else f"{text[:longest]}…")
 
 
 REMEDIES = {

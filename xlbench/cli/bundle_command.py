@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from xlbench.cli.app import PATH, say_of, where_of
 from xlbench.cli.options import json_option, print_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("bundle")

@@ -96,6 +96,7 @@ def tokenise(
     tokenizer_key: str,
     max_tokens: int,
     settings: Settings,
+    prompt: str = "",
 ) -> TokenTable:
     """Return the token ids of all sentences of ``corpus``, from the store or computed now.
 
@@ -105,11 +106,18 @@ def tokenise(
         tokenizer_key: Identifies the tokenizer: equal keys must mean equal ids.
         max_tokens: The most tokens of a sentence, special tokens included; the rest is cut off.
         settings: Where the store is.
+        prompt: Stands before every sentence.
 
     Raises:
         XlbenchError: The disk is full or read-only.
     """
-    key = fingerprint({"corpus": corpus.digest, "tokenizer": tokenizer_key, "max": max_tokens, "version": VERSION})
+    facts: dict[str, Json] = {
+        "corpus": corpus.digest,
+        "tokenizer": tokenizer_key,
+        "max": max_tokens,
+        "version": VERSION,
+    }
+    key = fingerprint({**facts, "prompt": prompt} if prompt else facts)
 
     def build(directory: Path) -> dict[str, Json]:
         total = len(corpus.sentences)
@@ -119,7 +127,7 @@ def tokenise(
             progress("tokenising the corpus", total, quiet=settings.quiet, unit="sentences") as advance,
         ):
             for low in range(0, total, _CHUNK):
-                texts = corpus.sentences[low : low + _CHUNK]
+                texts = [prompt + text for text in corpus.sentences[low : low + _CHUNK]]
                 rows = tokenizer(
                     texts,
                     truncation=True,

@@ -10,6 +10,7 @@ import numpy as np
 
 from xlbench.corpora.tokens import tokenise
 from xlbench.distill.targets import TargetTable, target_table
+from xlbench.encoders.pipeline import pipeline_of
 from xlbench.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class StageContext:
         metadata: What readers of boards must know about the encoder that the stage leaves; at first the metadata of the
             encoder that it starts from. Changed by :meth:`annotate`.
         targets_used: Store keys of the targets that the stage has read.
+        names: What the user called the input encoders, by their names in the plan.
+        start: What the encoder is called that the stage starts from, for errors.
     """
 
     corpus: PreparedCorpus
@@ -48,6 +51,8 @@ class StageContext:
     load: Callable[[str], SentenceTransformer]
     metadata: dict[str, Json] = field(default_factory=dict)
     targets_used: list[str] = field(default_factory=list)
+    names: Mapping[str, str] = field(default_factory=dict)
+    start: str = "encoder"
 
     def annotate(self, name: str, value: Json) -> None:
         """Add metadata that readers of boards must know about the encoder, e.g. the languages that it kept.
@@ -60,16 +65,19 @@ class StageContext:
         """
         self.metadata[name] = value
 
-    def tokens(self, model: SentenceTransformer, max_tokens: int = 128) -> TokenTable:
-        """Return the corpus as token ids of ``model``'s tokenizer, computed once per tokenizer and kept in the store.
+    def tokens(self, model: SentenceTransformer, max_tokens: int = 128, *, prompted: bool = True) -> TokenTable:
+        """Return the corpus as the token ids that ``model`` reads, computed once per tokenizer and kept in the store.
 
         Args:
-            model: The encoder whose tokenizer is used.
-            max_tokens: Longer sentences are cut to this many tokens, special ones included.
+            model: The encoder whose tokenizer, prompt and longest sentence are used.
+            max_tokens: Longer sentences are cut to this many tokens, prompt and special tokens included.
+            prompted: Whether its prompt stands before the sentences.
         """
+        pipeline = pipeline_of(model)
         # The lengths of the tokenizer's last call are part of its description, but must not change the key.
         backend = {**json.loads(model.tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
-        return tokenise(self.corpus, model.tokenizer, fingerprint(backend), max_tokens, self.settings)
+        limit, prompt = pipeline.limit(max_tokens) or max_tokens, pipeline.prompt if prompted else ""
+        return tokenise(self.corpus, model.tokenizer, fingerprint(backend), limit, self.settings, prompt)
 
     def targets(
         self, target: Target, max_tokens: int = 128, sentences: NDArray[np.integer] | None = None
@@ -90,6 +98,7 @@ class StageContext:
             precision=self.precision,
             max_tokens=max_tokens,
             settings=self.settings,
+            name=self.names.get(target.encoder, ""),
         )
         self.targets_used.append(table.key)
         return table

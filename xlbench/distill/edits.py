@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from xlbench.distill.context import StageContext
     from xlbench.students.shape import Shape
 
+# Ways of pooling that move the sentence's vector by what every token's is moved by.
+SHIFTED = frozenset({"mean", "cls", "max", "weightedmean", "lasttoken"})
 CENTRE_SAMPLE = 4096  # sentences; the mean of 384 numbers is known to a per cent long before
 
 
@@ -228,7 +230,8 @@ class Centre(Frozen):
     def reshape(self, shape: Shape) -> Shape:
         """Return the same shape."""
         shape.require_transformer("centred")
-        if shape.repeats > 1 or shape.head or shape.dimension:
+        # Vectors that are narrower with nothing after the pooling are the first columns of whole ones.
+        if shape.repeats > 1 or shape.head or (shape.dimension or 0) > shape.hidden:
             raise XlbenchError(
                 "Only the output of layers that run once, and of nothing after them, can be centred.",
                 "Centre the assistant before looping it, or leave centring out (-o centre=false).",
@@ -236,16 +239,32 @@ class Centre(Frozen):
         return shape
 
     def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
-        """Shift the output."""
-        import numpy as np
-        from sentence_transformers import SentenceTransformer
-        from sentence_transformers.sentence_transformer.modules import Normalize
+        """Shift the output.
 
+        Raises:
+            XlbenchError: Its pooling does not pass a shift on, or its vectors are not finite or all alike.
+        """
+        import numpy as np
+        from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+
+        from xlbench.distill.targets import check_varied
         from xlbench.encoders.encode import encode
+        from xlbench.encoders.pipeline import with_modules
         from xlbench.students.surgery import shift_output, stock_encoder
 
-        bare = SentenceTransformer(modules=[part for part in model if not isinstance(part, Normalize)])
+        if not any(isinstance(part, Pooling) and part.pooling_mode in SHIFTED for part in model):
+            raise XlbenchError(
+                f"The {context.start} cannot be centred: its pooling does not pass on what is added to every token.",
+                f"Pool by {', '.join(sorted(SHIFTED))}, or leave centring out (-o centre=false).",
+            )
+        bare = with_modules(model, (part for part in model if not isinstance(part, Normalize)))
         pooled = encode(bare, context.english_sample(CENTRE_SAMPLE), precision=context.precision, max_tokens=128)
         lengths = np.linalg.norm(pooled, axis=1, keepdims=True)
+        if not (np.isfinite(pooled).all() and lengths.all()):
+            raise XlbenchError(
+                f"The {context.start} cannot be centred: some of its vectors are not finite, or zero.",
+                "Choose another one, or leave centring out (-o centre=false).",
+            )
+        check_varied(context.start, pooled)
         shift_output(stock_encoder(model), -lengths.mean() * (pooled / lengths).mean(axis=0))
         return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from xlbench.disk import disk_errors
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from xlbench.corpora.prepare import PreparedCorpus
     from xlbench.distill.plan import Edit, Plan, Stage
-    from xlbench.experiment import Experiment
+    from xlbench.experiment import EncoderRef, Experiment
     from xlbench.fingerprint import Json
     from xlbench.settings import Settings
     from xlbench.store import Entry
@@ -49,9 +49,13 @@ class Distilled:
 
 def input_encoders(experiment: Experiment) -> dict[str, str]:
     """Return the fingerprints of a plan's input encoders by their names: assistant, teacher, teacher:1 ..."""
-    inputs = {"assistant": experiment.assistant.fingerprint}
+    return {name: encoder.fingerprint for name, encoder in _inputs(experiment).items()}
+
+
+def _inputs(experiment: Experiment) -> dict[str, EncoderRef]:
+    inputs = {"assistant": experiment.assistant}
     for number, teacher in enumerate(experiment.teachers):
-        inputs["teacher" if number == 0 else f"teacher:{number}"] = teacher.fingerprint
+        inputs["teacher" if number == 0 else f"teacher:{number}"] = teacher
     return inputs
 
 
@@ -119,6 +123,7 @@ class _PlanRun:
 
     def check(self) -> None:
         """Validate the whole plan, on the shapes of its input encoders, and the corpus."""
+        from xlbench.encoders.pipeline import pipeline_of
         from xlbench.students.shape import TRANSFORMERS
         from xlbench.students.surgery import encoder_shape
 
@@ -126,7 +131,13 @@ class _PlanRun:
         first_with_key: dict[str, str] = {}
         for name, key in input_encoders(self.experiment).items():
             same = first_with_key.setdefault(key, name)  # one encoder may be teacher and assistant: load it once
-            shapes[name] = encoder_shape(self.load_input(name)) if same == name else shapes[same]
+            if same == name:
+                model = self.load_input(name)
+                shapes[name] = encoder_shape(model)
+                if name == "assistant" and any(stage.training for stage in self.plan.stages):
+                    pipeline_of(model).require_tokens("trained")
+            else:
+                shapes[name] = shapes[same]
         if shapes["assistant"].architecture in TRANSFORMERS and self.plan.stages:
             shapes["assistant"].cut(self.experiment.student)
         check_plan(self.plan, shapes, {name: shape.width for name, shape in shapes.items()})
@@ -136,11 +147,16 @@ class _PlanRun:
         """Return what stages work with; the corpus is prepared at the first call."""
         if not self.prepared:
             self.prepared.append(self.corpus())
-        return StageContext(self.prepared[0], self.settings, self.experiment.precision, self.keys, self.load)
+        names = {name: encoder.name for name, encoder in _inputs(self.experiment).items()}
+        return StageContext(
+            self.prepared[0], self.settings, self.experiment.precision, self.keys, self.load, names=names
+        )
 
     def context_of(self, stage: Stage) -> StageContext:
         """Return what one stage works with, beginning with the metadata of the encoder that it starts from."""
         context = self.context()
+        given = context.names.get(stage.start)
+        context = replace(context, start=f"{stage.start} '{given}'" if given else f"encoder of stage '{stage.start}'")
         start = self.plan.stage(stage.start)
         if start is not None:
             context.metadata.update(_metadata(self.ensure(start).path / MODEL))
@@ -182,6 +198,7 @@ def _run_stage(stage: Stage, context: StageContext, directory: Path, say: Callab
     from xlbench.distill.outcome import peak_memory
     from xlbench.distill.training import train_stage
     from xlbench.encoders.modules import saved_directory
+    from xlbench.encoders.unknown import METADATA, unknown_text
     from xlbench.students.load import save_student
     from xlbench.students.surgery import encoder_shape
 
@@ -206,6 +223,9 @@ def _run_stage(stage: Stage, context: StageContext, directory: Path, say: Callab
             scratch.mkdir(parents=True, exist_ok=True)
             evaluations = train_stage(model, stage, context, scratch)
         pairs = stage.training.steps * stage.training.batch_size
+        if shares := context.metadata.get(METADATA):
+            assert isinstance(shares, dict)
+            say(f"stage {stage.name}: its tokenizer does not know {unknown_text(shares)} of the corpus's tokens")
     shutil.rmtree(directory / MODEL, ignore_errors=True)  # half a model, if an earlier attempt was killed here
     with disk_errors(f"the encoder of stage {stage.name}", directory, needed=size, store=True):
         save_student(model, directory / MODEL)

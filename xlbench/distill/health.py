@@ -80,13 +80,16 @@ def bitext_accuracy(english: Tensor, other: Tensor, languages: np.ndarray) -> fl
 
 
 def mean_cosine(vectors: Tensor) -> float:
-    """Return the mean cosine between different rows of float [n, dimension]; near 1 if all vectors are alike."""
+    """Return the mean cosine between different rows of float [n, dimension]; near 1 if all vectors are alike.
+
+    Rows of zeros have no direction; they are alike, and so have the cosine 1 with each other and 0 with other rows.
+    """
     from torch.nn.functional import normalize
 
     unit = normalize(vectors, dim=-1)
-    count = len(unit)
+    count, zeros = len(unit), int((unit == 0).all(-1).sum())
     # All cosines sum to the squared length of the sum of the unit vectors; `count` of them are of a row with itself.
-    return float((unit.sum(0).square().sum() - count) / (count * (count - 1)))
+    return float((unit.sum(0).square().sum() + zeros**2 - count) / (count * (count - 1)))
 
 
 def check_health(stage: str, evaluation: Evaluation, before: Evaluation, target_mean_cosine: float) -> None:

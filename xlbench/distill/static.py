@@ -63,7 +63,8 @@ class TokenVectors(Frozen):
         vectors = self._vectors(model, size, context)
         counts = np.zeros(size)
         if self.weighting == "corpus" or self.fit == "frequency":
-            counts += context.tokens(model).counts(size)
+            # A static encoder puts no prompt before a sentence.
+            counts += context.tokens(model, prompted=False).counts(size)
         counts[special] = 0
         ones = np.ones(size)
         ones[special] = 0
@@ -106,6 +107,7 @@ class TokenVectors(Frozen):
         from sentence_transformers.sentence_transformer.modules import Normalize
 
         from xlbench.encoders.modules import embedding_output, mean_pool, transformer_of
+        from xlbench.encoders.pipeline import pipeline_of
 
         mask = torch.ones_like(ids)
         if self.depth == "embeddings":
@@ -114,4 +116,4 @@ class TokenVectors(Frozen):
         for part in model.children():
             if not isinstance(part, Normalize):
                 features = part(features)
-        return features["sentence_embedding"]
+        return pipeline_of(model).cut(features["sentence_embedding"])

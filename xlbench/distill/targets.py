@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xlbench.disk import disk_errors, reserve
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, shortened
 from xlbench.fingerprint import Frozen, Json, fingerprint
 from xlbench.progress import note, progress
 from xlbench.store import get_or_build, read_sealed, write_sealed
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 KIND = "targets"  # kind of the entries in the store
 VECTORS, ROWS_DONE = "vectors.npy", "rows-done"  # in an entry; in its scratch, how far it is
+SAMPLE = 2048  # vectors, evenly spaced, that are compared with each other
+ALIKE = 1 - 1e-5  # mean cosine above which all vectors are the same but for rounding
 CHUNK = 8192  # sentences encoded before progress is written down; a killed run loses at most these
 
 
@@ -85,6 +87,7 @@ def target_table(
     precision: Precision,
     max_tokens: int,
     settings: Settings,
+    name: str = "",
 ) -> TargetTable:
     """Return a target's vectors, from the store if they are in it.
 
@@ -98,6 +101,10 @@ def target_table(
         precision: Number type that the encoder computes in; the vectors are stored as float16.
         max_tokens: Longer sentences are cut to this many tokens.
         settings: Paths, of which the store is one, and switches.
+        name: What the user called the encoder, for errors.
+
+    Raises:
+        XlbenchError: The vectors are not finite, or all alike; nothing of them is kept.
     """
     wanted, scope = _wanted_sentences(target, corpus, sentences)
     facts: Json = {
@@ -112,7 +119,8 @@ def target_table(
     entry_key = fingerprint(facts)
 
     def build(directory: Path) -> dict[str, Json]:
-        return _encode_sentences(directory, load(), corpus, wanted, target, precision, max_tokens, settings)
+        called = f"{target.encoder} '{name}'" if name else f"'{target.encoder}'"
+        return _encode_sentences(directory, load(), corpus, wanted, target, precision, max_tokens, settings, called)
 
     doing = f"computing the targets of {target.encoder}"
     entry = get_or_build(settings.home, KIND, entry_key, build, doing=doing, quiet=settings.quiet)
@@ -174,6 +182,7 @@ def _encode_sentences(
     precision: Precision,
     max_tokens: int,
     settings: Settings,
+    name: str,
 ) -> dict[str, Json]:
     """Encode sentences into ``vectors.npy`` in a directory, going on where an interrupted run stopped; return facts."""
     from xlbench.encoders.encode import dimension, encode
@@ -202,12 +211,57 @@ def _encode_sentences(
         stream.seek(done * row, os.SEEK_CUR)
         for start in range(done, len(wanted), CHUNK):
             texts = [corpus.sentences[int(index)] for index in wanted[start : start + CHUNK]]
-            vectors = encode(
+            encoded = encode(
                 model, texts, precision=precision, level=target.level, max_tokens=max_tokens, advance=advance
-            ).astype("<f2")
+            )
+            with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is refused below
+                vectors = encoded.astype("<f2")
+            _check_finite(name, encoded, vectors, texts)
             stream.write(vectors.tobytes())
             stream.flush()
             os.fsync(stream.fileno())
             chunks.append(_digest(vectors))
             write_sealed(state, RowsDone(chunks=tuple(chunks)))
+    check_varied(name, np.load(path, mmap_mode="r"))
     return {"encoder": target.encoder, "sentences": len(wanted), "width": width}
+
+
+def _check_finite(name: str, encoded: np.ndarray, stored: np.ndarray, texts: list[str]) -> None:
+    """Refuse vectors that are not finite, as they were computed or as float16, in which they are stored."""
+    finite = np.isfinite(stored).all(axis=1)
+    if finite.all():
+        return
+    row = int(finite.argmin())
+    shown = shortened(texts[row])
+    if np.isfinite(encoded[row]).all():
+        raise XlbenchError(
+            f"The {name} gives vectors beyond 65504, the largest number of float16, first for {shown}.",
+            "Normalise its vectors (a Normalize module at its end).",
+        )
+    raise XlbenchError(
+        f"The {name} gives vectors that are not finite (NaN or infinity), first for {shown}.",
+        "Nothing can be learnt from it: choose another one, or run with --precision float32.",
+    )
+
+
+def check_varied(name: str, vectors: np.ndarray) -> None:
+    """Refuse vectors that are all alike, or all zero: they tell a student nothing.
+
+    Args:
+        name: Which encoder gave them, as it follows "The".
+        vectors: float [n, dimension]; some rows of many are looked at.
+
+    Raises:
+        XlbenchError: They are.
+    """
+    import torch
+
+    from xlbench.distill.health import mean_cosine
+
+    rows = np.asarray(vectors[:: max(1, len(vectors) // SAMPLE)], np.float32)
+    if len(rows) > 1 and mean_cosine(torch.from_numpy(rows)) > ALIKE:
+        what = "the same vector" if rows.any() else "a vector of zeros"
+        raise XlbenchError(
+            f"The {name} gives every sentence {what}; nothing can be learnt from it.",
+            "Choose another one, or look at what `xlbench score` says of it.",
+        )

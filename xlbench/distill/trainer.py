@@ -21,6 +21,7 @@ from xlbench.distill.checkpoints import refuse_damaged
 from xlbench.distill.health import Evaluation, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors
 from xlbench.encoders.modules import embedding_output, mean_pool
+from xlbench.encoders.pipeline import pipeline_of
 from xlbench.students.surgery import stock_encoder
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Student(nn.Module):
         super().__init__()
         self.model = model
         self.level = training.level
+        self.pipeline = pipeline_of(model)
+        self.pipeline.require_tokens("trained")
         _freeze(model, training)
 
     def forward(self, parts: list[Part], places: torch.Tensor) -> torch.Tensor:
@@ -69,9 +72,8 @@ class Student(nn.Module):
         if self.level == "embeddings":
             hidden = embedding_output(stock_encoder(self.model), input_ids, attention_mask)
             return mean_pool(hidden, attention_mask)
-        features = {"input_ids": input_ids, "attention_mask": attention_mask}
-        vectors: torch.Tensor = self.model(features)["sentence_embedding"]
-        return vectors
+        vectors: torch.Tensor = self.model(self.pipeline.features(input_ids, attention_mask))["sentence_embedding"]
+        return self.pipeline.cut(vectors)
 
 
 def _freeze(model: SentenceTransformer, training: Training) -> None:

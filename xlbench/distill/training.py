@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,12 @@ from xlbench.distill.capture import live_terms
 from xlbench.distill.checkpoints import last_usable_checkpoint, mark_complete, step_of
 from xlbench.distill.trainer import StageTrainer, Student
 from xlbench.encoders.directories import quiet_transformers
+from xlbench.encoders.encode import encode, pad
 from xlbench.encoders.linear import training_kernels
 from xlbench.encoders.modules import quick_attention
 from xlbench.encoders.runtime import COMPILER, choose_device, explain_compile, half_dtype
+from xlbench.encoders.unknown import METADATA, SAMPLE, unknown_shares
+from xlbench.errors import XlbenchError
 from xlbench.progress import Advance, note, progress
 from xlbench.students.surgery import stock_encoder
 from xlbench.students.token_embeddings import embedding_table, restore_table, shrink_table
@@ -30,12 +34,15 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from transformers import PreTrainedModel, TrainerControl, TrainerState
 
+    from xlbench.corpora.tokens import TokenTable
     from xlbench.distill.context import StageContext
     from xlbench.distill.health import Evaluation
     from xlbench.distill.objectives import Target
     from xlbench.distill.plan import Stage, Training
     from xlbench.distill.targets import TargetTable
 
+TRIED = 4  # dev pairs whose vectors are compared before training
+ROUNDING = 1e-2  # of their length: how far they may be apart; the same sums in another order differ by a millionth
 PART_TOKENS = 2048  # padded tokens per forward pass on a CPU; of 512 to 4096 the fastest, by a few per cent
 
 
@@ -59,16 +66,20 @@ def train_stage(
 
     Raises:
         FailedTrainingError: Training diverged or collapsed.
-        XlbenchError: A live encoder splits sentences into other tokens than the student.
+        XlbenchError: A live encoder splits sentences into other tokens than the student; or the student's vectors in
+            training would not be those that it is scored with.
     """
     training = stage.training
     assert training is not None
     corpus = context.corpus
     tokens = context.tokens(model, training.max_tokens)
+    if shares := unknown_shares(model, _by_language(context)):
+        context.annotate(METADATA, dict(shares))
     batches = LengthBuckets(pair_lengths(corpus.pairs, tokens), training.batch_size, training.steps, training.seed)
     targets = _load_targets(training, context, batches)
 
     transformer = stock_encoder(model)
+    trial = _Trial.of(model, context, training)
     padding = int(transformer.config.pad_token_id or 0)
     # All ids up to the padding token's stay, because XLM-R finds the position of a token by comparing ids with it.
     used = np.union1d(tokens.used(), np.arange(padding + 1))
@@ -86,6 +97,7 @@ def train_stage(
 
     by_length = np.argsort(pair_lengths(corpus.dev_pairs, tokens), kind="stable")  # so that little is padded
     student = Student(model, training)
+    trial.compare(student, tokens, position_of, padding, stage.name)
     initial_weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     with live_terms(stage, model, context, tokens, used, device) as live:
         trainer = StageTrainer(
@@ -106,6 +118,57 @@ def train_stage(
     restore_table(transformer, full_table, used)
     model.to("cpu").eval()
     return [evaluation.model_dump() for evaluation in evaluations]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A few sentences and what the encoder makes of them where it is scored; training must begin from the same.
+
+    Attributes:
+        ids: Sentence ids, the shortest and longest of some dev pairs among them.
+        vectors: float32 [sentences, dimension].
+    """
+
+    ids: np.ndarray
+    vectors: np.ndarray
+
+    @classmethod
+    def of(cls, model: SentenceTransformer, context: StageContext, training: Training) -> _Trial:
+        ids = np.unique(np.asarray(context.corpus.dev_pairs[:TRIED]))
+        texts = [context.corpus.sentences[int(row)] for row in ids]
+        return cls(ids, encode(model, texts, level=training.level, max_tokens=training.max_tokens))
+
+    @torch.no_grad()
+    def compare(self, student: Student, tokens: TokenTable, position_of: np.ndarray, padding: int, stage: str) -> None:
+        """Refuse a student whose vectors in training are not those that it is scored and used with.
+
+        Raises:
+            XlbenchError: They differ by more than rounding.
+        """
+        training = student.training
+        student.eval()
+        device = student.model.device
+        ids, mask = pad([position_of[tokens.row(int(row))] for row in self.ids], padding)
+        vectors = student.encode(ids.to(device), mask.to(device)).float().cpu().numpy()
+        student.train(training)
+        apart = np.linalg.norm(vectors - self.vectors) / max(1e-12, float(np.linalg.norm(self.vectors)))
+        if vectors.shape != self.vectors.shape or not apart < ROUNDING:
+            raise XlbenchError(
+                f"Stage '{stage}' would train other vectors than those that the encoder is scored with: a module of it"
+                " reads more than token ids and mask.",
+                "Choose an assistant of a transformer, pooling and what follows from the pooled vector alone.",
+            )
+
+
+def _by_language(context: StageContext) -> dict[str, list[str]]:
+    """Return some training sentences of each language, of the English sides too."""
+    corpus = context.corpus
+    found = {"en": context.english_sample(SAMPLE)}
+    for number, language in enumerate(corpus.facts.languages):
+        rows = np.flatnonzero(corpus.languages == number)
+        rows = rows[:: max(1, len(rows) // SAMPLE)]
+        found[language] = [corpus.sentences[int(corpus.pairs[row, 1])] for row in rows]
+    return found
 
 
 def _load_targets(training: Training, context: StageContext, batches: LengthBuckets) -> Mapping[Target, TargetTable]:

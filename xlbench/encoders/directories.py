@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from xlbench.encoders.runtime import choose_device
+from xlbench.encoders.weights import check_files, check_modules, checked_weights, module_folders
 from xlbench.errors import XlbenchError, first_line
 from xlbench.fingerprint import Frozen, Json, file_digest, fingerprint
 from xlbench.store import read_sealed, refuse_links, write_sealed
@@ -23,6 +25,7 @@ MODEL_FILES = frozenset({WEIGHTS, ".json", ".txt", ".model"})  # weights, settin
 PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 OTHER_BACKENDS = frozenset({"onnx", "openvino"})  # folders of hub models that loading here never reads
 MANIFEST = "entry.json"  # written by the store; its time stamp must not change a fingerprint
+TRAINED_TOKENS = 128  # to which training cuts sentences, whatever an encoder reads
 SMALL = 1 << 20  # bytes; hashing a smaller file costs less than remembering its digest
 
 
@@ -36,7 +39,39 @@ def directory_fingerprint(path: Path, settings: Settings) -> str:
     files: dict[str, Json] = {
         file.relative_to(path).as_posix(): remembered_digest(file, settings.home) for file in model_files(path)
     }
-    return fingerprint({"directory": files})
+    facts: dict[str, Json] = {"directory": files}
+    if settled := _pipeline_facts(path):
+        facts["pipeline"] = settled
+    return fingerprint(facts)
+
+
+def _pipeline_facts(path: Path) -> dict[str, Json]:
+    """Return what a directory declares that training once left out, or that made vectors depend on the batch.
+
+    What was stored of such an encoder then is not taken from the store any more; of all others the keys stay.
+    """
+    saved = _settings(path / "config_sentence_transformers.json")
+    tokenizer = _settings(path / "tokenizer_config.json")
+    prompts = saved.get("prompts")
+    prompt = prompts.get(str(saved.get("default_prompt_name"))) if isinstance(prompts, dict) else None
+    lengths = (_settings(path / "sentence_bert_config.json").get("max_seq_length"), tokenizer.get("model_max_length"))
+    shortest = min((length for length in lengths if isinstance(length, int)), default=TRAINED_TOKENS)
+    facts: dict[str, Json] = {
+        "prompt": prompt or None,
+        "width": saved.get("truncate_dim"),
+        "padding": tokenizer.get("padding_side") if tokenizer.get("padding_side") == "left" else None,
+        "tokens": shortest if shortest < TRAINED_TOKENS else None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _settings(file: Path) -> dict[str, Json]:
+    """Return the settings in a JSON file; none where it is absent or invalid, which loading refuses."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def model_files(path: Path) -> list[Path]:
@@ -85,12 +120,29 @@ def load_directory(path: Path, settings: Settings) -> SentenceTransformer:
     Raises:
         XlbenchError: The model cannot be loaded, or needs code from its directory.
     """
+    return open_directory(path, choose_device(settings))
+
+
+def open_directory(path: Path, device: str) -> SentenceTransformer:
+    """Load a model directory in float32 on a device, in evaluation mode; every way to an encoder leads through here.
+
+    Sentences are cut where the encoder's positions end, if its settings allow longer ones.
+
+    Raises:
+        XlbenchError: A file is damaged or absent; a tensor is missing, has no place or another shape; there is no
+            tokenizer, or it is another encoder's; the vectors are not what its modules declare; code would be run.
+    """
     import torch
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Transformer
 
-    device = choose_device(settings)
+    from xlbench.encoders.verify import check_pooler, check_tokenizer, check_vectors, fit_tokens
+
+    refuse_unsafe(path)
+    check_files(path, model_files(path))
+    folders = module_folders(path)
     try:
-        with quiet_transformers():
+        with quiet_transformers(), checked_weights() as absent:
             model = SentenceTransformer(
                 str(path),
                 device=device,
@@ -98,13 +150,24 @@ def load_directory(path: Path, settings: Settings) -> SentenceTransformer:
                 local_files_only=True,
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError) as error:
+    except XlbenchError:
+        raise
+    except Exception as error:  # whatever a library makes of another program's files
         raise XlbenchError(
             f"The encoder in '{path}' cannot be loaded: {first_line(error)}",
             "xlbench loads SentenceTransformer or transformers directories with safetensors weights, and runs no code "
             "from them.",
         ) from error
-    return model.eval()
+    check_modules(model, path)
+    first = next(iter(model.children()), None)
+    if isinstance(first, Transformer):
+        folder = path / (folders[0] if folders else "")
+        check_tokenizer(first, folder)
+        check_pooler(first, tuple(name for it in absent for name in it.names), folder)
+    fit_tokens(model, str(path))
+    model.float().eval()
+    check_vectors(model, str(path))
+    return model
 
 
 class Remembered(Frozen):
@@ -138,7 +201,11 @@ def remembered_digest(path: Path, home: Path) -> str:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' progress bars and warnings while it reads or writes weights."""
+    """Silence transformers' progress bars and warnings while it reads or writes weights.
+
+    Its report of tensors that it could not place is not lost: :func:`~xlbench.encoders.weights.checked_weights` reads
+    it.
+    """
     from transformers.utils import logging
 
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()

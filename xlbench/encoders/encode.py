@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 import torch
-from sentence_transformers.sentence_transformer.modules import Transformer
 from torch import nn
 
 from xlbench.encoders.modules import embedding_output, mean_pool, quick_attention, transformer_of
 from xlbench.encoders.packing import packed_kernels
+from xlbench.encoders.pipeline import Pipeline, pipeline_of
 from xlbench.encoders.runtime import computing_in, half_dtype
+from xlbench.encoders.verify import encoding_error
 from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def encode(
     out: Vectors | None = None,
     advance: Advance | None = None,
 ) -> Vectors:
-    """Encode sentences, in the order given.
+    """Encode sentences, in the order given, with the encoder's own prompt and columns (:class:`Pipeline`).
 
     Args:
         model: Runs on the device it is on, and is left unchanged.
@@ -69,7 +70,8 @@ def encode(
         ``out``, or float32 [n, dim]. In float32 equal to ``SentenceTransformer.encode`` within 1e-6.
 
     Raises:
-        XlbenchError: ``level`` is 'embeddings' and the model has no stock transformer.
+        XlbenchError: ``level`` is 'embeddings' and the model has no stock transformer; or the encoder raises an error,
+            or gives vectors of another number or width than it declares.
         ValueError: ``out`` has another shape than [n, dim].
     """
     shape = (len(texts), dimension(model, level))
@@ -77,7 +79,7 @@ def encode(
         out = np.empty(shape, np.float32)
     elif out.shape != shape:
         raise ValueError(f"out has shape {out.shape}, the vectors have {shape}")
-    plain = level == "embeddings" or _is_plain(model)
+    pipeline = pipeline_of(model)
     min_tokens = None
     if batch_tokens is None:
         on_cpu = model.device.type == "cpu"
@@ -86,8 +88,11 @@ def encode(
         for start in range(0, len(texts), CHUNK):
             chunk = list(texts[start : start + CHUNK])
             parts = (
-                _encode_chunk(
+                _encode_by_model(model, chunk, precision, max_tokens)
+                if pipeline.obstacle and level == "sentence"
+                else _encode_chunk(
                     model,
+                    pipeline,
                     chunk,
                     precision=precision,
                     level=level,
@@ -95,12 +100,10 @@ def encode(
                     batch_tokens=batch_tokens,
                     min_tokens=min_tokens,
                 )
-                if plain
-                else _encode_by_model(model, chunk, precision, max_tokens)
             )
             # Batches are sorted by length; collecting them first means that a memory map is written front to back.
             vectors = np.empty((len(chunk), shape[1]), np.float32)
-            for positions, batch in parts:
+            for positions, batch in _checked(parts, shape[1]):
                 vectors[positions] = batch
                 if advance is not None:
                     advance(len(positions))
@@ -196,6 +199,7 @@ def pad(
 
 def _encode_chunk(
     model: SentenceTransformer,
+    pipeline: Pipeline,
     texts: list[str],
     *,
     precision: Precision,
@@ -205,25 +209,52 @@ def _encode_chunk(
     min_tokens: int | None,
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
     """Yield, for each batch, the positions of its sentences in ``texts`` and their vectors."""
-    limits = [limit for limit in (max_tokens, model.max_seq_length) if limit is not None]
-    tokens = model.tokenizer(texts, truncation=bool(limits), max_length=min(limits, default=None))["input_ids"]
+    limit = pipeline.limit(max_tokens)
+    tokens = model.tokenizer(pipeline.texts(texts), truncation=limit is not None, max_length=limit)["input_ids"]
     lengths = np.array([len(row) for row in tokens])
     for positions in batches(lengths, batch_tokens, min_tokens):
         rows = [tokens[position] for position in positions]
         ids, mask = pad(rows, model.tokenizer.pad_token_id or 0, left=model.tokenizer.padding_side == "left")
         with torch.inference_mode():
-            vectors = _forward(model, ids.to(model.device), mask.to(model.device), precision, level)
+            vectors = _forward(model, pipeline, ids.to(model.device), mask.to(model.device), precision, level)
         yield positions, vectors.float().cpu().numpy()
 
 
+def _checked(
+    parts: Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]], width: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    """Yield what is encoded; name the encoder as the cause where its modules fail or give something else."""
+    while True:
+        try:
+            positions, batch = next(parts)
+        except StopIteration:
+            return
+        except XlbenchError:
+            raise
+        except Exception as error:  # modules of a plugin, or of any library
+            raise encoding_error(error) from error
+        if batch.shape != (len(positions), width):
+            raise XlbenchError(
+                f"The encoder declares vectors of {width} numbers, and gives an array of shape {list(batch.shape)} for"
+                f" {len(positions)} sentences.",
+                "Correct the module that gives them, or its get_embedding_dimension.",
+            )
+        yield positions, batch
+
+
 def _forward(
-    model: SentenceTransformer, ids: torch.Tensor, mask: torch.Tensor, precision: Precision, level: Level
+    model: SentenceTransformer,
+    pipeline: Pipeline,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    precision: Precision,
+    level: Level,
 ) -> torch.Tensor:
     first, *rest = model.children()
     with computing_in(precision, model.device):
         if level == "embeddings":
             return mean_pool(embedding_output(transformer_of(model), ids, mask), mask)
-        features = cast("dict[str, torch.Tensor]", first({"input_ids": ids, "attention_mask": mask}))
+        features = cast("dict[str, torch.Tensor]", first(pipeline.features(ids, mask)))
     if precision != "float32":
         features = {
             name: value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
@@ -231,7 +262,7 @@ def _forward(
         }
     for module in rest:
         features = module(features)
-    return features["sentence_embedding"]
+    return pipeline.cut(features["sentence_embedding"])
 
 
 def _encode_by_model(
@@ -256,20 +287,6 @@ def _encode_by_model(
     finally:
         if cut:
             model.max_seq_length = before
-
-
-def _is_plain(model: SentenceTransformer) -> bool:
-    """Return whether the model only tokenises texts and runs its modules: no prompt, no truncated vectors."""
-    first = next(iter(model.children()), None)
-    return (
-        isinstance(first, Transformer)
-        and first.tokenizer is not None
-        and set(first.modality_config) == {"text"}
-        and not first.processing_kwargs
-        and not first.can_flatten_inputs
-        and model.default_prompt_name is None
-        and model.truncate_dim is None
-    )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlbench.encoders.directories import directory_fingerprint
-from xlbench.errors import XlbenchError, look_up, nearest
+from xlbench.errors import XlbenchError, first_line, look_up, nearest
 from xlbench.experiment import EncoderRef
 from xlbench.fingerprint import fingerprint
 
@@ -56,7 +56,7 @@ def find_encoder(name: str, registered: Mapping[str, RegisteredEncoder], setting
         XlbenchError: There is no such encoder, or it is unsafe to load.
     """
     if name in registered:
-        return EncoderRef(name=name, origin="registered", fingerprint=registered[name].fingerprint(settings))
+        return EncoderRef(name=name, origin="registered", fingerprint=_fingerprint(registered[name], settings))
     if directory := find_directory(name, settings):
         return EncoderRef(name=name, origin="local", fingerprint=directory_fingerprint(directory, settings))
     path = _expand(name)
@@ -83,8 +83,8 @@ def load_encoder(
     """
     if ref.origin == "registered":
         encoder = look_up("encoder", ref.name, registered)
-        _check_unchanged(ref, encoder.fingerprint(settings))
-        return encoder.load(settings).eval()
+        _check_unchanged(ref, _fingerprint(encoder, settings))
+        return _load_registered(encoder, settings)
     from xlbench.encoders.directories import load_directory
 
     if ref.origin == "hub":
@@ -108,6 +108,45 @@ def find_directory(name: str, settings: Settings) -> Path | None:
         return path
     copy = settings.carried(name)
     return copy if copy and copy.is_dir() else None
+
+
+def _fingerprint(encoder: RegisteredEncoder, settings: Settings) -> str:
+    """Return what a plugin says identifies its encoder."""
+    try:
+        found: object = encoder.fingerprint(settings)
+    except XlbenchError:
+        raise
+    except Exception as error:  # a plugin's code may raise anything
+        raise _plugin_error(encoder, f"fingerprint raised {type(error).__name__}: {first_line(error)}") from error
+    if not isinstance(found, str) or not found:
+        raise _plugin_error(encoder, f"fingerprint returned {found!r}, where it must return a string")
+    return found
+
+
+def _load_registered(encoder: RegisteredEncoder, settings: Settings) -> SentenceTransformer:
+    """Return a plugin's encoder in evaluation mode, after trying it on two sentences."""
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.encoders.verify import check_vectors, fit_tokens
+
+    try:
+        found: object = encoder.load(settings)
+    except XlbenchError:
+        raise
+    except Exception as error:  # a plugin's code may raise anything
+        raise _plugin_error(encoder, f"load raised {type(error).__name__}: {first_line(error)}") from error
+    if not isinstance(found, SentenceTransformer):
+        raise _plugin_error(encoder, f"load returned {type(found).__name__}, where it must return an encoder")
+    fit_tokens(found, encoder.name)
+    check_vectors(found.eval(), encoder.name)
+    return found
+
+
+def _plugin_error(encoder: RegisteredEncoder, problem: str) -> XlbenchError:
+    return XlbenchError(
+        f"Encoder '{encoder.name}' of a plugin: {problem}.",
+        "Correct the plugin; load must return a SentenceTransformer, and fingerprint what identifies its weights.",
+    )
 
 
 def _expand(name: str) -> Path:

@@ -89,8 +89,25 @@ def _seed(record: Record) -> int:
 
 
 def valid_runs(row: Row) -> tuple[Record, ...]:
-    """Return the runs that scores are the mean of: those that have not collapsed, or all where all have."""
-    return tuple(run for run in row.runs if not run.scores.collapsed) or row.runs
+    """Return the runs that scores are the mean of: those that have not collapsed, or all where all have.
+
+    Seeds that gave one and the same encoder are one run: nothing in them was drawn at random.
+    """
+    return distinct_runs([run for run in row.runs if not run.scores.collapsed] or row.runs)
+
+
+def distinct_runs(runs: Sequence[Record]) -> tuple[Record, ...]:
+    """Return the first run of every encoder among runs that differ in nothing but the seed."""
+    first: dict[tuple[str, str], Record] = {}
+    for run in runs:
+        first.setdefault((run.encoder_key, repr(run.scores.families)), run)
+    return tuple(first.values())
+
+
+def repeated_seeds(row: Row) -> tuple[int, ...]:
+    """Return the seeds of a row that gave the encoder of an earlier seed once more; none in most rows."""
+    found = distinct_runs(row.runs)
+    return tuple(_seed(run) for run in row.runs if not any(run is it for it in found))
 
 
 def has_collapsed(row: Row) -> bool:

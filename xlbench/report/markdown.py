@@ -5,10 +5,11 @@ from __future__ import annotations
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from xlbench.report.columns import PUBLISHED, number, table_of
+from xlbench.records.rows import distinct_runs
+from xlbench.report.columns import COLLAPSED, PUBLISHED, number, table_of
 from xlbench.report.formats import FAMILY_NAMES, escaped, points
 from xlbench.report.frame import records_of
-from xlbench.report.notes import EXAMPLE_NOTE, basis, reading, run_warnings
+from xlbench.report.notes import EXAMPLE_NOTE, basis, reading, run_warnings, unknown_note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from xlbench.report.columns import Cell, Column, Table
     from xlbench.report.figures import Figures
     from xlbench.report.frame import Value
-    from xlbench.scoring.scores import SuiteScores
+    from xlbench.scoring.scores import SubsetScores, SuiteScores
 
 LONG = 1000  # characters of a line of the legend
 
@@ -65,9 +66,10 @@ def _task_score(line: dict[str, Value]) -> str:
 
 
 def subset_table(scores: SuiteScores) -> str:
-    """Return the scores of one encoder by task and subset."""
+    """Return the scores of one encoder by task and subset, and what keeps them from meaning anything."""
+    mark = COLLAPSED if scores.collapsed else ""
     body = [
-        [name, subset, str(cell.items), f"undefined: {cell.undefined}" if cell.main is None else f"{cell.main:.2f}"]
+        [name, subset, str(cell.items), _main_score(cell) + mark]
         for name, task in scores.tasks.items()
         for subset, cell in task.subsets.items()
     ]
@@ -75,15 +77,29 @@ def subset_table(scores: SuiteScores) -> str:
         subsets = [cell for task in scores.tasks.values() if task.family == family for cell in task.subsets.values()]
         defined = sum(cell.main is not None for cell in subsets)
         over = "mean" if defined == len(subsets) else f"mean over {defined} of {len(subsets)} subsets"
-        body.append([f"**{FAMILY_NAMES[family]}**", over, "", "undefined" if mean is None else f"**{mean:.2f}**"])
-    table = _table(["Task", "Subset", "Items", "Score"], body, [True, True, False, False])
-    return f"{table}\n\n**{EXAMPLE_NOTE}**" if scores.example else table
+        body.append(
+            [f"**{FAMILY_NAMES[family]}**", over, "", ("undefined" if mean is None else f"**{mean:.2f}**") + mark]
+        )
+    parts = [_table(["Task", "Subset", "Items", "Score"], body, [True, True, False, False])]
+    if mark:
+        parts.append(
+            f"{mark}: collapsed: all sentences look alike to this encoder (mean cosine {scores.mean_cosine:.3f}), or"
+            " most get a vector of zeros; its scores mean nothing."
+        )
+    if scores.unknown:
+        parts.append(unknown_note("This encoder", scores.unknown, f"suite {scores.suite}"))
+    return "\n\n".join([*parts, *([f"**{EXAMPLE_NOTE}**"] if scores.example else [])])
+
+
+def _main_score(cell: SubsetScores) -> str:
+    return f"undefined: {cell.undefined}" if cell.main is None else f"{cell.main:.2f}"
 
 
 def seed_table(students: Sequence[Record], failures: Sequence[Failure] = ()) -> str:
     """Return a line per seed and one with mean ± sample standard deviation.
 
-    Seeds that collapsed or diverged are shown as such and left out of the mean.
+    Seeds that collapsed or diverged are shown as such and left out of the mean; seeds that gave one and the same
+    encoder count once.
 
     Args:
         students: The same experiment with different seeds.
@@ -98,12 +114,15 @@ def seed_table(students: Sequence[Record], failures: Sequence[Failure] = ()) -> 
         lines[student.experiment.seed] = ["undefined" if mean is None else f"{mean:.1f}{mark}" for mean in means]
     lines |= {failure.seed: ["diverged"] * len(families) for failure in failures}
     body = [[str(seed), *cells] for seed, cells in sorted(lines.items())]
-    valid = [student.scores.families for student in students if not student.scores.collapsed]
+    ended = [student for student in students if not student.scores.collapsed]
+    valid = [student.scores.families for student in distinct_runs(ended)]
     if valid:
         body.append([f"mean of {len(valid)}", *(_spread([it[family] for it in valid]) for family in families)])
     header = ["Seed", *(FAMILY_NAMES[family] for family in families)]
     table = _table(header, body, [True, *(False for _ in families)])
-    if len(valid) < len(students):
+    if len(valid) < len(ended):
+        table += "\n\nSeeds that gave the same encoder again count once: nothing in it is drawn at random."
+    if len(ended) < len(students):
         table += "\n\n†: collapsed: all sentences look alike to this student; it is left out of the mean."
     return table
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench.records.rows import collapsed_seeds, has_collapsed, seeds, undefined_scores
+from xlbench.encoders.unknown import METADATA, unknown_text
+from xlbench.records.rows import collapsed_seeds, has_collapsed, repeated_seeds, seeds, undefined_scores
 from xlbench.report.columns import UNDEFINED
 from xlbench.report.formats import FAMILY_NAMES, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from xlbench.records.record import Record
     from xlbench.report.columns import Table
@@ -111,10 +112,29 @@ def contamination(records: Sequence[Record]) -> list[str]:
     return lines
 
 
+def one_run(name: str, repeated: Sequence[int]) -> str:
+    """Return the note on seeds that changed nothing."""
+    which = f"seed{'s' if len(repeated) > 1 else ''} {', '.join(map(str, repeated))}"
+    return f"{plain(name)}: {which} gave the same encoder again, since nothing in it is drawn at random; one run."
+
+
+def unknown_note(name: str, shares: Mapping[str, float], where: str) -> str:
+    """Return the note on an encoder whose tokenizer does not know a language."""
+    return f"{plain(name)}: its tokenizer does not know {plain(unknown_text(shares), LONG)} of the tokens of {where}."
+
+
 def run_warnings(figures: Figures) -> list[str]:
-    """Return which runs collapsed or diverged, and which scores are undefined."""
+    """Return which runs collapsed, diverged or were the same again, which scores are undefined, and unknown tokens."""
     lines = _undefined(figures)
     for row in figures.rows:
+        if repeated := repeated_seeds(row):
+            lines.append(one_run(row.name, repeated))
+        if shares := row.record.scores.unknown:
+            lines.append(unknown_note(row.name, shares, f"suite {row.record.scores.suite}"))
+        for stage in row.record.stages[-1:]:
+            if isinstance(found := stage.metadata.get(METADATA), dict):
+                known = {language: float(str(share)) for language, share in found.items()}
+                lines.append(unknown_note(row.name, known, "the training data"))
         fallen = collapsed_seeds(row)
         if has_collapsed(row):
             lines.append(f"† {plain(row.name)}: all sentences look alike to it; its scores mean nothing.")

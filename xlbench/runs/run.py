@@ -53,10 +53,13 @@ def run_jobs(jobs: Sequence[Job], registry: Registry, settings: Settings, say: S
         XlbenchError: Anything that the user can fix, but for training that diverges or collapses.
     """
     given: dict[str, StoredRecord] = {}
+    seed_of: dict[str, int] = {}  # the first seed of each encoder that jobs leave
     students: list[StoredRecord] = []
     failures: list[Failure] = []
     for job in jobs:
-        say(f"{job.name}, seed {job.experiment.seed}")
+        seed = seed_of.setdefault(job.keys[job.plan.result], job.experiment.seed)
+        same = "" if seed == job.experiment.seed else f": the encoder of seed {seed} again, nothing in it is random"
+        say(f"{job.name}, seed {job.experiment.seed}{same}")
         try:
             rows = run_job(job, registry, settings, say)
         except FailedTrainingError as error:

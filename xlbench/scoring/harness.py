@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xlbench.encoders.encode import encode
-from xlbench.errors import XlbenchError
+from xlbench.encoders.unknown import unknown_shares
+from xlbench.errors import XlbenchError, shortened
 from xlbench.progress import progress
 from xlbench.scoring.data import data_identity, mteb_version
 from xlbench.scoring.items import TOLERANCE, Items, ItemScores, main_score, number_items, undefined_reason
@@ -22,7 +23,7 @@ from xlbench.scoring.scores import MAIN_METRIC, SubsetScores, SuiteScores, TaskS
 from xlbench.scoring.tasks import Columns, load_task, read_data
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mteb.abstasks import AbsTask
     from numpy.typing import NDArray
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 # The highest mean cosine of an encoder that has not collapsed is about 0.8, that of multilingual-e5-small.
 COLLAPSED = 0.99
+ZEROS = 0.5  # share of embeddings that are zero, from which on an encoder has collapsed as well
 
 
 class Scored(NamedTuple):
@@ -66,8 +68,9 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
         embeddings = encode(model, texts, precision=precision, advance=advance)
     seconds = time.perf_counter() - began
     if not np.isfinite(embeddings).all():
+        first = shortened(texts[int(np.isfinite(embeddings).all(axis=1).argmin())])
         raise XlbenchError(
-            f"The encoder gives embeddings that are not finite for sentences of suite '{suite.name}'.",
+            f"{title}: embeddings that are not finite, of suite '{suite.name}' first for {first}.",
             "Its training has diverged: train with a lower learning rate, or in float32.",
         )
     with kept_random_state():
@@ -96,13 +99,25 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
             families=family_means(scores.values()),
             sentences=len(texts),
             mean_cosine=similarity,
-            collapsed=similarity > COLLAPSED,
+            collapsed=similarity > COLLAPSED or float(np.mean(~embeddings.any(axis=1))) > ZEROS,
+            unknown=unknown_shares(model, _by_language(tasks)),
             encode_seconds=seconds,
             precision=precision,
             mteb_version=mteb_version(),
         ),
         items,
     )
+
+
+def _by_language(tasks: Sequence[tuple[TaskRef, AbsTask, list[Columns]]]) -> dict[str, list[str]]:
+    """Return the distinct sentences of a suite by the code that their subsets' names have for their language."""
+    found: dict[str, dict[str, None]] = {}
+    for _, _, subsets in tasks:
+        for columns in subsets:
+            first, _, second = columns.subset.partition("-")
+            for code, side in ((first, columns.first), (second or first, columns.second)):
+                found.setdefault(code, {}).update(dict.fromkeys(side))
+    return {code: list(texts) for code, texts in found.items()}
 
 
 def unpredicted_items(suite: Suite, settings: Settings) -> Items:
@@ -119,7 +134,8 @@ def mean_cosine(embeddings: NDArray[np.float32]) -> float:
     """Return the mean cosine over all pairs of two different rows; 0 for fewer than two rows.
 
     Of unit vectors, the squared length of their sum is the sum of cosines over all ordered pairs. The n pairs of a row
-    with itself add n to it.
+    with itself add n to it. Rows of zeros have no direction; they are alike, and so have the cosine 1 with each other
+    and 0 with other rows.
 
     Args:
         embeddings: float32 [n, dimension].
@@ -129,7 +145,8 @@ def mean_cosine(embeddings: NDArray[np.float32]) -> float:
         return 0.0
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     total = (embeddings / np.maximum(lengths, 1e-12)).sum(axis=0, dtype=np.float64)
-    return float((total @ total - rows) / (rows * (rows - 1)))
+    zeros = int((lengths == 0).sum())
+    return float((total @ total + zeros**2 - rows) / (rows * (rows - 1)))
 
 
 def _load_tasks(suite: Suite, settings: Settings) -> list[tuple[TaskRef, AbsTask, list[Columns]]]:

@@ -59,7 +59,12 @@ class SuiteScores(Frozen):
     sentences: int = Field(ge=1, description="Number of distinct sentences; each is encoded once.")
     mean_cosine: float = Field(description="Mean cosine over all pairs of different sentences.")
     collapsed: bool = Field(
-        description="The mean cosine is near 1: all embeddings are alike and the scores mean nothing."
+        description="The mean cosine is near 1, or most embeddings are zero: the scores mean nothing."
+    )
+    unknown: dict[str, float] = Field(
+        default_factory=dict,
+        exclude_if=lambda shares: not shares,  # so that records without it are written as before
+        description="Share of unknown tokens, 0 to 1, in each language in which it is high.",
     )
     encode_seconds: float = Field(ge=0, description="Seconds that encoding the sentences took.")
     precision: Precision

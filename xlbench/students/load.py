@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from xlbench.encoders.modules import inner_model
-from xlbench.errors import XlbenchError, answered, first_line
+from xlbench.errors import XlbenchError, answered
 from xlbench.settings import path_of
 
 if TYPE_CHECKING:
@@ -76,24 +76,19 @@ def load_student(path: Path) -> SentenceTransformer:
         The model on the CPU, its weights in float32 unless they are stored in 8 bits.
 
     Raises:
-        XlbenchError: The directory holds no SentenceTransformer, or one that cannot be loaded.
+        XlbenchError: The directory holds no SentenceTransformer, or an encoder that is not whole; see
+            :func:`~xlbench.encoders.directories.open_directory`.
     """
+    from xlbench.encoders.directories import open_directory
+
+    register()
     if not (path / "modules.json").is_file():
         raise XlbenchError(
             f"There is no model in '{path}' (no modules.json).",
             "Name a directory that xlbench or SentenceTransformer saved.",
         )
-    from sentence_transformers import SentenceTransformer
-
-    register()
-    try:
-        with without_bars():
-            return SentenceTransformer(str(path), device="cpu", local_files_only=True)
-    except (OSError, ValueError, RuntimeError, LookupError, ImportError, AttributeError, TypeError) as error:
-        raise XlbenchError(
-            f"The model in '{path}' cannot be loaded: {first_line(error)}",
-            "Is it whole? Save it again, or name a directory that xlbench or SentenceTransformer saved.",
-        ) from error
+    with without_bars():
+        return open_directory(path, "cpu")
 
 
 @contextmanager
