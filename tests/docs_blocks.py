@@ -21,11 +21,11 @@ from tabulate import tabulate
 
 import xlbench
 from xlbench import api
+from xlbench.arguments import Where
 from xlbench.boards.board import Board, EncoderEntry, PublishedEntry, RunEntry, read_board
 from xlbench.boards.folder import read_folder
 from xlbench.cli.app import COMMANDS, app
 from xlbench.cli.catalogue import budget_line, group_title, option_groups, option_rows
-from xlbench.functions import Where
 from xlbench.plugins import hooks as hookspecs
 from xlbench.plugins.registry import Registry, load_registry
 from xlbench.plugins.template import rendered

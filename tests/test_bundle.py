@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from xlbench.arguments import Where
     from xlbench.boards.hub_files import HubFiles
-    from xlbench.functions import Where
 
 STS17 = "mteb/sts17-crosslingual-sts"
 STS17_COMMIT = "faeb762787bd10488a50c8b5be4a3b82e411949c"  # that MTEB's class declares

@@ -21,8 +21,8 @@ from toy_runs import PLUGIN, STUDENT, make_place
 
 import xlbench
 from xlbench import api
+from xlbench.arguments import Where
 from xlbench.cli.app import app
-from xlbench.functions import Where
 from xlbench.plugins.template import rendered
 
 if TYPE_CHECKING:

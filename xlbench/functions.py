@@ -2,74 +2,36 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from pydantic import Field
 
-from xlbench.errors import XlbenchError, answered, look_up, nearest
+from xlbench.arguments import Text, Where, place, place_of, refuse_unknown, request_of
+from xlbench.errors import XlbenchError, answered, look_up
 from xlbench.experiment import Precision
 from xlbench.fingerprint import Frozen
 from xlbench.plugins.guard import plugin_errors
-from xlbench.plugins.registry import load_registry
-from xlbench.runs.request import Request, make_request, parse_list, parse_seeds, read_toml
+from xlbench.runs.request import Request
 from xlbench.runs.results import Results, Run, run_key, run_request
-from xlbench.settings import MOST_THREADS, new_path, path_of, read_settings
+from xlbench.settings import new_path, path_of
 from xlbench.validation import validated
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xlbench.boards.bundle import Bundle
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.distill.method import Scalar
     from xlbench.experiment import StudentSpec
     from xlbench.inventory import Store
-    from xlbench.plugins.registry import Registry
     from xlbench.runs.compare import Comparison
     from xlbench.runs.status import Status
-    from xlbench.settings import Settings
 
     Say = Callable[[str], None]
 
 Names = str | Sequence[str]
-Text = Annotated[str, Field(min_length=1)]
 MOST_EXAMPLES = 10_000  # sentence pairs of a task
-
-
-class Where(TypedDict, total=False):
-    """Where things are on this machine and how to run on it; each as on the command line.
-
-    Attributes:
-        home: The store [XLBENCH_HOME, ~/.cache/xlbench].
-        data_root: Local copies of hub data and models [XLBENCH_DATA].
-        offline: Never ask the hub [HF_HUB_OFFLINE].
-        device: 'cpu', 'cuda' or 'mps'; chosen by what is there if not given.
-        compile: Compile training; chosen likewise.
-        threads: Threads for torch.
-        plugin: Plugins as single files.
-        quiet: No progress bars and no notes.
-    """
-
-    home: str | Path | None
-    data_root: str | Path | None
-    offline: bool
-    device: str | None
-    compile: bool | None
-    threads: int | None
-    plugin: str | Path | Sequence[str | Path]
-    quiet: bool
-
-
-class _Switches(Frozen):
-    """What :class:`Where` says beside paths, checked."""
-
-    offline: bool = False
-    device: Text | None = None
-    compile: bool | None = None
-    threads: int | None = Field(default=None, ge=1, le=MOST_THREADS)
-    quiet: bool = False
 
 
 class _Heard(Frozen):
@@ -150,7 +112,7 @@ def run(
         XlbenchError: Anything that the caller can fix, with the text that the command line shows.
     """
     given = {name: value for name, value in locals().items() if name in Request.model_fields and value is not None}
-    _refuse_unknown(run, where)
+    refuse_unknown(run, where)
     with answered():
         request = request_of(config, given)
         return run_request_in(request, where, save=save, speed=speed, say=say)
@@ -180,7 +142,7 @@ def score(
     from xlbench.runs.score import score_encoder
     from xlbench.scoring.items import write_items
 
-    _refuse_unknown(score, where)
+    refuse_unknown(score, where)
     asked = validated(_Scoring, {"model": model, "suite": suite, "precision": precision}, "argument")
     with answered():
         file = new_path(items, "items", over=True) if items is not None else None
@@ -208,7 +170,7 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
     from xlbench.boards.reference import run_reference
     from xlbench.runs.compare import compare as compare_runs
 
-    _refuse_unknown(compare, where)
+    refuse_unknown(compare, where)
     one, two = run_key(first, "first"), run_key(second, "second")
     shown = validated(_Examples, {"examples": examples}, "argument").examples
     with answered():
@@ -229,7 +191,7 @@ def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:
     from xlbench.boards.board import find_board
     from xlbench.boards.leaderboard import Leaderboard
 
-    _refuse_unknown(leaderboard, where)
+    refuse_unknown(leaderboard, where)
     with answered():
         board = find_board(name)
         settings, registry = place(where)
@@ -244,7 +206,7 @@ def open_store(**where: Unpack[Where]) -> Store:
     """
     from xlbench.inventory import Store
 
-    _refuse_unknown(open_store, where)
+    refuse_unknown(open_store, where)
     return Store(place_of(where))
 
 
@@ -256,7 +218,7 @@ def status(**where: Unpack[Where]) -> list[Status]:
     """
     from xlbench.runs.status import read_status
 
-    _refuse_unknown(status, where)
+    refuse_unknown(status, where)
     return read_status(place_of(where).home)
 
 
@@ -287,7 +249,7 @@ def bundle(
     from xlbench.boards.board import find_board
     from xlbench.boards.bundle import check_bundle, make_bundle
 
-    _refuse_unknown(bundle, where)
+    refuse_unknown(bundle, where)
     heard = validated(_Heard, {"say": say}, "argument").say
     with answered():
         settings, registry = place(where)
@@ -299,35 +261,6 @@ def bundle(
         if board is None or directory is None:
             raise XlbenchError("A bundle is made of a board, in a directory.", "Write: xlbench bundle BOARD DIRECTORY.")
         return make_bundle(find_board(board), path_of(directory, "directory"), registry, settings, heard)
-
-
-def request_of(config: str | Path | None, given: Mapping[str, object]) -> Request:
-    """Return a request from a TOML file and what replaces its settings; options are joined, one by one.
-
-    Raises:
-        XlbenchError: The file cannot be read, or a setting is unknown or of the wrong kind.
-    """
-    settings = read_toml(path_of(config, "config")) if config is not None else {}
-    for name, value in given.items():
-        if name == "options" and isinstance(value, Mapping):
-            before = settings.get("options", {})
-            settings["options"] = {**(before if isinstance(before, Mapping) else {}), **value}
-        else:
-            settings[name] = _as_list(name, value)
-    return make_request(settings)
-
-
-def _as_list(name: str, value: object) -> object:
-    """Return what is given for a setting that may be a list: a text is read as on the command line."""
-    if name in {"teacher", "corpus", "keep_out"} and isinstance(value, str | Path):
-        return (value,)
-    if name == "vocabulary_text" and isinstance(value, Path):
-        return str(value)
-    if name == "languages" and isinstance(value, str):
-        return parse_list(value)
-    if name == "seeds":
-        return parse_seeds(value) if isinstance(value, str) else (value,) if isinstance(value, Integral) else value
-    return value
 
 
 def run_request_in(
@@ -353,55 +286,3 @@ def run_request_in(
     if target is not None:
         results.student.save(target)
     return results
-
-
-def place(where: Where) -> tuple[Settings, Registry]:
-    """Return the settings and the plugins that keyword arguments ask for.
-
-    Raises:
-        XlbenchError: An argument is unknown, the data root is no directory, or a plugin file cannot be used.
-    """
-    settings = place_of(where)
-    return settings, load_registry(plugin_files(where))
-
-
-def place_of(where: Where) -> Settings:
-    """Return the settings that keyword arguments ask for.
-
-    Raises:
-        XlbenchError: An argument is of the wrong kind, or a directory cannot be used.
-    """
-    switches = {name: value for name, value in where.items() if name in _Switches.model_fields}
-    asked = validated(_Switches, switches, "argument")
-    return read_settings(
-        where.get("home"),
-        where.get("data_root"),
-        offline=asked.offline,
-        device=asked.device,
-        compile_training=asked.compile,
-        threads=asked.threads,
-        quiet=asked.quiet,
-    )
-
-
-def plugin_files(where: Where) -> tuple[Path, ...]:
-    """Return the plugin files that are asked for, each once.
-
-    Raises:
-        XlbenchError: One of them is no path.
-    """
-    given: object = where.get("plugin")
-    files = () if given is None else given if isinstance(given, list | tuple | set | frozenset) else (given,)
-    return tuple({path.resolve(): path for path in (path_of(file, "plugin") for file in files)}.values())
-
-
-def _refuse_unknown(function: Callable[..., object], where: Mapping[str, object]) -> None:
-    """Refuse a keyword that a function does not have.
-
-    Raises:
-        XlbenchError: It does not; the remedy proposes the nearest of those that it has.
-    """
-    for name in where:
-        if name not in Where.__annotations__:
-            own = [it for it in inspect.signature(function).parameters if it != "where"]
-            raise XlbenchError(f"Unknown argument '{name}'.", nearest(name, [*own, *Where.__annotations__]))

@@ -12,7 +12,7 @@ from xlbench._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xlbench.functions import Where
+    from xlbench.arguments import Where
     from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
@@ -142,14 +142,14 @@ def say_of(context: click.Context) -> Callable[[str], None]:
 
 def settings_of(context: click.Context) -> Settings:
     """Return the settings of this invocation."""
-    from xlbench.functions import place_of
+    from xlbench.arguments import place_of
 
     return place_of(context.find_root().obj)
 
 
 def registry_of(context: click.Context) -> Registry:
     """Return what plugins registered; broken ones are reported on standard error, once."""
-    from xlbench.functions import plugin_files
+    from xlbench.arguments import plugin_files
     from xlbench.plugins.registry import load_registry
 
     root = context.find_root()

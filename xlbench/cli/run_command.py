@@ -74,7 +74,8 @@ def command(
     A second run of the same settings takes everything from the store; a killed one resumes.
     """
     _refuse_extra(context, typed)
-    from xlbench.functions import request_of, run_request_in
+    from xlbench.arguments import request_of
+    from xlbench.functions import run_request_in
     from xlbench.plugins.guard import output_aside
 
     request = request_of(config, _given(context, typed))
