@@ -72,9 +72,8 @@ def output_aside() -> Iterator[None]:
     """
     outer = sys.stdout
     with redirect_stdout(sys.stderr):
-        if (
-            outer is None or outer is not sys.__stdout__
-        ):  # a notebook, a test: its output is no file of the operating system's
+        # In a notebook and in tests the output is no file of the operating system's.
+        if outer is not sys.__stdout__ or outer is None:
             yield
             return
         try:
