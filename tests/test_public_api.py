@@ -146,7 +146,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> CompletedRun:
 def test_a_run_gives_records_and_the_second_takes_all_from_the_store(ran: CompletedRun) -> None:
     assert [record.role for record in ran.results.records] == ["teacher", "assistant", "aligned", "student"]
     again = run(ran.place)
-    assert again.notes == ["all 4 records come from the store"]
+    assert again.notes[0] == "all 4 records come from the store"
+    assert again.notes[1].startswith("pairs: ")
     assert again.results.records == ran.results.records
 
 

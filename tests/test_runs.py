@@ -75,7 +75,12 @@ def test_a_run_gives_teacher_assistant_and_student_and_the_second_takes_all_from
         "contrastive",
     ]
     again, notes = go(home, request(toy_place))
-    assert notes == ["all 4 records come from the store"]
+    # Of the 240 pairs 16 are held out; 80 of each of the two languages are trained on.
+    assert notes == [
+        "all 4 records come from the store",
+        "pairs: 240 read; 0 duplicates, 0 in a test set, 64 over the budget or a cap; 176 kept (160 to train on, 16"
+        " held out)",
+    ]
     assert again == rows
 
 
