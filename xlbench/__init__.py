@@ -1,7 +1,7 @@
 """xlbench: cross-lingual sentence encoders made small, and proof that they kept their quality.
 
-``run``, ``score``, ``compare``, ``leaderboard``, ``open_store``, ``status`` and ``load`` do what the command line does.
-Plugins are written with :mod:`xlbench.api`. Whatever neither of the two exports is private.
+``run``, ``score``, ``compare``, ``leaderboard``, ``export``, ``open_store``, ``status`` and ``load`` do what the
+command line does. Plugins are written with :mod:`xlbench.api`. Whatever neither of the two exports is private.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from xlbench._version import __version__
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.errors import XlbenchError
-    from xlbench.functions import compare, leaderboard, open_store, run, score, status
+    from xlbench.exports.exported import Exported
+    from xlbench.functions import compare, export, leaderboard, open_store, run, score, status
     from xlbench.inventory import Store
     from xlbench.runs.compare import Comparison
     from xlbench.runs.results import Results, Student
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Comparison",
+    "Exported",
     "Leaderboard",
     "Results",
     "Status",
@@ -30,6 +32,7 @@ __all__ = [
     "XlbenchError",
     "__version__",
     "compare",
+    "export",
     "leaderboard",
     "load",
     "open_store",
@@ -42,6 +45,7 @@ __all__ = [
 # Where each name is defined; imported when it is asked for, so that `import xlbench` waits for nothing.
 _DEFINED = {
     "Comparison": "xlbench.runs.compare",
+    "Exported": "xlbench.exports.exported",
     "Leaderboard": "xlbench.boards.leaderboard",
     "Results": "xlbench.runs.results",
     "Status": "xlbench.runs.status",
@@ -50,6 +54,7 @@ _DEFINED = {
     "XlbenchError": "xlbench.errors",
     "__version__": "xlbench._version",
     "compare": "xlbench.functions",
+    "export": "xlbench.functions",
     "leaderboard": "xlbench.functions",
     "load": "xlbench.students.load",
     "open_store": "xlbench.functions",

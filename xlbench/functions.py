@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.distill.method import Scalar
     from xlbench.experiment import Precision, StudentSpec
+    from xlbench.exports.exported import Exported
     from xlbench.inventory import Store
     from xlbench.plugins.registry import Registry
     from xlbench.records.stored import StoredRecord
@@ -125,15 +126,17 @@ def score(
     suite: str = "starter",
     precision: Precision | Literal["auto"] = "auto",
     items: str | Path | None = None,
+    against: str | Path | None = None,
     **where: Unpack[Where],
 ) -> Results:
     """Score any encoder on a suite; the record is kept, so the second time it comes from the store.
 
     Args:
-        model: A registered name, a directory or a hub id.
+        model: A registered name, a directory (one that :func:`export` made too) or a hub id.
         suite: What is scored.
         precision: What the encoder computes in; 'auto': what the device is good at.
         items: Also write item-level scores to this Parquet file.
+        against: Also measure its speed, in turns with this encoder.
         where: As :class:`Where` says.
 
     Raises:
@@ -142,7 +145,8 @@ def score(
     from xlbench.runs.score import score_encoder
 
     settings, registry = place(where)
-    results = score_encoder(str(model), suite, precision, registry, settings)
+    other = None if against is None else str(against)
+    results = score_encoder(str(model), suite, precision, registry, settings, against=other)
     if items is not None:
         from xlbench.records.stored import items_of
         from xlbench.scoring.items import write_items
@@ -170,6 +174,41 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
     settings, registry = place(where)
     one, two = run_reference(_reference(first)), run_reference(_reference(second))
     return compare_runs(one, two, registry, settings, examples=examples)
+
+
+def export(
+    run: Run,
+    to: str,
+    directory: str | Path,
+    *,
+    force: bool = False,
+    say: Say = lambda _: None,
+    **where: Unpack[Where],
+) -> Exported:
+    """Export a student into a new directory, for use without xlbench.
+
+    Args:
+        run: A student, as :func:`compare` takes it, or the directory of an encoder.
+        to: 'stock', a plain SentenceTransformer directory; 'onnx', one file from token ids to the sentence vector;
+            'onnx-int8', the same computed in integers.
+        directory: The directory to make.
+        force: Keep an export that loses more than its format's bound.
+        say: Told when the corpus is gone and other sentences are measured on.
+        where: As :class:`Where` says.
+
+    Returns:
+        Its size, and what it lost.
+
+    Raises:
+        XlbenchError: There is no such run, the directory exists, a package is missing, the format cannot hold this
+            encoder, or the export loses more than its format's bound.
+    """
+    from xlbench.boards.reference import run_reference
+    from xlbench.runs.export import export as export_run
+
+    settings, registry = place(where)
+    reference = run_reference(_reference(run))
+    return export_run(reference, to, Path(directory), registry, settings, force=force, say=say)
 
 
 def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:
@@ -301,7 +340,7 @@ def _reference(run: Run) -> str:
         candidates = [it for it in run.stored if it.record.role == "student"] or list(run.stored)
         if len(candidates) != 1:
             raise XlbenchError(
-                f"These results hold {len(candidates)} runs, and compare takes one on each side.",
+                f"These results hold {len(candidates)} runs, where one is wanted.",
                 "Give one of results.students, or one of results.stored.",
             )
         return candidates[0].key

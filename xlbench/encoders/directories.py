@@ -22,6 +22,8 @@ WEIGHTS = ".safetensors"
 MODEL_FILES = frozenset({WEIGHTS, ".json", ".txt", ".model"})  # weights, settings, vocabularies, SentencePiece
 PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 OTHER_BACKENDS = frozenset({"onnx", "openvino"})  # folders of hub models that loading here never reads
+GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"  # of an exported encoder
+INSTALL_ONNX = "Run `pip install 'xlbench[onnx]'`."
 MANIFEST = "entry.json"  # written by the store; its time stamp must not change a fingerprint
 SMALL = 1 << 20  # bytes; hashing a smaller file costs less than remembering its digest
 
@@ -32,11 +34,26 @@ def directory_fingerprint(path: Path, settings: Settings) -> str:
     Raises:
         XlbenchError: The directory holds no model, or one with pickled weights only.
     """
-    refuse_unsafe(path)
+    if is_exported(path):
+        chosen = exported_files(path)
+    else:
+        refuse_unsafe(path)
+        chosen = model_files(path)
     files: dict[str, Json] = {
-        file.relative_to(path).as_posix(): remembered_digest(file, settings.home) for file in model_files(path)
+        file.relative_to(path).as_posix(): remembered_digest(file, settings.home) for file in chosen
     }
     return fingerprint({"directory": files})
+
+
+def is_exported(path: Path) -> bool:
+    """Return whether a directory holds an ONNX graph and its tokenizer, and no model of sentence-transformers."""
+    is_model = any((path / name).is_file() for name in ("modules.json", "config.json"))
+    return not is_model and all((path / name).is_file() for name in (GRAPH, TOKENIZER))
+
+
+def exported_files(path: Path) -> list[Path]:
+    """Return the files that decide an exported encoder's vectors: the graph, weights beside it, and the tokenizer."""
+    return [*sorted(path.glob(f"{GRAPH}*")), path / TOKENIZER]
 
 
 def model_files(path: Path) -> list[Path]:
@@ -79,12 +96,17 @@ def load_directory(path: Path, settings: Settings) -> SentenceTransformer:
     """Load a model directory in float32 on the chosen device, in evaluation mode.
 
     Args:
-        path: A SentenceTransformer directory, or a transformers one, to which mean pooling is added.
+        path: A SentenceTransformer directory; a transformers one, to which mean pooling is added; or an exported ONNX
+            encoder, which always runs on the CPU.
         settings: Choose the device.
 
     Raises:
         XlbenchError: The model cannot be loaded, or needs code from its directory.
     """
+    if is_exported(path):
+        from xlbench.encoders.onnx import load_exported
+
+        return load_exported(path, settings)
     import torch
     from sentence_transformers import SentenceTransformer
 

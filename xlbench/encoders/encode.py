@@ -13,6 +13,7 @@ from sentence_transformers.sentence_transformer.modules import Transformer
 from torch import nn
 
 from xlbench.encoders.modules import embedding_output, mean_pool, quick_attention, transformer_of
+from xlbench.encoders.onnx import exported_encoder
 from xlbench.encoders.packing import packed_kernels
 from xlbench.encoders.runtime import computing_in, half_dtype
 from xlbench.errors import XlbenchError
@@ -261,6 +262,8 @@ def _encode_by_model(
 def _is_plain(model: SentenceTransformer) -> bool:
     """Return whether the model only tokenises texts and runs its modules: no prompt, no truncated vectors."""
     first = next(iter(model.children()), None)
+    if exported_encoder(model) is not None:
+        return True
     return (
         isinstance(first, Transformer)
         and first.tokenizer is not None

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError
-from xlbench.export.directory import save_student_copy, student_directory, verified_directory
+from xlbench.exports.directory import save_student_copy, student_directory, verified_directory
 from xlbench.records.rows import rows_of, valid_runs
 from xlbench.records.stored import items_of
 from xlbench.runs.job import make_jobs
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from xlbench.comparison.statistics import Statistics
+    from xlbench.exports.exported import Exported
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Failure, Record
     from xlbench.records.rows import Row
@@ -78,6 +79,19 @@ class Student:
         target = Path(directory)
         save_student_copy(self.record, target, self.settings)
         return target
+
+    def export(self, to: str, directory: str | Path, *, force: bool = False) -> Exported:
+        """Export the student into a new directory, for use without xlbench; see :func:`xlbench.export`.
+
+        Raises:
+            XlbenchError: As :func:`xlbench.export` says.
+        """
+        from pathlib import Path
+
+        from xlbench.plugins.registry import load_registry
+        from xlbench.runs.export import export_record
+
+        return export_record(self.record, to, Path(directory), load_registry(), self.settings, force=force)
 
 
 @dataclass(frozen=True)

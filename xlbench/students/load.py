@@ -6,6 +6,8 @@ pydantic, with what these need, are enough to use a student.
 
 from __future__ import annotations
 
+import stat
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,8 @@ from xlbench.encoders.modules import inner_model
 from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sentence_transformers import SentenceTransformer
 
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
@@ -21,9 +25,11 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 def save_student(model: SentenceTransformer, path: Path) -> None:
     """Write a model with its tokenizer and pipeline to a directory, the weights as safetensors.
 
-    Weights are stored with the bits that the encoder's configuration names. For 16 bits the configuration still says
-    float32, so that transformers and SentenceTransformer load the float16 weights as float32: on a CPU, float16 is the
-    slowest type to compute in.
+    An encoder whose forward pass is BERT's or XLM-R's own is saved as one, whatever edits it went through, so that
+    every library loads it; one with a student's parts is saved under xlbench's own ``model_type``. Weights are stored
+    with the bits that the encoder's configuration names. For 16 bits the configuration still says float32, so that
+    transformers and SentenceTransformer load the float16 weights as float32: on a CPU, float16 is the slowest type to
+    compute in.
 
     Args:
         model: A student or any other SentenceTransformer.
@@ -35,7 +41,8 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
+    with _as_stock_where_it_is(model):
+        model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
     if getattr(getattr(inner_model(model), "config", None), "bits", 32) == 16:
         for weights in path.rglob("*.safetensors"):
             _convert_to_float16(weights)
@@ -45,6 +52,34 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
             f"A module of the encoder writes '{pickled[0].name}', a pickle, which may run code when loaded.",
             "Its save method must write safetensors.",
         )
+    share_files(path)
+
+
+def share_files(directory: Path) -> None:
+    """Let everybody read the weights who may read the settings beside them.
+
+    safetensors writes to a temporary file, which only its owner may read, and renames that.
+    """
+    mode = stat.S_IMODE((directory / "modules.json").stat().st_mode)
+    for weights in directory.rglob("*.safetensors"):
+        weights.chmod(mode)
+
+
+@contextmanager
+def _as_stock_where_it_is(model: SentenceTransformer) -> Iterator[None]:
+    """Exchange a student without a student's parts for the stock encoder that it is; undone on leaving."""
+    from xlbench.students.architecture import StudentBertModel, StudentXLMRobertaModel
+    from xlbench.students.stock import has_parts, stock_copy
+
+    inner = inner_model(model)
+    if not isinstance(inner, StudentBertModel | StudentXLMRobertaModel) or has_parts(inner):
+        yield
+        return
+    model[0].model = stock_copy(inner)
+    try:
+        yield
+    finally:
+        model[0].model = inner
 
 
 def _convert_to_float16(path: Path) -> None:
