@@ -48,6 +48,7 @@ class Graph:
         self._nodes: list[onnx.NodeProto] = []
         self._stored: dict[str, onnx.TensorProto] = {}
         self._floats: dict[str, str] = {}
+        self._kinds: dict[str, str] = {}
 
     def node(self, kind: str, *inputs: str, domain: str = "", **attributes: Attribute) -> str:
         """Add a node with one output, and return the name of that."""
@@ -57,7 +58,12 @@ class Graph:
         """Add a node with several outputs, and return their names."""
         names = [f"v{len(self._nodes)}_{number}" for number in range(outputs)]
         self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
+        self._kinds.update(dict.fromkeys(names, kind))
         return names
+
+    def kind(self, value: str) -> str:
+        """Return the kind of the node that a value comes from; nothing for an input or a weight."""
+        return self._kinds.get(value, "")
 
     def constant(self, values: NDArray[np.generic] | Sequence[int] | float) -> str:
         """Store a small constant of the graph; equal ones are stored once.

@@ -93,17 +93,23 @@ class Parts:
         embeddings = model.embeddings
         words = self.tokens("embeddings.word_embeddings", embeddings.word_embeddings)
         types = Weight(_rows(embeddings.token_type_embeddings)[0].numpy())
-        hidden = graph.node("Add", words, graph.weight("embeddings.token_type_embeddings", types))
+        hidden = graph.node("Sum", words, graph.weight("embeddings.token_type_embeddings", types))
         places = self.positions(padding=config.pad_token_id if isinstance(model, XLMRobertaModel) else None)
         positions = self.embedding("embeddings.position_embeddings", embeddings.position_embeddings, places)
-        hidden = self.norm(graph.node("Add", hidden, positions), "embeddings.LayerNorm", embeddings.LayerNorm)
+        hidden = self.norm(graph.node("Sum", hidden, positions), "embeddings.LayerNorm", embeddings.LayerNorm)
         shown = graph.node("Cast", graph.node("Unsqueeze", MASK, graph.constant([1, 2])), to=1)
         masked = graph.node("Mul", graph.node("Sub", graph.constant(1.0), shown), graph.constant(MASKED))
+        # A row for each token of the batch from here on.
+        hidden = graph.node("Reshape", hidden, graph.constant([-1, config.hidden_size]))
         names: dict[nn.Module, str] = {}
         for layer in model.encoder.layer:
             names.setdefault(layer, f"encoder.layer.{len(names)}")
             hidden = self.layer(hidden, masked, names[layer], layer, config.num_attention_heads)
-        return hidden
+        return graph.node("Reshape", hidden, self.apart(config.hidden_size))
+
+    def apart(self, *sizes: int) -> str:
+        """Return the shape [sentences, tokens, *sizes]."""
+        return self.graph.node("Concat", self.graph.node("Shape", IDS), self.graph.constant(list(sizes)), axis=0)
 
     def layer(self, hidden: str, masked: str, name: str, layer: nn.Module, heads: int) -> str:
         """Add one layer: attention, then the feed-forward maps."""
@@ -119,15 +125,17 @@ class Parts:
         query, key, value = (linear(hidden, f"{attention}.{part}") for part in ("query", "key", "value"))
         attended = self.attention(query, key, value, masked, heads, layer.get_submodule(f"{attention}.query"))
         attended = linear(attended, "attention.output.dense")
-        hidden = norm(graph.node("Add", attended, hidden), "attention.output.LayerNorm")
+        # Sum and not Add: onnxruntime would fuse Add and LayerNormalization into an operator that takes four times as
+        # long on a CPU.
+        hidden = norm(graph.node("Sum", attended, hidden), "attention.output.LayerNorm")
         widened = graph.node("Gelu", linear(hidden, "intermediate.dense"))
-        return norm(graph.node("Add", linear(widened, "output.dense"), hidden), "output.LayerNorm")
+        return norm(graph.node("Sum", linear(widened, "output.dense"), hidden), "output.LayerNorm")
 
     def attention(self, query: str, key: str, value: str, masked: str, heads: int, projection: nn.Module) -> str:
         """Add scaled dot-product attention over heads."""
         graph = self.graph
         width = _outputs(projection) // heads
-        apart = graph.constant([0, 0, heads, width])
+        apart = self.apart(heads, width)
 
         def split(values: str, order: list[int]) -> str:
             return graph.node("Transpose", graph.node("Reshape", values, apart), perm=order)
@@ -135,7 +143,7 @@ class Parts:
         scores = graph.node("MatMul", split(query, [0, 2, 1, 3]), split(key, [0, 2, 3, 1]))
         scores = graph.node("Add", graph.node("Mul", scores, graph.constant(width**-0.5)), masked)
         mixed = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), split(value, [0, 2, 1, 3]))
-        together = graph.constant([0, 0, heads * width])
+        together = graph.constant([-1, heads * width])
         return graph.node("Reshape", graph.node("Transpose", mixed, perm=[0, 2, 1, 3]), together)
 
     def positions(self, padding: int | None) -> str:
@@ -176,7 +184,7 @@ class Parts:
         product = self.kernel(self.graph, values, name, module)
         if module.bias is None:
             return product
-        return self.graph.node("Add", product, self.graph.weight(f"{name}.bias", self.floats(module.bias)))
+        return self.graph.node("Sum", product, self.graph.weight(f"{name}.bias", self.floats(module.bias)))
 
     def float_kernel(self, graph: Graph, values: str, name: str, linear: nn.Linear) -> str:
         """Multiply by floats, stored with the encoder's bits."""

@@ -88,11 +88,14 @@ class IntegerKernel:
     def _round(self, graph: Graph, values: str) -> tuple[str, str]:
         """Add the steps of each token's activations, uint8 with 128 for zero, and their size; once for each value."""
         if values not in self._rounded:
-            largest = graph.node("ReduceMax", graph.node("Abs", values), graph.constant([-1]))
+            gelu = graph.kind(values) == "Gelu"
+            largest = graph.node("ReduceMax", values if gelu else graph.node("Abs", values), graph.constant([-1]))
+            # Nothing below is larger: Gelu's least value is -0.17, and otherwise a token may have zeros only.
+            largest = graph.node("Max", largest, graph.constant(0.17 if gelu else 1e-30))
             sizes = graph.node("Mul", largest, graph.constant(1 / STEPS))
-            sizes = graph.node("Max", sizes, graph.constant(1e-30))  # a token may have zeros only
-            scaled = graph.node("Div", values, sizes)
-            steps = graph.node("QuantizeLinear", scaled, graph.constant(1.0), graph.constant(np.uint8(STEPS + 1)))
+            flat = graph.node("Squeeze", sizes, graph.constant([-1]))
+            zeros = graph.node("Expand", graph.constant(np.uint8(STEPS + 1)), graph.node("Shape", flat))
+            steps = graph.node("QuantizeLinear", values, flat, zeros, axis=0)
             self._rounded[values] = steps, sizes
         return self._rounded[values]
 
