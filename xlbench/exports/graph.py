@@ -57,7 +57,7 @@ class Graph:
     def nodes(self, kind: str, *inputs: str, outputs: int, domain: str = "", **attributes: Attribute) -> list[str]:
         """Add a node with several outputs, and return their names."""
         names = [f"v{len(self._nodes)}_{number}" for number in range(outputs)]
-        self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
+        self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))  # type: ignore[arg-type]
         self._kinds.update(dict.fromkeys(names, kind))
         return names
 
@@ -71,7 +71,7 @@ class Graph:
         Args:
             values: An array, a list of int64 or a float32.
         """
-        array = np.asarray(values, {list: np.int64, float: np.float32}.get(type(values)))  # type: ignore[call-overload]
+        array = np.asarray(values, {list: np.int64, float: np.float32}.get(type(values)))
         name = f"c_{array.dtype.name}_{'x'.join(map(str, array.shape))}_{array.tobytes().hex()[:48]}"
         return self._store(name, array)
 

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
+from transformers import BertModel, XLMRobertaModel
 
+from xlbench.encoders.modules import inner_model
 from xlbench.exports.graph import CONTRIBUTED, Graph, Weight
 from xlbench.exports.network import Parts, quantised
 from xlbench.exports.onnx_float32 import USAGE, write_graph
+from xlbench.exports.tolerance import intolerant_maps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from sentence_transformers import SentenceTransformer
-    from torch import nn
 
 SUMMARY = (
     "An ONNX graph for onnxruntime with pooling and normalisation inside. Tables are stored in 8 bits with a scale for "
@@ -41,13 +44,42 @@ def write(model: SentenceTransformer, directory: Path, sentences: Sequence[str])
         XlbenchError: The encoder has a module that cannot be written.
     """
     graph = Graph()
-    output = Int8Parts(graph, 32, IntegerKernel()).encoder(model)
+    floats = (
+        intolerant_maps(model, _maps(model), sentences, rounded_inputs, rounded_weights) if sentences else frozenset()
+    )
+    output = Int8Parts(graph, 32, IntegerKernel(floats)).encoder(model)
     write_graph(model, graph, output, directory, "onnx-int8")
 
 
 def usage() -> str:
     """Return the script of the card."""
     return USAGE
+
+
+def _maps(model: SentenceTransformer) -> dict[str, nn.Linear]:
+    """Return the linear maps of the layers by the names that they have in the graph; none of a static encoder."""
+    inner = inner_model(model)
+    if not isinstance(inner, BertModel | XLMRobertaModel):
+        return {}
+    return {
+        f"encoder.layer.{number}.{name}": part
+        for number, layer in enumerate(dict.fromkeys(inner.encoder.layer))
+        for name, part in layer.named_modules()
+        if isinstance(part, nn.Linear)
+    }
+
+
+def rounded_inputs(values: torch.Tensor) -> torch.Tensor:
+    """Return activations, float [..., inputs], as integers see them: in 127 steps on either side of zero."""
+    size = (values.abs().amax(dim=-1, keepdim=True) / STEPS).clamp(min=1e-30)
+    return (values / size).round() * size
+
+
+def rounded_weights(matrix: torch.Tensor) -> torch.Tensor:
+    """Return the weights of a linear map, float [outputs, inputs], as integers hold them."""
+    weight = integers(matrix)
+    assert weight.scale is not None
+    return torch.from_numpy(weight.values.astype(np.float32).T * weight.scale[:, None])
 
 
 class Int8Parts(Parts):
