@@ -76,7 +76,7 @@ def measure_encoding(material: Material, *, repetitions: int, sentences: int) ->
                     f"SentenceTransformer, batch {size}": partial(_run_peer, peer, sample.texts, size)
                     for size in BATCHES
                 },
-                **{name: partial(_ours, other, sample.texts, precision) for name, other in exported.items()},
+                **{name: partial(_run_xlbench, other, sample.texts, precision) for name, other in exported.items()},
             }
             for name, run in contenders.items():
                 if name != "limit":

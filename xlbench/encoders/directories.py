@@ -96,17 +96,12 @@ def load_directory(path: Path, settings: Settings) -> SentenceTransformer:
     """Load a model directory in float32 on the chosen device, in evaluation mode.
 
     Args:
-        path: A SentenceTransformer directory; a transformers one, to which mean pooling is added; or an exported ONNX
-            encoder, which always runs on the CPU.
+        path: A SentenceTransformer directory, or a transformers one, to which mean pooling is added.
         settings: Choose the device.
 
     Raises:
         XlbenchError: The model cannot be loaded, or needs code from its directory.
     """
-    if is_exported(path):
-        from xlbench.encoders.onnx import load_exported
-
-        return load_exported(path, settings)
     import torch
     from sentence_transformers import SentenceTransformer
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FACTS = "xlbench"  # metadata of the graph
 RUNTIME = "onnxruntime"
+INPUTS = ("input_ids", "attention_mask")
 
 
 class GraphFacts(Frozen):
@@ -40,7 +41,7 @@ class GraphFacts(Frozen):
     executed_layers: int | None = None
 
 
-class OnnxEncoder(InputModule):  # type: ignore[misc]
+class OnnxEncoder(InputModule):
     """The only module of an exported encoder's SentenceTransformer.
 
     Attributes:
@@ -51,7 +52,7 @@ class OnnxEncoder(InputModule):  # type: ignore[misc]
     """
 
     def __init__(self, path: Path, threads: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         import onnxruntime
 
         self.directory = path
@@ -64,20 +65,19 @@ class OnnxEncoder(InputModule):  # type: ignore[misc]
 
     def forward(self, features: dict[str, torch.Tensor], **kwargs: object) -> dict[str, torch.Tensor]:
         """Add the sentence vectors, float32 [sentences, dimension], to token ids and mask."""
-        given = {name: features[name].cpu().numpy() for name in ("input_ids", "attention_mask")}
+        given = {name: features[name].cpu().numpy() for name in INPUTS}
         (vectors,) = self.session.run(["sentence_embedding"], given)
         return {**features, "sentence_embedding": torch.from_numpy(vectors)}
 
-    def preprocess(self, inputs: Sequence[str], prompt: str | None = None, **kwargs: object) -> dict[str, torch.Tensor]:
+    def preprocess(  # type: ignore[override]
+        self, inputs: Sequence[str], prompt: str | None = None, **kwargs: object
+    ) -> dict[str, torch.Tensor]:
         """Return token ids and mask of sentences, both int64 [sentences, tokens]."""
-        from xlbench.encoders.encode import pad
-
-        texts = [f"{prompt or ''}{text}" for text in inputs]
         limit = self.max_seq_length
-        rows = self.tokenizer(texts, truncation=limit is not None, max_length=limit)["input_ids"]
-        left = self.tokenizer.padding_side == "left"
-        ids, mask = pad(cast("list[list[int]]", rows), self.tokenizer.pad_token_id or 0, left=left)
-        return {"input_ids": ids, "attention_mask": mask}
+        texts = [f"{prompt or ''}{text}" for text in inputs]
+        tokenizer = cast("PreTrainedTokenizerFast", self.tokenizer)
+        padded = tokenizer(texts, truncation=limit is not None, max_length=limit, padding=True, return_tensors="pt")
+        return {name: padded[name] for name in INPUTS}
 
     def get_embedding_dimension(self) -> int:
         """Return the width of a sentence vector."""

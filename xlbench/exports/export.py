@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlbench.encoders.directories import load_directory
 from xlbench.encoders.encode import encode
+from xlbench.encoders.find import load_path
 from xlbench.errors import XlbenchError
 from xlbench.exports.card import card
 from xlbench.exports.directory import new_directory
@@ -67,7 +67,7 @@ def export_encoder(
         texts = sentences()
         form.write(model, directory, [text for of in texts.values() for text in of])
         wanted = {language: encode(model, of) for language, of in texts.items()}
-        found_by = load_directory(directory, settings.model_copy(update={"device": "cpu"}))
+        found_by = load_path(directory, settings.model_copy(update={"device": "cpu"}))
         found = {language: encode(found_by, of) for language, of in texts.items()}
         losses = {language: _loss(wanted[language], found[language]) for language in texts}
         exported = Exported(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FEW = 1e-9  # sentence-transformers' least number of tokens to divide by
 TINY = 1e-12  # torch's least length to divide by
+ACTIVATIONS = {nn.Identity: "", nn.Tanh: "Tanh"}  # that a Dense may have, and their operators
 MASKED = float(np.finfo(np.float32).min)
 
 
@@ -151,10 +152,10 @@ class Parts:
         graph = self.graph
         ones = graph.node("CastLike", graph.node("Equal", IDS, IDS), IDS)
         if padding is None:
-            return graph.node("CumSum", ones, graph.constant(np.int64(1)), exclusive=1)
-        filler = graph.constant(np.int64(padding))
+            return graph.node("CumSum", ones, graph.constant(np.array(1)), exclusive=1)
+        filler = graph.constant(np.array(padding))
         real = graph.node("Cast", graph.node("Not", graph.node("Equal", IDS, filler)), to=7)
-        counted = graph.node("Mul", graph.node("CumSum", real, graph.constant(np.int64(1))), real)
+        counted = graph.node("Mul", graph.node("CumSum", real, graph.constant(np.array(1))), real)
         return graph.node("Add", counted, filler)
 
     def tokens(self, name: str, module: nn.Module) -> str:
@@ -182,9 +183,10 @@ class Parts:
             return self.linear(self.linear(values, f"{name}.down", module.down), f"{name}.up", module.up)
         assert isinstance(module, nn.Linear)
         product = self.kernel(self.graph, values, name, module)
-        if module.bias is None:
+        bias: torch.Tensor | None = module.bias
+        if bias is None:
             return product
-        return self.graph.node("Sum", product, self.graph.weight(f"{name}.bias", self.floats(module.bias)))
+        return self.graph.node("Sum", product, self.graph.weight(f"{name}.bias", self.floats(bias)))
 
     def float_kernel(self, graph: Graph, values: str, name: str, linear: nn.Linear) -> str:
         """Multiply by floats, stored with the encoder's bits."""
@@ -211,7 +213,8 @@ class Parts:
             return graph.node("Div", value, graph.node("Max", length, graph.constant(TINY)))
         if isinstance(module, LayerNorm):
             return self.norm(value, f"{name}.norm", module.norm)
-        activation = {nn.Identity: "", nn.Tanh: "Tanh"}.get(type(getattr(module, "activation_function", None)))
+        function = getattr(module, "activation_function", None)
+        activation = next((name for kind, name in ACTIVATIONS.items() if type(function) is kind), None)
         if isinstance(module, Dense) and _is_vector(module) and activation is not None and not module.use_residual:
             weight = self.floats(module.linear.weight.T)
             product = graph.node("MatMul", value, graph.weight(f"{name}.linear", weight))

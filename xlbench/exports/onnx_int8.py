@@ -79,7 +79,7 @@ def rounded_weights(matrix: torch.Tensor) -> torch.Tensor:
     """Return the weights of a linear map, float [outputs, inputs], as integers hold them."""
     weight = integers(matrix)
     assert weight.scale is not None
-    return torch.from_numpy(weight.values.astype(np.float32).T * weight.scale[:, None])
+    return torch.from_numpy(weight.values.astype(np.float32).T * weight.scale.astype(np.float32)[:, None])
 
 
 class Int8Parts(Parts):
@@ -108,7 +108,7 @@ class IntegerKernel:
         steps, sizes = self._round(graph, values)
         weight = integers(linear.weight.detach())
         assert weight.scale is not None
-        middle = graph.constant(np.uint8(STEPS + 1))
+        middle = graph.constant(np.array(STEPS + 1, np.uint8))
         scale = graph.weight(f"{name}.steps", Weight(weight.scale))
         graph.parameters -= weight.scale.size
         stored = graph.stored(name, weight)
@@ -126,7 +126,7 @@ class IntegerKernel:
             largest = graph.node("Max", largest, graph.constant(0.17 if gelu else 1e-30))
             sizes = graph.node("Mul", largest, graph.constant(1 / STEPS))
             flat = graph.node("Squeeze", sizes, graph.constant([-1]))
-            zeros = graph.node("Expand", graph.constant(np.uint8(STEPS + 1)), graph.node("Shape", flat))
+            zeros = graph.node("Expand", graph.constant(np.array(STEPS + 1, np.uint8)), graph.node("Shape", flat))
             steps = graph.node("QuantizeLinear", values, flat, zeros, axis=0)
             self._rounded[values] = steps, sizes
         return self._rounded[values]

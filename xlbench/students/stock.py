@@ -42,9 +42,8 @@ def stock_copy(model: BertModel | XLMRobertaModel) -> BertModel | XLMRobertaMode
     settings = {name: value for name, value in model.config.to_dict().items() if name not in STUDENT_SETTINGS}
     settings = {**settings, "num_hidden_layers": len(layers)}
     settings.pop("model_type")
-    if model.config.bits == 16 and not has_parts(
-        model
-    ):  # a stock encoder may have this setting too: it says how its weights are saved
+    # A stock encoder has this setting too: it says how its weights are saved. Products would not be exact in 16 bits.
+    if model.config.bits == 16 and not has_parts(model):
         settings["bits"] = 16
     stock: BertModel | XLMRobertaModel
     if isinstance(model, BertModel):
@@ -58,7 +57,8 @@ def stock_copy(model: BertModel | XLMRobertaModel) -> BertModel | XLMRobertaMode
             found = {name: tensor.clone() for name, tensor in found.items()}
         state |= {f"encoder.layer.{number}.{name}": tensor for name, tensor in found.items()}
     stock.load_state_dict(state, strict=True, assign=True)
-    return stock.train(model.training)
+    stock.train(model.training)
+    return stock
 
 
 def _weight(owner: nn.Module, name: str) -> torch.Tensor:
