@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
@@ -29,6 +30,8 @@ OURS = "xlbench"
 BATCHES = (32, 128)  # SentenceTransformer.encode's default, and one that suits short sentences
 LIMIT_TOKENS = 4096
 FEWEST_EQUAL = 16
+INT8 = "onnxruntime, onnx-int8"
+CALIBRATION = 256  # sentences on which maps that must stay in floats are found
 
 
 class Sample(NamedTuple):
@@ -48,6 +51,7 @@ class Timing(NamedTuple):
 def measure_encoding(material: Material, *, repetitions: int, sentences: int) -> Part:
     """Time both encoders in every dtype, on both kinds of sentences."""
     model = material.assistant()
+    exported = exports(material)
     low = material.assistant().to(torch.bfloat16)
     kinds = {"mixed lengths": mixed(material, model, sentences), "equal lengths": equal(material, model, sentences)}
     precisions: list[Precision] = list(dict.fromkeys([material.precision, "float32"]))
@@ -72,6 +76,7 @@ def measure_encoding(material: Material, *, repetitions: int, sentences: int) ->
                     f"SentenceTransformer, batch {size}": partial(_run_peer, peer, sample.texts, size)
                     for size in BATCHES
                 },
+                **{name: partial(_run_xlbench, other, sample.texts, precision) for name, other in exported.items()},
             }
             for name, run in contenders.items():
                 if name != "limit":
@@ -91,9 +96,18 @@ def measure_encoding(material: Material, *, repetitions: int, sentences: int) ->
                 "limits": cast("Json", limits),
                 "seconds": cast("Json", {name: timing.seconds for name, timing in found.items()}),
             }
-            best = min((each for name, each in over.items() if name != OURS), key=lambda each: each.median)
+            theirs_over = [each for name, each in over.items() if name not in {OURS, *exported}]
+            best = min(theirs_over, key=lambda each: each.median)
             own = shares[OURS]
             title = f"encoding, {precision}, {kind}"
+            if INT8 in found and kind == "mixed lengths":
+                faster = ratios(found[OURS].seconds, found[INT8].seconds)
+                least = {"bfloat16": 1.5, "float32": 3.0}.get(precision, 1.0)
+                lines.append(
+                    at_least(
+                        f"{title}: onnx-int8 at least {least:g}× xlbench", faster.median, least, f"{faster.show(2)}×"
+                    )
+                )
             lines.append(at_least(f"{title}: at least 65 % of the limit", own.median, 65, f"{own.show()} %"))
             times = 2 if kind == "mixed lengths" and material.device == "cpu" else 1
             lines.append(
@@ -119,7 +133,7 @@ def measure_encoding(material: Material, *, repetitions: int, sentences: int) ->
             f"({kinds['mixed lengths'].lengths.mean():.1f} tokens on average, {kinds['mixed lengths'].lengths.max()} "
             f"at most) and {len(kinds['equal lengths'].texts)} of {kinds['equal lengths'].lengths[0]} tokens, from "
             f"{material.source}; cutting into tokens is in. In bfloat16 SentenceTransformer has its weights in that "
-            "dtype, as its documentation advises; its ONNX and OpenVINO backends are not compared."
+            "dtype, as its documentation advises. Exports of the same encoder compute in their own types in all rows."
         ),
         tables=(
             Table(
@@ -136,6 +150,24 @@ def measure_encoding(material: Material, *, repetitions: int, sentences: int) ->
         lines=tuple(lines),
         data={"timings": raw, "differences": cast("Json", differences)},
     )
+
+
+def exports(material: Material) -> dict[str, SentenceTransformer]:
+    """Return the assistant exported to ONNX, in float32 and in integers; nothing without the extra 'onnx'."""
+    if find_spec("onnx") is None or find_spec("onnxruntime") is None:
+        return {}
+    from xlbench.encoders.onnx import load_exported
+    from xlbench.exports.formats import find_format
+
+    found: dict[str, SentenceTransformer] = {}
+    sentences = material.corpus.sentences
+    texts = [sentences[number] for number in range(min(CALIBRATION, len(sentences)))]
+    for name, to in {"onnxruntime, float32": "onnx", INT8: "onnx-int8"}.items():
+        directory = material.work / to
+        directory.mkdir(exist_ok=True)
+        find_format(to).write(material.assistant().to("cpu"), directory, texts)
+        found[name] = load_exported(directory, material.settings)
+    return found
 
 
 def mixed(material: Material, model: SentenceTransformer, count: int) -> Sample:

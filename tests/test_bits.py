@@ -15,7 +15,7 @@ from toy_runs import STUDENT, make_place, settings_at, toy_request, toy_run
 
 from xlbench import XlbenchError
 from xlbench.experiment import StudentSpec
-from xlbench.export.directory import student_directory
+from xlbench.exports.directory import student_directory
 from xlbench.students.load import load_student, save_student
 from xlbench.students.quantised import (
     QuantisedEmbedding,

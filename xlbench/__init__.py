@@ -1,7 +1,7 @@
 """xlbench: cross-lingual sentence encoders made small, and proof that they kept their quality.
 
-``run``, ``score``, ``compare``, ``leaderboard``, ``bundle``, ``open_store``, ``status`` and ``load`` do what the
-command line does. Plugins are written with :mod:`xlbench.api`. Whatever neither of the two exports is private.
+``run``, ``score``, ``compare``, ``leaderboard``, ``export``, ``bundle``, ``open_store``, ``status`` and ``load`` do
+what the command line does. Plugins are written with :mod:`xlbench.api`. Whatever neither of the two exports is private.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from xlbench.boards.bundle import Bundle
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.errors import XlbenchError
-    from xlbench.functions import bundle, compare, leaderboard, open_store, run, score, status
+    from xlbench.exports.exported import Exported
+    from xlbench.functions import bundle, compare, export, leaderboard, open_store, run, score, status
     from xlbench.inventory import Store
     from xlbench.runs.compare import Comparison
     from xlbench.runs.results import Results, Student
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Bundle",
     "Comparison",
+    "Exported",
     "Leaderboard",
     "Results",
     "Status",
@@ -33,6 +35,7 @@ __all__ = [
     "__version__",
     "bundle",
     "compare",
+    "export",
     "leaderboard",
     "load",
     "open_store",
@@ -46,6 +49,7 @@ __all__ = [
 _DEFINED = {
     "Bundle": "xlbench.boards.bundle",
     "Comparison": "xlbench.runs.compare",
+    "Exported": "xlbench.exports.exported",
     "Leaderboard": "xlbench.boards.leaderboard",
     "Results": "xlbench.runs.results",
     "Status": "xlbench.runs.status",
@@ -55,6 +59,7 @@ _DEFINED = {
     "__version__": "xlbench._version",
     "bundle": "xlbench.functions",
     "compare": "xlbench.functions",
+    "export": "xlbench.functions",
     "leaderboard": "xlbench.functions",
     "load": "xlbench.students.load",
     "open_store": "xlbench.functions",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.distill.method import Scalar
     from xlbench.experiment import StudentSpec
+    from xlbench.exports.exported import Exported
     from xlbench.inventory import Store
     from xlbench.runs.compare import Comparison
     from xlbench.runs.status import Status
@@ -46,6 +47,12 @@ class _Scoring(Frozen):
     model: Text
     suite: Text
     precision: Precision | Literal["auto"]
+    against: Text | None
+
+
+class _Exporting(_Heard):
+    to: Text
+    force: bool
 
 
 class _Examples(Frozen):
@@ -124,15 +131,17 @@ def score(
     suite: str = "starter",
     precision: Precision | Literal["auto"] = "auto",
     items: str | Path | None = None,
+    against: str | Path | None = None,
     **where: Unpack[Where],
 ) -> Results:
     """Score any encoder on a suite; the record is kept, so the second time it comes from the store.
 
     Args:
-        model: A registered name, a directory or a hub id.
+        model: A registered name, a directory (one that :func:`export` made too) or a hub id.
         suite: What is scored.
         precision: What the encoder computes in; 'auto': what the device is good at.
         items: Also write item-level scores to this Parquet file.
+        against: Also measure its speed, in turns with this encoder.
         where: As :class:`Where` says.
 
     Raises:
@@ -143,12 +152,15 @@ def score(
     from xlbench.scoring.items import write_items
 
     refuse_unknown(score, where)
-    asked = validated(_Scoring, {"model": model, "suite": suite, "precision": precision}, "argument")
+    given = {"model": model, "suite": suite, "precision": precision, "against": against}
+    asked = validated(_Scoring, given, "argument")
     with answered():
         file = new_path(items, "items", over=True) if items is not None else None
         settings, registry = place(where)
         with plugin_errors(registry.files):
-            results = score_encoder(asked.model, asked.suite, asked.precision, registry, settings)
+            results = score_encoder(
+                asked.model, asked.suite, asked.precision, registry, settings, against=asked.against
+            )
         if file is not None:
             write_items(file, items_of(results.stored[0], settings))
     return results
@@ -176,6 +188,45 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
     with answered():
         settings, registry = place(where)
         return compare_runs(run_reference(one), run_reference(two), registry, settings, examples=shown)
+
+
+def export(
+    run: Run,
+    to: str,
+    directory: str | Path,
+    *,
+    force: bool = False,
+    say: Say = lambda _: None,
+    **where: Unpack[Where],
+) -> Exported:
+    """Export a student into a new directory, for use without xlbench.
+
+    Args:
+        run: A student, as :func:`compare` takes it, or the directory of an encoder.
+        to: 'stock', a plain SentenceTransformer directory; 'onnx', one file from token ids to the sentence vector;
+            'onnx-int8', the same computed in integers.
+        directory: The directory to make.
+        force: Keep an export that loses more than its format's bound.
+        say: Told when the corpus is gone and other sentences are measured on.
+        where: As :class:`Where` says.
+
+    Returns:
+        Its size, and what it lost.
+
+    Raises:
+        XlbenchError: There is no such run, the directory exists, a package is missing, the format cannot hold this
+            encoder, or the export loses more than its format's bound.
+    """
+    from xlbench.boards.reference import run_reference
+    from xlbench.runs.export import export as export_run
+
+    refuse_unknown(export, where)
+    key = run_key(run, "run")
+    asked = validated(_Exporting, {"to": to, "force": force, "say": say}, "argument")
+    with answered():
+        target = new_path(directory, "directory")
+        settings, registry = place(where)
+        return export_run(run_reference(key), asked.to, target, registry, settings, force=asked.force, say=asked.say)
 
 
 def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:

@@ -21,6 +21,7 @@ COMMANDS = {
     "bundle": "Everything that a board needs, in a directory for a machine without a network.",
     "compare": "What separates two runs, with intervals, and where they disagree.",
     "doctor": "What works on this machine, and what was chosen.",
+    "export": "A student as files that are used without xlbench.",
     "leaderboard": "Ranked tables: boards declared as files, or the records made so far.",
     "list": "Methods, students, encoders, corpora, suites and budgets.",
     "new-plugin": "A project with a method of your own, to start from.",

@@ -24,6 +24,8 @@ WEIGHTS = ".safetensors"
 MODEL_FILES = frozenset({WEIGHTS, ".json", ".txt", ".model"})  # weights, settings, vocabularies, SentencePiece
 PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 OTHER_BACKENDS = frozenset({"onnx", "openvino"})  # folders of hub models that loading here never reads
+GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"  # of an exported encoder
+INSTALL_ONNX = "Run `pip install 'xlbench[onnx]'`."
 MANIFEST = "entry.json"  # written by the store; its time stamp must not change a fingerprint
 TRAINED_TOKENS = 128  # to which training cuts sentences, whatever an encoder reads
 SMALL = 1 << 20  # bytes; hashing a smaller file costs less than remembering its digest
@@ -35,9 +37,13 @@ def directory_fingerprint(path: Path, settings: Settings) -> str:
     Raises:
         XlbenchError: The directory holds no model, or one with pickled weights only.
     """
-    refuse_unsafe(path)
+    if is_exported(path):
+        chosen = exported_files(path)
+    else:
+        refuse_unsafe(path)
+        chosen = model_files(path)
     files: dict[str, Json] = {
-        file.relative_to(path).as_posix(): remembered_digest(file, settings.home) for file in model_files(path)
+        file.relative_to(path).as_posix(): remembered_digest(file, settings.home) for file in chosen
     }
     facts: dict[str, Json] = {"directory": files}
     if settled := _pipeline_facts(path):
@@ -72,6 +78,17 @@ def _settings(file: Path) -> dict[str, Json]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def is_exported(path: Path) -> bool:
+    """Return whether a directory holds an ONNX graph and its tokenizer, and no model of sentence-transformers."""
+    is_model = any((path / name).is_file() for name in ("modules.json", "config.json"))
+    return not is_model and all((path / name).is_file() for name in (GRAPH, TOKENIZER))
+
+
+def exported_files(path: Path) -> list[Path]:
+    """Return the files that decide an exported encoder's vectors: the graph, weights beside it, and the tokenizer."""
+    return [*sorted(path.glob(f"{GRAPH}*")), path / TOKENIZER]
 
 
 def model_files(path: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlbench.encoders.directories import directory_fingerprint
+from xlbench.encoders.directories import directory_fingerprint, is_exported, load_directory
 from xlbench.errors import XlbenchError, first_line, look_up, nearest
 from xlbench.experiment import EncoderRef
 from xlbench.fingerprint import fingerprint
@@ -85,13 +85,11 @@ def load_encoder(
         encoder = look_up("encoder", ref.name, registered)
         _check_unchanged(ref, _fingerprint(encoder, settings))
         return _load_registered(encoder, settings)
-    from xlbench.encoders.directories import load_directory
-
     if ref.origin == "hub":
         from xlbench.encoders.hub import fetch_snapshot
 
         assert ref.revision is not None
-        return load_directory(fetch_snapshot(ref.name, ref.revision, settings), settings)
+        return load_path(fetch_snapshot(ref.name, ref.revision, settings), settings)
     path = find_directory(ref.name, settings) if ref.origin == "local" else settings.local("models", ref.name)
     if path is None:
         raise XlbenchError(
@@ -99,6 +97,19 @@ def load_encoder(
             "Run from the same directory with the same data root, or give its full path.",
         )
     _check_unchanged(ref, directory_fingerprint(path, settings))
+    return load_path(path, settings)
+
+
+def load_path(path: Path, settings: Settings) -> SentenceTransformer:
+    """Load a directory in evaluation mode: a model, in float32 on the chosen device, or an exported encoder.
+
+    Raises:
+        XlbenchError: It cannot be loaded, or needs code from its directory.
+    """
+    if is_exported(path):
+        from xlbench.encoders.onnx import load_exported
+
+        return load_exported(path, settings)
     return load_directory(path, settings)
 
 

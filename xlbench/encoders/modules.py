@@ -74,6 +74,8 @@ def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 def saved_directory(model: SentenceTransformer) -> Path | None:
     """Return the local directory that a model was loaded from; None when it was built in memory."""
+    if (exported := getattr(next(iter(model.children()), None), "directory", None)) is not None:
+        return Path(exported)
     path = Path(str(getattr(inner_model(model), "name_or_path", "") or ""))
     return path if path.name and path.is_dir() else None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from xlbench.errors import XlbenchError, answered
-from xlbench.export.directory import save_student_copy, student_directory, verified_directory
+from xlbench.exports.directory import save_student_copy, student_directory, verified_directory
 from xlbench.plugins.guard import plugin_errors
 from xlbench.records.rows import rows_of, valid_runs
 from xlbench.records.stored import StoredRecord, items_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from xlbench.comparison.statistics import Statistics
+    from xlbench.exports.exported import Exported
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Failure, Record
     from xlbench.records.rows import Row
@@ -79,6 +80,19 @@ class Student:
         with answered():
             save_student_copy(self.record, target, self.settings)
         return target
+
+    def export(self, to: str, directory: str | Path, *, force: bool = False) -> Exported:
+        """Export the student into a new directory, for use without xlbench; see :func:`xlbench.export`.
+
+        Raises:
+            XlbenchError: As :func:`xlbench.export` says.
+        """
+        from xlbench.plugins.registry import load_registry
+        from xlbench.runs.export import export_record
+
+        target = new_path(directory, "directory")
+        with answered():
+            return export_record(self.record, to, target, load_registry(), self.settings, force=force)
 
 
 @dataclass(frozen=True)

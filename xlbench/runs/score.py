@@ -2,49 +2,69 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from xlbench.encoders.directories import is_exported
 from xlbench.encoders.find import find_encoder, load_encoder
-from xlbench.errors import look_up
+from xlbench.errors import XlbenchError, look_up
 from xlbench.fingerprint import fingerprint
 from xlbench.records.stored import make_record, saved_record, write_entry
 from xlbench.runs.job import title
 from xlbench.runs.results import Results
-from xlbench.runs.session import check_ready, prepare_process
+from xlbench.runs.session import check_ready, prepare_process, speed_sample
 from xlbench.runs.status import runs
 from xlbench.scoring.data import mteb_version
 from xlbench.scoring.tasks import evaluation_digest
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from sentence_transformers import SentenceTransformer
 
-    from xlbench.experiment import Precision
+    from xlbench.experiment import EncoderRef, Precision, Suite
     from xlbench.fingerprint import Json
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Record
+    from xlbench.scoring.speed import Speed
     from xlbench.settings import Settings
 
 
 def score_encoder(
-    name: str, suite: str, precision: Precision | Literal["auto"], registry: Registry, settings: Settings
+    name: str,
+    suite: str,
+    precision: Precision | Literal["auto"],
+    registry: Registry,
+    settings: Settings,
+    *,
+    against: str | None = None,
 ) -> Results:
     """Score an encoder on a suite, or take its record from the store.
 
     Args:
         name: A registered name, a directory or a hub id.
         suite: Name of the suite.
-        precision: What to compute in; 'auto' for what the device is good at.
+        precision: What to compute in; 'auto' for what the device is good at. An exported encoder has its own types.
         registry: What plugins provide.
         settings: Paths and switches.
+        against: An encoder to measure its speed against; None measures no speed.
 
     Raises:
-        XlbenchError: A name is unknown, or the suite's data is missing.
+        XlbenchError: A name is unknown, the suite's data is missing, or a precision is asked of an exported encoder.
     """
     from xlbench.encoders.runtime import choose_device, choose_precision
 
     tasks = look_up("suite", suite, registry.suites)
     encoder = find_encoder(name, registry.encoders, settings)
+    baseline = None if against is None else find_encoder(against, registry.encoders, settings)
     computed = choose_precision(choose_device(settings), precision)
+    measured = None if baseline is None else Measured(baseline, computed)
+    if encoder.origin == "local" and is_exported(Path(name).expanduser()):
+        if precision not in {"auto", "float32"} and baseline is None:
+            raise XlbenchError(
+                f"'{name}' is an exported encoder: it computes in its own types, not in {precision}.",
+                "Leave --precision out, or export it to another format.",
+            )
+        computed = "float32"
     facts: dict[str, Json] = {
         "encoder": encoder.fingerprint,
         "suite": tasks.model_dump(mode="json"),
@@ -53,13 +73,17 @@ def score_encoder(
         "precision": computed,
         "name": title(encoder),
         "role": "encoder",
-        "speed": None,
+        "speed": None if measured is None else {**measured.key(), "rounds": settings.speed_rounds},
     }
     key = fingerprint(facts)
 
     def make(directory: Path) -> Record:
+        model = load_encoder(encoder, registry.encoders, settings)
+        speed = None
+        if measured is not None and settings.speed_rounds:
+            speed = partial(_measure, model, measured, tasks, registry, settings)
         return make_record(
-            load_encoder(encoder, registry.encoders, settings),
+            model,
             directory,
             settings,
             name=title(encoder),
@@ -67,6 +91,7 @@ def score_encoder(
             encoder_key=encoder.fingerprint,
             suite=tasks,
             precision=computed,
+            speed=speed,
         )
 
     stored = saved_record(key, settings)
@@ -76,3 +101,34 @@ def score_encoder(
             prepare_process(settings)
             stored = write_entry(key, settings, make)
     return Results((stored,), (), settings)
+
+
+class Measured(NamedTuple):
+    """What speed is measured against.
+
+    Attributes:
+        baseline: The other encoder.
+        precision: What it computes in, and the scored encoder too unless that is an exported one.
+    """
+
+    baseline: EncoderRef
+    precision: Precision
+
+    def key(self) -> dict[str, Json]:
+        """Return what identifies it."""
+        return {"against": self.baseline.fingerprint, "precision": self.precision}
+
+
+def _measure(
+    model: SentenceTransformer, measured: Measured, suite: Suite, registry: Registry, settings: Settings
+) -> Speed:
+    from xlbench.scoring.speed import measure_speed
+
+    return measure_speed(
+        model,
+        load_encoder(measured.baseline, registry.encoders, settings),
+        speed_sample(suite, settings),
+        settings,
+        precision=measured.precision,
+        repetitions=settings.speed_rounds,
+    )

@@ -68,6 +68,12 @@ def say_pairs(facts: CorpusFacts, say: Callable[[str], None]) -> None:
         say(warning)
 
 
+def speed_sample(suite: Suite, settings: Settings) -> list[str]:
+    """Return sentences of a suite for the measurement of speed, of mixed lengths."""
+    texts = sorted(set(evaluation_texts((suite,), settings)))
+    return texts[:: max(1, len(texts) // SPEED_SAMPLE)][:SPEED_SAMPLE]
+
+
 class Session:
     """Loads the corpus, a sample of the suite's sentences and the encoders of a run, each at most once."""
 
@@ -86,7 +92,7 @@ class Session:
         self.corpora = corpora
         self.corpus = cache(self._corpus)
         self.facts = cache(self._facts)
-        self.sample = cache(self._sample)
+        self.sample = cache(partial(speed_sample, experiment.suite, settings))
         self.baseline = cache(partial(self.load_input, "assistant"))
 
     def _corpus(self) -> PreparedCorpus:
@@ -111,11 +117,6 @@ class Session:
         home, quiet = self.settings.home, self.settings.quiet
         entry = get_or_build(home, KIND, fingerprint(key), build, doing=NEAR_DUPLICATES, quiet=quiet)
         return corpus.facts.model_copy(update={"near_duplicates": entry.manifest.facts["shares"]})
-
-    def _sample(self) -> list[str]:
-        """Return sentences of the suite for the measurement of speed, of mixed lengths."""
-        texts = sorted(set(evaluation_texts((self.experiment.suite,), self.settings)))
-        return texts[:: max(1, len(texts) // SPEED_SAMPLE)][:SPEED_SAMPLE]
 
     def load_input(self, encoder: str) -> SentenceTransformer:
         """Load a teacher or the assistant as a new copy, which the caller may change."""

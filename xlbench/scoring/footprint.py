@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sentence_transformers import SentenceTransformer
 
-WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".onnx", ".npy", ".npz"})
+WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".onnx", ".onnx_data", ".npy", ".npz"})
 
 
 class Footprint(Frozen):
@@ -52,6 +52,7 @@ def measure_footprint(model: SentenceTransformer, path: Path | None) -> Footprin
     Raises:
         XlbenchError: The model does not say how wide its embeddings are.
     """
+    from xlbench.encoders.onnx import exported_encoder
     from xlbench.students.quantised import count_parameters
 
     dimension = model.get_embedding_dimension()
@@ -60,13 +61,15 @@ def measure_footprint(model: SentenceTransformer, path: Path | None) -> Footprin
             "The encoder does not say how wide its sentence embeddings are.",
             "Give its last module a get_embedding_dimension method.",
         )
-    counts = _count_parts(model)
+    counts = count_parts(model)
     if (vocabulary := _count_tokens(model)) is not None:
         counts["vocabulary"] = vocabulary
     if path is not None:
         counts["weight_bytes"] = directory_size(path, WEIGHT_SUFFIXES)
         counts["directory_bytes"] = directory_size(path)
-    return Footprint(parameters=count_parameters(model), dimension=dimension, **counts)
+    exported = exported_encoder(model)
+    parameters = count_parameters(model) if exported is None else exported.facts.parameters
+    return Footprint(parameters=parameters, dimension=dimension, **counts)
 
 
 def directory_size(path: Path, suffixes: frozenset[str] | None = None) -> int:
@@ -85,13 +88,16 @@ def _count_tokens(model: SentenceTransformer) -> int | None:
     return None if count is None else int(count())
 
 
-def _count_parts(model: SentenceTransformer) -> dict[str, int]:
+def count_parts(model: SentenceTransformer) -> dict[str, int]:
     """Return the counts of the embedding layer and the transformer layers; none for unknown architectures."""
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from torch.nn import ModuleList
 
+    from xlbench.encoders.onnx import exported_encoder
     from xlbench.students.quantised import count_parameters
 
+    if (exported := exported_encoder(model)) is not None:
+        return exported.facts.model_dump(exclude_none=True, exclude={"format", "parameters", "dimension"})
     first = next(iter(model.children()), None)
     if isinstance(first, StaticEmbedding):  # has token embeddings only
         zeros = dict.fromkeys(("encoder_parameters", "executed_parameters", "stored_layers", "executed_layers"), 0)

@@ -57,6 +57,7 @@ class Speed(Frozen):
     sentences: int = Field(ge=1)
     repetitions: int = Field(ge=1)
     precision: Precision
+    runtime: str = Field(default="torch", description="What ran the model: 'torch' or 'onnxruntime'.")
     machine: Machine
 
 
@@ -80,7 +81,7 @@ def measure_speed(
         baseline: The encoder to compare it with, usually the assistant.
         texts: Sentences of typical lengths; a few hundred give stable figures.
         settings: The device to report, and whether to show a bar.
-        precision: What both compute in.
+        precision: What both compute in; exported encoders have their own types, whatever is given.
         repetitions: Number of rounds.
         clock: Returns seconds.
 
@@ -88,6 +89,7 @@ def measure_speed(
         XlbenchError: There are no texts, or no rounds.
     """
     from xlbench.encoders.encode import encode, encoding_mode
+    from xlbench.encoders.onnx import RUNTIME, exported_encoder
 
     if not texts or repetitions < 1:
         raise XlbenchError(
@@ -133,6 +135,7 @@ def measure_speed(
         sentences=len(texts),
         repetitions=repetitions,
         precision=precision,
+        runtime="torch" if exported_encoder(model) is None else RUNTIME,
         machine=describe_machine(settings),
     )
 

@@ -6,6 +6,7 @@ pydantic, with what these need, are enough to use a student.
 
 from __future__ import annotations
 
+import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,11 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 def save_student(model: SentenceTransformer, path: Path) -> None:
     """Write a model with its tokenizer and pipeline to a directory, the weights as safetensors.
 
-    Weights are stored with the bits that the encoder's configuration names. For 16 bits the configuration still says
-    float32, so that transformers and SentenceTransformer load the float16 weights as float32: on a CPU, float16 is the
-    slowest type to compute in.
+    An encoder whose forward pass is BERT's or XLM-R's own is saved as one, whatever edits it went through, so that
+    every library loads it; one with a student's parts is saved under xlbench's own ``model_type``. Weights are stored
+    with the bits that the encoder's configuration names. For 16 bits the configuration still says float32, so that
+    transformers and SentenceTransformer load the float16 weights as float32: on a CPU, float16 is the slowest type to
+    compute in.
 
     Args:
         model: A student or any other SentenceTransformer.
@@ -40,7 +43,7 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
     if (backend := getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)) is not None:
         backend.no_truncation()
         backend.no_padding()
-    with without_bars():
+    with without_bars(), _as_stock_where_it_is(model):
         model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
     if getattr(getattr(inner_model(model), "config", None), "bits", 32) == 16:
         for weights in path.rglob("*.safetensors"):
@@ -51,6 +54,34 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
             f"A module of the encoder writes '{pickled[0].name}', a pickle, which may run code when loaded.",
             "Its save method must write safetensors.",
         )
+    share_files(path)
+
+
+def share_files(directory: Path) -> None:
+    """Let everybody read the weights who may read the settings beside them.
+
+    safetensors writes to a temporary file, which only its owner may read, and renames that.
+    """
+    mode = stat.S_IMODE((directory / "modules.json").stat().st_mode)
+    for weights in directory.rglob("*.safetensors"):
+        weights.chmod(mode)
+
+
+@contextmanager
+def _as_stock_where_it_is(model: SentenceTransformer) -> Iterator[None]:
+    """Exchange a student without a student's parts for the stock encoder that it is; undone on leaving."""
+    from xlbench.students.architecture import StudentBertModel, StudentXLMRobertaModel
+    from xlbench.students.stock import has_parts, stock_copy
+
+    inner = inner_model(model)
+    if not isinstance(inner, StudentBertModel | StudentXLMRobertaModel) or has_parts(inner):
+        yield
+        return
+    model[0].model = stock_copy(inner)
+    try:
+        yield
+    finally:
+        model[0].model = inner
 
 
 def _convert_to_float16(path: Path) -> None:

@@ -1,9 +1,10 @@
-"""Exporting a student as a directory of its own."""
+"""Students as directories of their own, which are there whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from xlbench.disk import disk_errors
@@ -12,6 +13,7 @@ from xlbench.errors import XlbenchError
 from xlbench.store import Entry, entry_path, examine, publish
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from xlbench.records.record import Record
@@ -47,14 +49,46 @@ def save_student_copy(record: Record, target: Path, settings: Settings) -> None:
     Raises:
         XlbenchError: The target is there already, the student is gone from the store or damaged, or the disk is full.
     """
-    if target.exists():
+    from xlbench.students.load import share_files
+
+    source = verified_directory(record, settings)
+    with new_directory(target, needed=sum(file.stat().st_size for file in source.rglob("*"))) as directory:
+        shutil.copytree(source, directory, dirs_exist_ok=True)
+        share_files(directory)  # those of an earlier version may be only their owner's to read
+
+
+def refuse_existing(target: Path) -> None:
+    """Refuse a target that exists.
+
+    Raises:
+        XlbenchError: It does.
+    """
+    if target.exists() or target.is_symlink():
         raise XlbenchError(f"'{target}' is there already.", "Name another directory, or delete this one.")
-    directory = verified_directory(record, settings)
+
+
+@contextmanager
+def new_directory(target: Path, *, needed: int | None = None) -> Iterator[Path]:
+    """Give a temporary directory, which takes its name when the block ends, and is deleted if the block fails.
+
+    Args:
+        target: The directory to make.
+        needed: How much space it takes, in bytes, where that is known.
+
+    Raises:
+        XlbenchError: The target is there already, it cannot be made, or the disk is full.
+    """
+    refuse_existing(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    needed = sum(file.stat().st_size for file in directory.rglob("*"))
     with disk_errors("the student", target.parent, needed=needed):
         try:
-            shutil.copytree(directory, temporary)
+            try:
+                temporary.mkdir(parents=True)
+            except OSError as error:
+                raise XlbenchError(
+                    f"'{target}' cannot be made: {error.strerror}.", "Name a directory that you may write to."
+                ) from error
+            yield temporary
             publish(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
