@@ -36,13 +36,41 @@ def report() -> Callable[[str, object, str], None]:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Toys, a server, and what a run leaves that nothing interrupts."""
-    root = tmp_path_factory.mktemp("faults")
-    save_toy_encoder(root / "toys" / "assistant")
-    write_toy_corpus(root / "toys" / "corpus", 240)
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Toy encoders and a corpus."""
+    root = tmp_path_factory.mktemp("toys")
+    save_toy_encoder(root / "assistant")
+    write_toy_corpus(root / "corpus", 240)
+    return root
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """What forks children."""
     server = Server()
-    place = Place(server, root / "toys", root / "trials", "multistage" if LONG else "single-stage")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def short_place(server: Server, toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Where runs of one stage are tried, and what one leaves that nothing interrupts."""
+    return _place(server, toys, tmp_path_factory.mktemp("short"), "single-stage")
+
+
+@pytest.fixture(scope="session")
+def place(
+    request: pytest.FixtureRequest, server: Server, toys: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Place:
+    """Where runs are tried; in the long form those of all stages."""
+    if not LONG:
+        found: Place = request.getfixturevalue("short_place")
+        return found
+    return _place(server, toys, tmp_path_factory.mktemp("faults"), "multistage")
+
+
+def _place(server: Server, toys: Path, root: Path, method: str) -> Place:
+    place = Place(server, toys, root / "trials", method)
     directory = place.directory()
     words = [*place.words(directory / "home"), "--save", str(directory / "student"), "--json"]
     whole = place.start(directory, words, events=str(root / "events")).wait()
@@ -51,8 +79,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     place.student = tree(directory / "student")
     place.events = (root / "events").read_text().split()
     place.home = directory / "home"
-    yield place
-    server.close()
+    return place
 
 
 def _commit() -> str:
