@@ -23,6 +23,15 @@ TABLE = re.compile(r"(?<=<!-- measured: faults -->\n).*?(?=<!-- /measured -->)",
 ROWS: list[tuple[str, str, str]] = []
 
 
+def _commit() -> str:
+    """Return the commit of the clone that the tests are in."""
+    words = ["git", "-C", str(PAGE.parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+COMMIT = _commit()
+
+
 @pytest.fixture(scope="session")
 def long() -> bool:
     """Whether all trials are run."""
@@ -82,12 +91,6 @@ def _place(server: Server, toys: Path, root: Path, method: str) -> Place:
     return place
 
 
-def _commit() -> str:
-    """Return the commit of the clone that the tests are in."""
-    words = ["git", "-C", str(PAGE.parent), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-
-
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Print the table; in the long form write it into the page."""
     if not ROWS:
@@ -102,7 +105,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     machine = describe_machine(read_settings(device="cpu"))
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     under = (
-        f"Run on {datetime.now(UTC):%Y-%m-%d} at commit {_commit()}, with {machine.cores} cores of"
+        f"Run on {datetime.now(UTC):%Y-%m-%d} at commit {COMMIT}, with {machine.cores} cores of"
         f" {machine.cpu}, {machine.os}, Python {machine.python}, {versions}."
     )
     text = "\n".join([*lines, "", under, ""])
