@@ -23,6 +23,15 @@ TABLE = re.compile(r"(?<=<!-- measured: faults -->\n).*?(?=<!-- /measured -->)",
 ROWS: list[tuple[str, str, str]] = []
 
 
+def _commit() -> str:
+    """Return the commit of the clone that the tests are in."""
+    words = ["git", "-C", str(PAGE.parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+COMMIT = _commit()
+
+
 @pytest.fixture(scope="session")
 def long() -> bool:
     """Whether all trials are run."""
@@ -36,13 +45,41 @@ def report() -> Callable[[str, object, str], None]:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Toys, a server, and what a run leaves that nothing interrupts."""
-    root = tmp_path_factory.mktemp("faults")
-    save_toy_encoder(root / "toys" / "assistant")
-    write_toy_corpus(root / "toys" / "corpus", 240)
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Toy encoders and a corpus."""
+    root = tmp_path_factory.mktemp("toys")
+    save_toy_encoder(root / "assistant")
+    write_toy_corpus(root / "corpus", 240)
+    return root
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """What forks children."""
     server = Server()
-    place = Place(server, root / "toys", root / "trials", "multistage" if LONG else "single-stage")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def short_place(server: Server, toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Where runs of one stage are tried, and what one leaves that nothing interrupts."""
+    return _place(server, toys, tmp_path_factory.mktemp("short"), "single-stage")
+
+
+@pytest.fixture(scope="session")
+def place(
+    request: pytest.FixtureRequest, server: Server, toys: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Place:
+    """Where runs are tried; in the long form those of all stages."""
+    if not LONG:
+        found: Place = request.getfixturevalue("short_place")
+        return found
+    return _place(server, toys, tmp_path_factory.mktemp("faults"), "multistage")
+
+
+def _place(server: Server, toys: Path, root: Path, method: str) -> Place:
+    place = Place(server, toys, root / "trials", method)
     directory = place.directory()
     words = [*place.words(directory / "home"), "--save", str(directory / "student"), "--json"]
     whole = place.start(directory, words, events=str(root / "events")).wait()
@@ -51,14 +88,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     place.student = tree(directory / "student")
     place.events = (root / "events").read_text().split()
     place.home = directory / "home"
-    yield place
-    server.close()
-
-
-def _commit() -> str:
-    """Return the commit of the clone that the tests are in."""
-    words = ["git", "-C", str(PAGE.parent), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    return place
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -75,7 +105,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     machine = describe_machine(read_settings(device="cpu"))
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     under = (
-        f"Run on {datetime.now(UTC):%Y-%m-%d} at commit {_commit()}, with {machine.cores} cores of"
+        f"Run on {datetime.now(UTC):%Y-%m-%d} at commit {COMMIT}, with {machine.cores} cores of"
         f" {machine.cpu}, {machine.os}, Python {machine.python}, {versions}."
     )
     text = "\n".join([*lines, "", under, ""])

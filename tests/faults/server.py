@@ -24,7 +24,7 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
 PHASES = {
     "/partial/targets": "targets", "/scratch/training": "training", "/partial/stages": "saving",
-    "/partial/records": "scoring", "/student": "export",
+    "/partial/records": "scoring", "/.student.": "export",
 }  # fmt: skip
 
 

@@ -62,7 +62,8 @@ def targets_of(home: Path) -> list[tuple[str, str]]:
     return [(kind, path) for (kind, _), path in found.items()]
 
 
-def test_every_damage_is_found(place: Place, long: bool, report: Callable[[str, object, str], None]) -> None:
+def test_every_damage_is_found(short_place: Place, long: bool, report: Callable[[str, object, str], None]) -> None:
+    place = short_place
     chosen = [(kind, path, how) for kind, path in targets_of(place.home) for how in DAMAGES]
     if not long:  # of these kinds one file, damaged in another way each
         kinds = ["corpora", "targets", "stages", "records"]

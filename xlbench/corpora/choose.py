@@ -7,6 +7,7 @@ be prepared.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from xlbench.corpora.overlap import digest64, fold
 from xlbench.corpora.suspicions import SAMPLE, suspicions
-from xlbench.errors import XlbenchError
+from xlbench.errors import PartError, XlbenchError
 from xlbench.progress import progress
 
 if TYPE_CHECKING:
@@ -206,16 +207,22 @@ def _gather_language(
     sample: list[Pair] = []
     tag = code.encode()
     start = text_file.tell()
-    for count, pair in enumerate(corpus.corpus.pairs(code), start=1):
+    pairs = corpus.corpus.pairs(code)
+    if not isinstance(pairs, Iterable):  # a plugin's: its types are promises
+        raise _no_pair(corpus, f"has pairs in '{code}' that are {type(pairs).__name__}")
+    for count, pair in enumerate(pairs, start=1):
         if count % _REPORT == 0:
             advance(_REPORT, f"{corpus.ref.reference} {code}")
         if count <= SAMPLE:
             sample.append(pair)
-        sides = [side.strip() for side in pair]
-        folded = [fold(side).encode() for side in sides]
+        try:
+            sides = [side.strip() for side in pair]
+            folded = [fold(side).encode() for side in sides]
+            english, other = (side.encode() for side in sides)
+        except (TypeError, ValueError, AttributeError):
+            raise _no_pair(corpus, f"gives {pair!r:.80}, which is no pair") from None
         if not all(folded) or max(map(len, sides)) > LONGEST:
             continue
-        english, other = (side.encode() for side in sides)
         english_key, other_key = map(digest64, folded)
         row_file.write(
             _PACK(
@@ -235,6 +242,11 @@ def _gather_language(
         start += len(english) + len(other)
     advance(count % _REPORT)
     return count, sample
+
+
+def _no_pair(corpus: OpenCorpus, fault: str) -> PartError:
+    pairs = type(corpus.corpus).pairs
+    return PartError(f"Corpus '{corpus.ref.reference}' {fault}.", "Its pairs must be Pair(english, other).", pairs)
 
 
 def _training_rows(status: Statuses) -> Ints:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xlbench.corpora.files import find_path, open_file
+from xlbench.disk import is_disk_error
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import LENGTH, file_digest
 from xlbench.store import get_or_build, read_entry
@@ -52,12 +53,14 @@ def keep_text(argument: str, settings: Settings) -> str:
                     f"{path}, line {number}: not UTF-8.", "Convert the file, e.g. with iconv -t UTF-8."
                 ) from error
             except (EOFError, OSError) as error:
+                if is_disk_error(error):  # of the copy, or of the disk that the text is on
+                    raise
                 raise XlbenchError(f"{path} is damaged: {error}.", "Fetch the file again.") from error
         if not lines:
             raise XlbenchError(f"The vocabulary text '{path}' is empty.", "Give a file with a sentence on each line.")
         return {"lines": lines}
 
-    get_or_build(settings.home, KIND, digest, build)
+    get_or_build(settings.home, KIND, digest, build, doing="copying the vocabulary text", quiet=settings.quiet)
     return digest
 
 

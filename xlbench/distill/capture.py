@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from xlbench.distill.live import Layer, LayerStates
+from xlbench.distill.objectives import checked_loss
 from xlbench.encoders.encode import encoding_mode
 from xlbench.encoders.runtime import computing_in
 from xlbench.errors import XlbenchError
@@ -137,7 +138,7 @@ class LiveTerms:
             states |= {Layer(encoder=name, number=number): layer for number, layer in encoder.run(part).items()}
         mask = part["attention_mask"]
         with torch.autocast(mask.device.type, enabled=False):  # half precision is too coarse for exponentials
-            return torch.stack([term.loss(states, mask) for term in self.terms])
+            return torch.stack([checked_loss(term, term.loss(states, mask)) for term in self.terms])
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, runti
 
 from pydantic import Field, field_validator, model_validator
 
+from xlbench.errors import PartError
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
@@ -13,6 +14,22 @@ if TYPE_CHECKING:
     from typing import Self
 
     from torch import Tensor
+
+
+def checked_loss(term: object, value: object) -> Tensor:
+    """Return what a term's ``loss`` gave, a scalar.
+
+    Raises:
+        XlbenchError: It is something else.
+    """
+    from torch import Tensor
+
+    if not isinstance(value, Tensor) or value.ndim:
+        given = f"float {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        loss = getattr(type(term), "loss", term)
+        raise PartError(f"{type(term).__name__}.loss returned {given}.", "It must return a scalar tensor.", loss)
+    return value
+
 
 Level = Literal["sentence", "embeddings"]
 Sides = Literal["across", "all"]

@@ -19,7 +19,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from xlbench.distill.checkpoints import refuse_damaged
 from xlbench.distill.health import Evaluation, bitext_accuracy, check_health, mean_cosine
-from xlbench.distill.objectives import PairVectors
+from xlbench.distill.objectives import PairVectors, checked_loss
 from xlbench.encoders.modules import embedding_output, mean_pool
 from xlbench.encoders.pipeline import pipeline_of
 from xlbench.students.surgery import stock_encoder
@@ -190,7 +190,9 @@ class StageTrainer(Trainer):
         training = self.stage.training
         assert training is not None
         vectors_of = dict(zip(self.collator.targets, targets, strict=True))
-        return torch.stack([*(term.loss(student, vectors_of) for term in training.terms), *live]).sum()
+        return torch.stack(
+            [*(checked_loss(term, term.loss(student, vectors_of)) for term in training.terms), *live]
+        ).sum()
 
     @torch.inference_mode()
     def evaluate_dev(self) -> tuple[Evaluation, float | None]:

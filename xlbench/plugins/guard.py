@@ -96,7 +96,9 @@ def guarded(thing: T, owner: str) -> T:
         plan = _guarded(thing.plan, owner, f"plan of method '{thing.name}'", _plan_fault, PLAN_SECONDS)
         return cast(T, replace(thing, plan=plan))
     if isinstance(thing, CorpusReader):
-        return cast(T, replace(thing, open=_guarded(thing.open, owner, f"open of corpus '{thing.scheme}'", _corpus)))
+        return cast(
+            T, replace(thing, open=_guarded(thing.open, owner, f"open of corpus '{thing.scheme}'", _corpus_fault))
+        )
     if isinstance(thing, RegisteredEncoder):
         digest = _guarded(thing.fingerprint, owner, f"fingerprint of encoder '{thing.name}'", _digest_fault)
         load = _guarded(thing.load, owner, f"load of encoder '{thing.name}'", _encoder_fault)
@@ -148,8 +150,14 @@ def _plan_fault(result: object) -> str:
     return ""
 
 
-def _corpus(result: object) -> str:
-    return "" if isinstance(result, Corpus) else f"returned {_kind(result)}, which is no Corpus"
+def _corpus_fault(result: object) -> str:
+    if not isinstance(result, Corpus):
+        return f"returned {_kind(result)}, which is no Corpus"
+    languages: object = result.languages()
+    if not isinstance(languages, tuple) or not all(isinstance(code, str) for code in languages):
+        return f"opened a corpus whose languages are {languages!r}, and no tuple of codes"
+    wrong = next((name for name in ("digest", "note") if not isinstance(getattr(result, name), str)), None)
+    return f"opened a corpus whose {wrong} is no text" if wrong else ""
 
 
 def _digest_fault(result: object) -> str:

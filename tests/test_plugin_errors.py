@@ -1,0 +1,109 @@
+"""What a plugin does wrong in the middle of a run names the plugin, its file and the line, and leaves no record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from toy_runs import make_place, settings_at, toy_request, toy_run
+
+from xlbench import XlbenchError
+from xlbench.plugins.registry import load_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PLUGIN = """
+import sys
+from xlbench.api import *
+
+class Raises(Frozen):
+    def inputs(self): return ()
+    def reshape(self, shape): raise KeyError("width")  # line 7
+    def apply(self, model, context): return model
+
+class NoShape(Raises):
+    def reshape(self, shape): return None  # line 11
+
+class Leaves(Raises):
+    def reshape(self, shape): return shape
+    def apply(self, model, context): sys.exit(0)  # line 15
+
+class NoLoss(Frozen):
+    def targets(self): return ()
+    def loss(self, student, targets): return None  # line 19
+
+def method(name, **stage):
+    def plan(experiment, options):
+        return Plan((Stage("s", "assistant", **stage),), "s")
+    return Method(name, "s", plan, Options)
+
+@hookimpl
+def xlbench_methods():
+    yield method("raises", edits=(Raises(),))
+    yield method("no-shape", edits=(NoShape(),))
+    yield method("leaves", edits=(Leaves(),))
+    yield method("no-loss", training=Training(objectives=(NoLoss(),), pairs=64, seed=0))
+
+class Wrong:
+    digest, note = "d", ""
+    def __init__(self, codes, pairs): self.codes, self.given = codes, pairs
+    def languages(self): return self.codes
+    def pairs(self, language): return self.given  # line 37
+
+def opens(argument, settings):  # line 39
+    given = {"codes": (None, []), "three": (("de",), [("a", "b", "c")]), "none": (("de",), None)}
+    return Wrong(*given[argument])
+
+@hookimpl
+def xlbench_corpora():
+    yield CorpusReader("wrong", "s", "wrong:codes", opens)
+
+@hookimpl
+def xlbench_encoders():
+    yield RegisteredEncoder("nothing", "s", lambda settings: "d", lambda settings: None)  # line 49
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Toys, and the plugin."""
+    place = make_place(tmp_path_factory.mktemp("toy"))
+    (place / "bad.py").write_text(PLUGIN)
+    yield place
+    load_registry.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"method": "raises"}, " raised KeyError: 'width' ({file}:7 in reshape).\n"),
+        ({"method": "no-shape"}, ": Stage 's': NoShape.reshape returned NoneType ({file}:11).\n"),
+        ({"method": "leaves"}, " raised SystemExit: 0 ({file}:15 in apply).\n"),
+        ({"method": "no-loss"}, ": NoLoss.loss returned NoneType ({file}:19).\n"),
+        (
+            {"corpus": ("wrong:codes",)},
+            ": open of corpus 'wrong' opened a corpus whose languages are None, and no tuple of codes ({file}:39).\n",
+        ),
+        (
+            {"corpus": ("wrong:three",)},
+            ": Corpus 'wrong:three' gives ('a', 'b', 'c'), which is no pair ({file}:37).\n",
+        ),
+        ({"corpus": ("wrong:none",)}, ": Corpus 'wrong:none' has pairs in 'de' that are NoneType ({file}:37).\n"),
+        (
+            {"assistant": "nothing"},
+            ": load of encoder 'nothing' returned None, which is no SentenceTransformer ({file}:49).\n",
+        ),
+    ],
+)
+def test_a_plugin_that_fails_in_a_run_is_named(
+    place: Path, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    file = place / "bad.py"
+    with pytest.raises(XlbenchError) as caught:
+        toy_run(toy_request(place, **changes), settings_at(tmp_path), file)
+    assert str(caught.value).startswith(f"Plugin '{file}'{said.format(file=file)}")
+    assert str(caught.value).count("\n") == 1
+    assert not list(tmp_path.glob("records/*"))
+    assert not list(tmp_path.glob("stages/*"))
