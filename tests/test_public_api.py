@@ -252,7 +252,7 @@ def test_a_comparison_escapes_names(ran: CompletedRun) -> None:
 
 def test_results_of_several_encoders_cannot_be_compared(ran: CompletedRun) -> None:
     scored = replace(ran.results, stored=ran.results.stored[:2])
-    with pytest.raises(xlbench.XlbenchError, match=r"^These results hold 2 runs, where one is wanted"):
+    with pytest.raises(xlbench.XlbenchError, match=r"^These results hold 2 runs, and compare takes one on each side"):
         xlbench.compare(scored, ran.results, **where(ran.place))
 
 

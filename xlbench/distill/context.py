@@ -10,7 +10,6 @@ import numpy as np
 
 from xlbench.corpora.tokens import tokenise
 from xlbench.distill.targets import TargetTable, target_table
-from xlbench.encoders.pipeline import pipeline_of
 from xlbench.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -73,6 +72,8 @@ class StageContext:
             max_tokens: Longer sentences are cut to this many tokens, prompt and special tokens included.
             prompted: Whether its prompt stands before the sentences.
         """
+        from xlbench.encoders.pipeline import pipeline_of
+
         pipeline = pipeline_of(model)
         # The lengths of the tokenizer's last call are part of its description, but must not change the key.
         backend = {**json.loads(model.tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}

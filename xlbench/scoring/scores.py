@@ -63,7 +63,6 @@ class SuiteScores(Frozen):
     )
     unknown: dict[str, float] = Field(
         default_factory=dict,
-        exclude_if=lambda shares: not shares,  # so that records without it are written as before
         description="Share of unknown tokens, 0 to 1, in each language in which it is high.",
     )
     encode_seconds: float = Field(ge=0, description="Seconds that encoding the sentences took.")

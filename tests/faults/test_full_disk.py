@@ -94,7 +94,7 @@ def test_a_disk_that_turns_read_only_ends_in_two_lines(
         words = [*place.words(home), "--json"]
         remount(directory / "disk", "ro")
         run = place.start(directory, words).wait()
-        assert "cannot be written: Read-only file system." in run.refusal, run.said
+        assert f"The store '{home}' cannot be written" in run.refusal, run.said
         remount(directory / "disk", "rw")
         assert place.start(directory, words, "again").wait().code == 0
         assert results(home) == place.whole
