@@ -206,7 +206,7 @@ def test_missing_items_are_an_error(kept: Kept, tmp_path: Path) -> None:
     settings = toy_settings(tmp_path)
     changed(kept, "plain", settings, "a" * 20)
     (settings.home / KIND / ("a" * 20) / ITEMS).unlink()
-    with pytest.raises(XlbenchError, match=r"items\.parquet' cannot be read"):
+    with pytest.raises(XlbenchError, match=r"is damaged \(items\.parquet is missing\)"):
         compare("plain", "plain", REGISTRY, settings)
 
 

@@ -40,7 +40,7 @@ def test_a_killed_run_resumes_and_leaves_the_same(
             assert results(directory / "home") == place.whole, (phase, number)
             assert tree(directory / "student") == place.student, (phase, number)
     total = each * len(phases)
-    assert sum(killed.values()) >= 0.8 * total  # a delay may outlive a run
+    assert sum(killed.values()) >= (0.8 * total if long else 1)  # a delay may outlive a run
     what = ", ".join(f"{killed[phase]} in {phase}" for phase in phases)
     report(
         f"SIGKILL at random moments of a run ({what})", total, "the same command ends with equal weights and records"

@@ -225,7 +225,12 @@ def _import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Added before the module runs: fingerprints of its classes look up the source code of their module.
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    written = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # nothing is left beside somebody's file
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = written
     return module
 
 
