@@ -104,10 +104,10 @@ def test_the_table_has_a_line_per_seed_and_leaves_bad_ones_out_of_the_mean() -> 
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("0,x", ["'--seeds 0,x'", "Separate them by commas: --seeds 0,1,2"]),
+        ("0,x", ["'0,x' is not a list of seeds", "Separate them by commas: --seeds 0,1,2"]),
         ("1,1", ["a seed is there twice"]),
-        ("-1", ["greater than or equal to 0"]),
-        ("", ["'--seeds '"]),
+        ("-1", ["'-1' is not a list of seeds: whole numbers, 0 or more"]),
+        ("", ["'' is not a list of seeds"]),
     ],
 )
 def test_invalid_seeds_are_refused(typed: str, words: list[str], tmp_path: Path) -> None:
