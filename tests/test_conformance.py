@@ -46,10 +46,12 @@ CAUGHT = {
     "forgetful": {"it_resumes_after_a_kill"},
     "hooked": {"the_artifact_loads_with_plain_sentence_transformers"},
     "collapsed": {"embeddings_are_finite_and_not_collapsed"},
-    # NaN is equal to nothing, itself included.
+    # NaN is equal to nothing, itself included; and what has such vectors is not loaded, so that it cannot be counted.
     "not-a-number": {
         "embeddings_are_finite_and_not_collapsed",
+        "it_can_be_stored_in_eight_bits",
         "the_artifact_loads_with_plain_sentence_transformers",
+        "the_declared_size_is_the_counted_size",
     },
     # The engine checks the size after every edit, so it does not run either.
     "liar": {"the_declared_size_is_the_counted_size", "it_runs_without_a_network"},
