@@ -103,14 +103,22 @@ def new_path(given: str | os.PathLike[str], name: str, *, over: bool = False) ->
     """
     path = path_of(given, name)
     with answered():
-        if path.is_dir() if over else path.exists() or path.is_symlink():
-            fault, remedy = ("is a directory", "Name a file.") if over else ("is there already", _ELSEWHERE)
-            raise XlbenchError(f"'{path}' {fault}.", remedy)
+        if not over:
+            refuse_existing(path)
+        elif path.is_dir():
+            raise XlbenchError(f"'{path}' is a directory.", "Name a file.")
         check_writable(path.parent, f"'{path}' cannot be written", "Name another place.")
     return path
 
 
-_ELSEWHERE = "Name another directory, or delete this one."
+def refuse_existing(path: Path) -> None:
+    """Refuse a path at which something is, a broken link included.
+
+    Raises:
+        XlbenchError: Something is.
+    """
+    if path.exists() or path.is_symlink():
+        raise XlbenchError(f"'{path}' is there already.", "Name another directory, or delete this one.")
 
 
 def check_writable(directory: Path, problem: str, remedy: str) -> None:

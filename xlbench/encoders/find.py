@@ -123,12 +123,7 @@ def find_directory(name: str, settings: Settings) -> Path | None:
 
 def _fingerprint(encoder: RegisteredEncoder, settings: Settings) -> str:
     """Return what a plugin says identifies its encoder."""
-    try:
-        found: object = encoder.fingerprint(settings)
-    except XlbenchError:
-        raise
-    except Exception as error:  # a plugin's code may raise anything
-        raise _plugin_error(encoder, f"fingerprint raised {type(error).__name__}: {first_line(error)}") from error
+    found = _called(encoder, "fingerprint", encoder.fingerprint, settings)
     if not isinstance(found, str) or not found:
         raise _plugin_error(encoder, f"fingerprint returned {found!r}, where it must return a string")
     return found
@@ -140,17 +135,24 @@ def _load_registered(encoder: RegisteredEncoder, settings: Settings) -> Sentence
 
     from xlbench.encoders.verify import check_vectors, fit_tokens
 
-    try:
-        found: object = encoder.load(settings)
-    except XlbenchError:
-        raise
-    except Exception as error:  # a plugin's code may raise anything
-        raise _plugin_error(encoder, f"load raised {type(error).__name__}: {first_line(error)}") from error
+    found = _called(encoder, "load", encoder.load, settings)
     if not isinstance(found, SentenceTransformer):
         raise _plugin_error(encoder, f"load returned {type(found).__name__}, where it must return an encoder")
     fit_tokens(found, encoder.name)
     check_vectors(found.eval(), encoder.name)
     return found
+
+
+def _called(
+    encoder: RegisteredEncoder, name: str, function: Callable[[Settings], object], settings: Settings
+) -> object:
+    """Return what a function of a plugin's encoder gives; whatever it raises names the encoder and the function."""
+    try:
+        return function(settings)
+    except XlbenchError:
+        raise
+    except Exception as error:  # a plugin's code may raise anything
+        raise _plugin_error(encoder, f"{name} raised {type(error).__name__}: {first_line(error)}") from error
 
 
 def _plugin_error(encoder: RegisteredEncoder, problem: str) -> XlbenchError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from xlbench.disk import disk_errors
 from xlbench.distill.engine import MODEL
 from xlbench.errors import XlbenchError
+from xlbench.settings import refuse_existing
 from xlbench.store import Entry, entry_path, examine, publish
 
 if TYPE_CHECKING:
@@ -55,16 +56,6 @@ def save_student_copy(record: Record, target: Path, settings: Settings) -> None:
     with new_directory(target, needed=sum(file.stat().st_size for file in source.rglob("*"))) as directory:
         shutil.copytree(source, directory, dirs_exist_ok=True)
         share_files(directory)  # those of an earlier version may be only their owner's to read
-
-
-def refuse_existing(target: Path) -> None:
-    """Refuse a target that exists.
-
-    Raises:
-        XlbenchError: It does.
-    """
-    if target.exists() or target.is_symlink():
-        raise XlbenchError(f"'{target}' is there already.", "Name another directory, or delete this one.")
 
 
 @contextmanager

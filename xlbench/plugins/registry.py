@@ -126,12 +126,7 @@ def load_registry(files: tuple[Path, ...] = (), *, strict: bool | None = None) -
         if sum(_same(file, other) for other in files) > 1:
             raise XlbenchError(f"Plugin file '{file}' is given twice.", "Give each --plugin once.")
         if faults := _load_plugin(manager, str(file), partial(_import_file, file), (str(file), str(file.resolve()))):
-            broken = [Broken(str(file), FILE, *fault) for fault in faults]
-            if strict is not False:
-                raise XlbenchError(
-                    f"Plugin file '{file}' cannot be used: {broken[0]}", "Fix it, or leave out --plugin."
-                )
-            collector.broken += broken
+            collector.broken += [Broken(str(file), FILE, *fault) for fault in faults]
         else:
             collector.distributions[str(file)] = (FILE, "")
             collector.files[str(file)] = (str(file),)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from xlbench.encoders.directories import directory_fingerprint, is_exported
 from xlbench.errors import XlbenchError
-from xlbench.exports.directory import refuse_existing, verified_directory
+from xlbench.exports.directory import verified_directory
 from xlbench.exports.formats import check_format
 from xlbench.exports.sentences import sample_sentences
 from xlbench.records.record import read_record
 from xlbench.records.stored import find_run
+from xlbench.settings import refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
