@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING
@@ -16,6 +18,21 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Else hypothesis writes its tables of characters into the working directory.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(gettempdir()) / "xlbench-hypothesis"))
+
+LARGE = ("mteb", "pandas", "sentence_transformers", "sklearn", "torch", "transformers")
+frozen: set[str] = set()
+
+
+def pytest_runtest_logfinish() -> None:
+    """Keep what large libraries made when they were imported out of every later garbage collection.
+
+    Each training asks for six full collections, of half a second each once all of them are loaded.
+    """
+    loaded = set(LARGE) & set(sys.modules)
+    if loaded > frozen:
+        frozen.update(loaded)
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -255,46 +249,3 @@ def test_records_of_different_suites_never_share_a_table(toy_place: Path, home: 
     other = rows[0].model_copy(update={"scores": rows[0].scores.model_copy(update={"suite": "paper"})})
     with pytest.raises(XlbenchError, match="cannot share a table: suites 'toy' and 'paper'"):
         markdown(figures(rows_of([rows[0], other])))
-
-
-def command(place: Path, home: Path) -> list[str]:
-    return [
-        sys.executable, "-m", "xlbench", "--quiet", "--home", str(home), "--device", "cpu", "--plugin", str(PLUGIN),
-        "run", "--assistant", str(place / "assistant"), "--corpus", f"tsv:{place / 'corpus'}", "--suite", "toy",
-        "--budget", "toy", "--student", "B=8,K=2,R=2", "--precision", "float32", "-o", "batch_size=4",
-        "-o", "evaluations=8", "--no-speed", "--json",
-    ]  # fmt: skip
-
-
-def scores(output: str) -> object:
-    return [row["scores"]["tasks"] for row in json.loads(output)]
-
-
-def test_a_run_killed_at_any_moment_resumes_and_ends_with_the_same_scores(
-    toy_place: Path, home: Path, tmp_path: Path
-) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole = subprocess.run(command(toy_place, home), capture_output=True, text=True, check=True, env=environment).stdout
-    elsewhere = tmp_path / "killed"
-    kills = 0
-    # Killed ever later, so that the kills fall into preparation, every stage, checkpoints and scoring.
-    for delay in range(5, 60, 3):
-        process = subprocess.Popen(
-            command(toy_place, elsewhere),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        deadline = time.monotonic() + delay
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if process.poll() is not None:
-            break
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        kills += 1
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert kills >= 2
-    assert scores(out) == scores(whole)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
+from xlbench.distill.engine import input_encoders
 from xlbench.plugins.registry import load_registry
 from xlbench.runs.job import make_plan
 from xlbench.runs.request import make_request
@@ -31,11 +32,14 @@ if TYPE_CHECKING:
     from xlbench.distill.plan import Plan
     from xlbench.experiment import Experiment
     from xlbench.plugins.registry import Registry
+    from xlbench.students.shape import Shape
 
 CANARIES = Path(__file__).parent / "data" / "canaries.tsv"
 PAIRS = 192  # in the corpus, beside the planted canaries
 PROBE = [text for pair in toy_pairs(24, seed=7) for text in pair]
 """Sentences that are encoded to examine an artifact."""
+SHAPES: dict[str, Shape] = {}
+"""Shapes of toys, by the fingerprint of their files."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,17 @@ class Bench:
     def load_input(self, experiment: Experiment, encoder: str) -> SentenceTransformer:
         """Load an input encoder of an experiment, by its name in plans."""
         return Session(experiment, (), self.registry, self.settings(self.place / "home")).load_input(encoder)
+
+    def input_shapes(self, experiment: Experiment) -> dict[str, Shape]:
+        """Return the shapes of an experiment's input encoders, by their names in plans; each is loaded once."""
+        from xlbench.students.surgery import encoder_shape
+
+        shapes = {}
+        for name, key in input_encoders(experiment).items():
+            if key not in SHAPES:
+                SHAPES[key] = encoder_shape(self.load_input(experiment, name))
+            shapes[name] = SHAPES[key]
+        return shapes
 
     def run(
         self,

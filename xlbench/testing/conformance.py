@@ -34,6 +34,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Bench:
     """Toy encoders and a toy corpus, shared by all methods."""
+    import xlbench.testing.preload  # noqa: F401
+
     start_server()
     return make_bench(tmp_path_factory.mktemp("bench"), plugin_files(pytestconfig))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from xlbench.distill.engine import encoder_keys, input_encoders
+from xlbench.distill.engine import encoder_keys
 from xlbench.distill.plan import check_plan
 from xlbench.errors import XlbenchError
 from xlbench.store import read_entry
@@ -214,9 +214,7 @@ class Trial:
         Raises:
             XlbenchError: The plan is not valid.
         """
-        from xlbench.students.surgery import encoder_shape
-
-        shapes = {name: encoder_shape(self.bench.load_input(experiment, name)) for name in input_encoders(experiment)}
+        shapes = self.bench.input_shapes(experiment)
         return check_plan(plan, shapes, {name: shape.width for name, shape in shapes.items()})
 
 
