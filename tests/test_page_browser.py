@@ -298,11 +298,11 @@ def test_a_row_links_to_its_training_details(visit: Open) -> None:
     # The details of the first student are open from the start, those of others are not.
     shut = tab.locator("#main tbody tr", has_text="mean-centred").locator("a.name")
     shut.press("Enter")
-    assert tab.locator("details.making:target").get_attribute("open") is not None
+    tab.locator("details.making:target[open]").wait_for()  # the page hears of a new target some time after it
     tab.get_by_label("Find").fill("large")
     tab.locator("#main tbody a.name:visible").press("Enter")
-    details = tab.locator("details.making:target")
-    assert details.get_attribute("open") is not None
+    details = tab.locator("details.making:target[open]")
+    details.wait_for()
     assert details.locator("summary b").inner_text() == "large | <b>"
     facts = details.locator(".facts li").all_inner_texts()
     assert "STS 39.3 ± 2.0, on the frontier" in facts

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLUGIN = """
-import sys
+import itertools, sys
 from xlbench.api import *
 
 class Raises(Frozen):
@@ -53,7 +53,8 @@ class Wrong:
     def pairs(self, language): return self.given  # line 37
 
 def opens(argument, settings):  # line 39
-    given = {"codes": (None, []), "three": (("de",), [("a", "b", "c")]), "none": (("de",), None)}
+    given = {"codes": (None, []), "three": (("de",), [("a", "b", "c")]), "none": (("de",), None),
+             "endless": (("de",), itertools.cycle([("a b", "c d"), ("e f", "g h"), ("i j", "k l")]))}
     return Wrong(*given[argument])
 
 @hookimpl
@@ -62,7 +63,7 @@ def xlbench_corpora():
 
 @hookimpl
 def xlbench_encoders():
-    yield RegisteredEncoder("nothing", "s", lambda settings: "d", lambda settings: None)  # line 49
+    yield RegisteredEncoder("nothing", "s", lambda settings: "d", lambda settings: None)  # line 50
 """
 
 
@@ -91,9 +92,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             ": Corpus 'wrong:three' gives ('a', 'b', 'c'), which is no pair ({file}:37).\n",
         ),
         ({"corpus": ("wrong:none",)}, ": Corpus 'wrong:none' has pairs in 'de' that are NoneType ({file}:37).\n"),
+        (  # Each of the three was given 1,000 times after 3,000 pairs, and that is looked at every 2,000.
+            {"corpus": ("wrong:endless",)},
+            ": Corpus 'wrong:endless' has given each of its first pairs in 'de' 1,000 times (4,000 pairs so far)"
+            " ({file}:37).\n",
+        ),
         (
             {"assistant": "nothing"},
-            ": load of encoder 'nothing' returned None, which is no SentenceTransformer ({file}:49).\n",
+            ": load of encoder 'nothing' returned None, which is no SentenceTransformer ({file}:50).\n",
         ),
     ],
 )

@@ -42,7 +42,7 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a character shows its number
             stream.reconfigure(errors="backslashreplace")
     try:
-        with answered("The output"), disk_errors("the output"):
+        with disk_errors("the output"), answered("The output"):
             code = app.main(arguments, prog_name="xlbench", standalone_mode=False)
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is found here, and not when Python ends

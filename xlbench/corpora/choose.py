@@ -35,6 +35,7 @@ Statuses: TypeAlias = npt.NDArray[np.uint8]
 
 LONGEST = 2000  # characters of either side; a longer text is not a sentence
 DEV_SHARE = 10  # at most one pair in ten is held out
+ROUNDS = 1000  # a corpus that has given every one of its first pairs so often never ends
 _REPORT = 2000  # pairs between two updates of the progress bar
 
 # english, other: keys of the folded texts. pair: key of both of these and the language. english_text, other_text: keys
@@ -205,24 +206,30 @@ def _gather_language(
     text_file, row_file = files
     count = 0
     sample: list[Pair] = []
+    rounds: dict[tuple[str, ...], int] = {}  # how often each of the first pairs was given
     tag = code.encode()
     start = text_file.tell()
     pairs = corpus.corpus.pairs(code)
     if not isinstance(pairs, Iterable):  # a plugin's: its types are promises
-        raise _no_pair(corpus, f"has pairs in '{code}' that are {type(pairs).__name__}")
+        raise _fault(corpus, f"has pairs in '{code}' that are {type(pairs).__name__}")
     for count, pair in enumerate(pairs, start=1):
         if count % _REPORT == 0:
             advance(_REPORT, f"{corpus.ref.reference} {code}")
+            if min(rounds.values(), default=0) >= ROUNDS:
+                fault = f"has given each of its first pairs in '{code}' {ROUNDS:,} times ({count:,} pairs so far)"
+                raise _fault(corpus, fault, "A corpus must end: let it give each pair once.")
         if count <= SAMPLE:
             sample.append(pair)
         try:
-            sides = [side.strip() for side in pair]
+            sides = tuple(side.strip() for side in pair)
             folded = [fold(side).encode() for side in sides]
             english, other = (side.encode() for side in sides)
         except (TypeError, ValueError, AttributeError):
-            raise _no_pair(corpus, f"gives {pair!r:.80}, which is no pair") from None
+            raise _fault(corpus, f"gives {pair!r:.80}, which is no pair") from None
         if not all(folded) or max(map(len, sides)) > LONGEST:
             continue
+        if count <= SAMPLE or sides in rounds:
+            rounds[sides] = rounds.get(sides, 0) + 1
         english_key, other_key = map(digest64, folded)
         row_file.write(
             _PACK(
@@ -244,9 +251,8 @@ def _gather_language(
     return count, sample
 
 
-def _no_pair(corpus: OpenCorpus, fault: str) -> PartError:
-    pairs = type(corpus.corpus).pairs
-    return PartError(f"Corpus '{corpus.ref.reference}' {fault}.", "Its pairs must be Pair(english, other).", pairs)
+def _fault(corpus: OpenCorpus, fault: str, remedy: str = "Its pairs must be Pair(english, other).") -> PartError:
+    return PartError(f"Corpus '{corpus.ref.reference}' {fault}.", remedy, type(corpus.corpus).pairs)
 
 
 def _training_rows(status: Statuses) -> Ints:

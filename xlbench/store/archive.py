@@ -182,8 +182,17 @@ def _unpack(archive: tarfile.TarFile, place: Path, source: Path) -> Index:
             raise _refused(source, f"'{member.name}' is no plain file of an entry")
         if tuple(member.name.split("/")[:2]) not in known or (place / member.name).exists():
             raise _refused(source, f"'{member.name}' belongs to no entry that its index names")
-        archive.extract(member, place, set_attrs=False, filter="data")
+        _write(archive, member, place / member.name)
     return index
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    """Write a plain file of an archive; its owner and mode are left to this machine."""
+    stream = archive.extractfile(member)
+    assert stream is not None  # as of every plain file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with stream, path.open("xb") as file:
+        shutil.copyfileobj(stream, file)
 
 
 def _refused(source: Path, reason: str) -> XlbenchError:
