@@ -296,6 +296,30 @@ def test_a_board_of_encoders_alone_needs_no_training(place: Path) -> None:
     assert run_toy_board(place, board) == ["computing intervals"]  # the second time nothing is scored
 
 
+def test_exports_are_rows_of_the_size_and_with_the_scores_of_their_files(place: Path, tmp_path: Path) -> None:
+    rows = ROWS.partition("[[encoder]]")[0] + '[[export]]\nrun = "toy-half"\nto = "{to}"\n'
+    board = declare(place, "exports", rows.replace("{to}", "stock") + '[[export]]\nrun = "toy-half"\nto = "onnx"\n')
+    notes = run_toy_board(place, board)
+    assert [note for note in notes if note.startswith(("exporting toy-half, ", "scoring toy-half, "))] == [
+        f"{doing} toy-half, {form}" for form in ("stock", "stock", "onnx", "onnx") for doing in ("exporting", "scoring")
+    ]
+    found = {row.name: row for row in read_folder(board).rows}
+    student, stock, onnx = (found[name] for name in ("toy-half", "toy-half, stock", "toy-half, onnx"))
+    for row in (stock, onnx):
+        assert row.role == "student"
+        assert [run.experiment for run in row.runs] == [run.experiment for run in student.runs]  # a row of both seeds
+        for one, other in zip(row.runs, student.runs, strict=True):
+            assert one.scores.families == pytest.approx(other.scores.families, abs=1e-4)
+    # Written out, four layers are stored where two run twice, and the table is as wide as the encoder.
+    assert (stock.record.footprint.stored_layers, student.record.footprint.stored_layers) == (4, 2)
+    assert stock.record.footprint.weight_bytes > student.record.footprint.weight_bytes
+    # Left out: the pooler that nothing reads, 16 x 16 + 16, and a row of 16 for the one token type.
+    assert onnx.record.footprint.parameters == student.record.footprint.parameters - 288
+    assert onnx.record.footprint.stored_layers == 2
+    again = run_toy_board(place, board)  # the second time nothing is exported or scored
+    assert not [note for note in again if note.startswith(("exporting", "scoring"))]
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
@@ -304,6 +328,7 @@ def test_a_board_of_encoders_alone_needs_no_training(place: Path) -> None:
         ('[[run]]\n[[run]]\nbudget = "toy"\n', r"\[\[run\]\] 2: 'budget' holds for the whole board"),
         ('[[run]]\nstudent = {{ name = "s", layers = 0 }}\n', "'student.layers' cannot be 0"),
         ("[[run]]\nseeds = [1, 1]\n", r"'seeds' cannot be \[1, 1\]: a seed is there twice"),
+        ('[[export]]\nrun = "x"\n', r"\[\[export\]\] 1: 'to': field required"),
         ("[[published]]\n", r"\[\[published\]\] 1: 'model': field required"),
         ("[[run]\n", "not valid TOML"),
     ],
@@ -321,6 +346,11 @@ def test_a_bad_board_names_file_table_and_key(tmp_path: Path, rows: str, words: 
         ('[[run]]\nmethod = "multistagee"\n', "Did you mean multistage"),
         ('[[encoder]]\nmodel = "nowhere"\n', "Unknown encoder 'nowhere'"),
         (ROWS + ROWS.partition("[[encoder]]")[0], "two rows are called 'single-stage/toy-half'"),
+        (
+            ROWS + '[[export]]\nrun = "toy-haf"\nto = "stock"\n',
+            r"\[\[export\]\] 1: 'run' names 'toy-haf'.*\n.*toy-half",
+        ),
+        (ROWS + '[[export]]\nrun = "toy-half"\nto = "stok"\n', "Unknown format 'stok'.\nDid you mean stock"),
         (ROWS + '[[published]]\nmodel = "sentence-transformers/LaBSE"\n', "no published scores of"),
         (
             ROWS + '[[finding]]\npart = "x"\nrow = "toy-half"\nbeside = "multistage/toy"\n',

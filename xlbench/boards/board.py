@@ -43,6 +43,19 @@ class EncoderEntry(Frozen):
     name: str | None = Field(default=None, min_length=1, description="What the table calls it; None: its own name.")
 
 
+class ExportEntry(Frozen):
+    """``[[export]]``: the student of a ``[[run]]``, exported and scored again as what production would load."""
+
+    run: str = Field(min_length=1, description="The row of the `[[run]]`, as the table calls it.")
+    to: str = Field(min_length=1, description="The format: stock, onnx or onnx-int8.")
+    force: bool = Field(default=False, description="Keep an export that loses more than its format's bound.")
+    name: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What the table calls it; None: 'RUN, FORMAT'.",
+    )
+
+
 class PublishedEntry(Frozen):
     """``[[published]]``: an encoder whose published scores ship with xlbench."""
 
@@ -57,6 +70,7 @@ class Board(Conditions):
     seeds: Seeds = Field(default=(0,), description="A run is repeated with each.")
     run: tuple[RunEntry, ...] = Field(default=(), description="Students to train and score.")
     encoder: tuple[EncoderEntry, ...] = Field(default=(), description="Encoders that are only scored.")
+    export: tuple[ExportEntry, ...] = Field(default=(), description="Students of the runs as exported files.")
     published: tuple[PublishedEntry, ...] = Field(default=(), description="Scores of others, not ranked.")
     finding: tuple[FindingEntry, ...] = Field(
         default=(), description="Differences that a sentence under the table states."
@@ -167,6 +181,7 @@ def read_board(path: Path) -> BoardFile:
 TABLES: dict[str, type[Frozen]] = {
     "run": RunEntry,
     "encoder": EncoderEntry,
+    "export": ExportEntry,
     "published": PublishedEntry,
     "finding": FindingEntry,
 }

@@ -72,7 +72,7 @@ def board_needs(board: BoardFile, registry: Registry, settings: Settings) -> Nee
     Raises:
         XlbenchError: The board cannot be run: a name is unknown, or what it names cannot be found.
     """
-    runs, encoders, beside = look_up_board(board, registry, settings)
+    runs, _, encoders, beside = look_up_board(board, registry, settings)
     experiments = [job.experiment for run in runs for job in run.jobs] or [beside]
     collected = _Collector(registry, settings)
     given = [encoder for it in experiments for encoder in (it.assistant, *it.teachers)]

@@ -9,11 +9,13 @@ from xlbench.boards.board import RunEntry
 from xlbench.boards.folder import folder_path, named_records, record_paths, write_folder, write_pages
 from xlbench.encoders.find import find_encoder
 from xlbench.errors import XlbenchError, nearest
+from xlbench.exports.formats import check_format
 from xlbench.plugins.guard import plugin_errors
 from xlbench.records.predictions import Predicted, predictions_of, write_predictions
 from xlbench.records.published import check_published
 from xlbench.records.record import record_digest
 from xlbench.records.stored import items_of
+from xlbench.runs.export import run_export
 from xlbench.runs.job import make_jobs, title
 from xlbench.runs.request import Conditions, Request, Treatment
 from xlbench.runs.restore import restore
@@ -43,11 +45,29 @@ class BoardRun(NamedTuple):
     jobs: tuple[Job, ...]
 
 
+class BoardExport(NamedTuple):
+    """An ``[[export]]``, looked up: its row's name, the run whose students are exported, and the format."""
+
+    name: str
+    run: BoardRun
+    to: str
+    force: bool
+
+
 class ScoredEncoder(NamedTuple):
     """An ``[[encoder]]``, looked up."""
 
     name: str
     encoder: EncoderRef
+
+
+class Found(NamedTuple):
+    """What a board names, looked up; encoders that are only scored are scored beside the experiment."""
+
+    runs: tuple[BoardRun, ...]
+    exports: tuple[BoardExport, ...]
+    encoders: tuple[ScoredEncoder, ...]
+    beside: Experiment
 
 
 def run_board(
@@ -80,7 +100,7 @@ def run_board(
 def _run_board(
     board: BoardFile, registry: Registry, settings: Settings, say: Callable[[str], None], *, reproduce: bool
 ) -> list[Path]:
-    runs, encoders, beside = look_up_board(board, registry, settings)
+    runs, exports, encoders, beside = look_up_board(board, registry, settings)
     if not reproduce:
         restore(record_paths(board), registry, settings, say)
     made: list[StoredRecord] = []
@@ -89,6 +109,11 @@ def _run_board(
         results = run_jobs(run.jobs, registry, settings, say)
         made += [_called(row, run.name) if row.record.role == "student" else row for row in results.stored]
         failures += [failure.model_copy(update={"row": run.name}) for failure in results.failures]
+    diverged = {(failure.row, failure.seed) for failure in failures}
+    ended = {run.name: [it for it in run.jobs if (run.name, it.experiment.seed) not in diverged] for run in runs}
+    for export in exports:
+        for job in ended[export.run.name]:
+            made.append(run_export(job, export.to, export.name, registry, settings, say, force=export.force))
     for name, encoder in encoders:
         made.append(_called(run_encoder(encoder, beside, registry, settings, say), name))
     made = _distinct(made)
@@ -109,20 +134,13 @@ def _run_board(
         for name, record in named.items()
     }
     write_predictions(folder_path(board), predicted)
-    diverged = {(failure.row, failure.seed) for failure in failures}
-    ended = [it for run in runs for it in run.jobs if (run.name, it.experiment.seed) not in diverged]
-    if ended:
-        say(str(account(ended, settings.home)))
+    if jobs := [job for of in ended.values() for job in of]:
+        say(str(account(jobs, settings.home)))
     return write_pages(board)
 
 
-def look_up_board(
-    board: BoardFile, registry: Registry, settings: Settings
-) -> tuple[list[BoardRun], list[ScoredEncoder], Experiment]:
+def look_up_board(board: BoardFile, registry: Registry, settings: Settings) -> Found:
     """Find everything that a board names, so that an error comes before hours of training.
-
-    Returns:
-        Its runs; its encoders that are only scored; and the experiment beside which those are scored.
 
     Raises:
         XlbenchError: A name is unknown, data is missing, or the board contradicts itself.
@@ -138,7 +156,8 @@ def look_up_board(
     for scored in board.board.encoder:
         encoder = find_encoder(scored.model, registry.encoders, settings)
         encoders.append(ScoredEncoder(scored.name or title(encoder), encoder))
-    names = [*(run.name for run in runs), *(scored.name for scored in encoders)]
+    exports = _look_up_exports(board, runs)
+    names = [run.name for run in runs] + [it.name for it in exports] + [it.name for it in encoders]
     for name in names:
         if names.count(name) > 1:
             raise XlbenchError(
@@ -148,7 +167,21 @@ def look_up_board(
     beside = (runs[0].jobs if runs else make_jobs(_request(board.board, RunEntry()), registry, settings))[0].experiment
     for published in board.board.published:
         check_published(published.model, [task.task for task in beside.suite.tasks])
-    return runs, encoders, beside
+    return Found(tuple(runs), exports, tuple(encoders), beside)
+
+
+def _look_up_exports(board: BoardFile, runs: Sequence[BoardRun]) -> tuple[BoardExport, ...]:
+    """Find the runs that a board's exports name, and refuse formats that are unknown or lack a package."""
+    named = {run.name: run for run in runs}
+    exports = []
+    for number, entry in enumerate(board.board.export, start=1):
+        if entry.run not in named:
+            problem = f"'{board.path}', [[export]] {number}: 'run' names '{entry.run}', which is no [[run]]."
+            raise XlbenchError(problem, nearest(entry.run, named))
+        check_format(entry.to)
+        name = entry.name or f"{entry.run}, {entry.to}"
+        exports.append(BoardExport(name, named[entry.run], entry.to, entry.force))
+    return tuple(exports)
 
 
 def _check_findings(board: BoardFile, names: Sequence[str], runs: Sequence[BoardRun]) -> None:

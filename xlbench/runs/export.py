@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from xlbench.encoders.directories import directory_fingerprint, is_exported
+from xlbench.encoders.find import load_path
 from xlbench.errors import XlbenchError
 from xlbench.exports.directory import verified_directory
 from xlbench.exports.formats import check_format
 from xlbench.exports.sentences import sample_sentences
+from xlbench.fingerprint import fingerprint
 from xlbench.records.record import read_record
-from xlbench.records.stored import find_run
+from xlbench.records.stored import find_run, saved_record, write_entry
+from xlbench.runs.job import make_row
+from xlbench.runs.run import run_job, score_row
+from xlbench.runs.session import Session
+from xlbench.runs.status import runs
 from xlbench.settings import refuse_existing
+from xlbench.store import read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +29,11 @@ if TYPE_CHECKING:
     from xlbench.exports.exported import Exported
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Record
+    from xlbench.records.stored import StoredRecord
+    from xlbench.runs.job import Job
     from xlbench.settings import Settings
+
+VERSION = 1  # of the exports that records are of; raise it when an export of the same student gives other vectors
 
 
 def export(
@@ -83,6 +95,62 @@ def export_record(
         )
     path = verified_directory(record, settings)
     return _export_directory(path, record.name, record, to, target, registry, settings, force=force, say=say)
+
+
+def run_export(
+    job: Job,
+    to: str,
+    name: str,
+    registry: Registry,
+    settings: Settings,
+    say: Callable[[str], None],
+    *,
+    force: bool = False,
+) -> StoredRecord:
+    """Export the student of a job and score the export as a row of its own; the files are deleted afterwards.
+
+    Args:
+        job: A job that was run; its student is made again where the store has lost it.
+        to: The format.
+        name: What the table calls the row.
+        registry: What plugins registered.
+        settings: Paths and switches.
+        say: Called with what is exported and scored.
+        force: Keep an export that loses more than its format's bound.
+
+    Raises:
+        XlbenchError: The method makes no student, the export is refused, or the suite's data is missing.
+    """
+    key = fingerprint({"export": f"{to}/{VERSION}", "encoder": job.keys[job.plan.result]})
+    row = make_row(job.plan.result, "student", name, key, job.experiment)
+    if stored := saved_record(row.key, settings):
+        return stored
+    stored_student = read_entry(settings.home, "stages", job.keys[job.plan.result])
+    student = run_job(job, registry, settings, _silent if stored_student else say, with_student=True)[-1].record
+
+    def make(directory: Path) -> Record:
+        say(f"exporting {name}")
+        with TemporaryDirectory(prefix="xlbench-") as place:
+            exported = export_record(student, to, Path(place) / "export", registry, settings, force=force, say=say)
+            say(f"scoring {name}")
+            return score_row(
+                row,
+                load_path(exported.directory, settings),
+                session,
+                directory,
+                encoder_key=key,
+                saved=exported.directory,
+                stages=student.stages,
+                corpus=student.corpus,
+            )
+
+    with runs(f"scoring {name}", settings):
+        session = Session(job.experiment, job.corpora, registry, settings, say)
+        return write_entry(row.key, settings, make)
+
+
+def _silent(line: str) -> None:
+    """Say nothing, of a run of which all was said already."""
 
 
 def _refuse_early(to: str, target: Path) -> None:

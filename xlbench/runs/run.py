@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.corpora.facts import CorpusFacts
+    from xlbench.distill.outcome import StageOutcome
     from xlbench.experiment import EncoderRef, Experiment
     from xlbench.plugins.registry import Registry
     from xlbench.records.stored import StoredRecord
@@ -152,13 +156,52 @@ def _record(row: JobRow, plan: Plan, distilled: Distilled, session: Session, say
 
 def _score(row: JobRow, plan: Plan, distilled: Distilled, session: Session, directory: Path) -> Record:
     from xlbench.encoders.runtime import choose_device
-    from xlbench.scoring.speed import measure_speed
     from xlbench.students.load import load_student
 
-    experiment, settings = session.experiment, session.settings
     path = distilled.paths.get(row.encoder)
-    model = load_student(path).to(choose_device(settings)) if path else session.load_input(row.encoder)
+    model = load_student(path).to(choose_device(session.settings)) if path else session.load_input(row.encoder)
     needed = _stages_below(plan, row.encoder)
+    return score_row(
+        row,
+        model,
+        session,
+        directory,
+        encoder_key=distilled.keys[row.encoder],
+        saved=path,
+        stages=tuple(stage for stage in distilled.stages if stage.name in needed),
+        corpus=session.facts() if path else None,
+    )
+
+
+def score_row(
+    row: JobRow,
+    model: SentenceTransformer,
+    session: Session,
+    directory: Path,
+    *,
+    encoder_key: str,
+    saved: Path | None,
+    stages: tuple[StageOutcome, ...],
+    corpus: CorpusFacts | None,
+) -> Record:
+    """Score the encoder of a row, measure its size and speed, and return its record.
+
+    Args:
+        row: The row.
+        model: Its encoder, on the device that it runs on.
+        session: Of the experiment; its assistant is what the speed is a multiple of.
+        directory: Where the item-level scores are written.
+        encoder_key: What identifies the encoder.
+        saved: The directory of its files; None: the one that it was loaded from.
+        stages: The stages that it rests on.
+        corpus: What it was trained on.
+
+    Raises:
+        XlbenchError: The suite's data is missing, or the vectors are not finite.
+    """
+    from xlbench.scoring.speed import measure_speed
+
+    experiment, settings = session.experiment, session.settings
 
     def speed() -> Speed:
         return measure_speed(
@@ -176,13 +219,13 @@ def _score(row: JobRow, plan: Plan, distilled: Distilled, session: Session, dire
         settings,
         name=row.name,
         role=row.role,
-        encoder_key=distilled.keys[row.encoder],
+        encoder_key=encoder_key,
         suite=experiment.suite,
         precision=experiment.precision,
-        saved=path,
+        saved=saved,
         experiment=experiment if row.role == "student" else None,
-        stages=tuple(stage for stage in distilled.stages if stage.name in needed),
-        corpus=session.facts() if path else None,
+        stages=stages,
+        corpus=corpus,
         speed=speed if settings.speed_rounds else None,
     )
 
