@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from pydantic import Field
 
-from xlbench.errors import XlbenchError, nearest
+from xlbench.errors import XlbenchError, look_up, nearest
 from xlbench.fingerprint import Frozen
 from xlbench.plugins.registry import load_registry
 from xlbench.runs.request import Request, make_request, parse_list, parse_seeds, read_toml
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
+# Any one of its packages serves.
+TRACKERS: dict[str, tuple[str, ...]] = {
+    "mlflow": ("mlflow",),
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
+}
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -34,6 +42,7 @@ class Where(TypedDict, total=False):
         device: 'cpu', 'cuda' or 'mps'; chosen by what is there if not given.
         compile: Compile training; chosen likewise.
         threads: Threads for torch.
+        report_to: Trackers that are told how training goes: 'tensorboard', 'wandb', 'mlflow', 'trackio', or several.
         plugin: Plugins as single files.
         quiet: No progress bars and no notes.
     """
@@ -44,6 +53,7 @@ class Where(TypedDict, total=False):
     device: str | None
     compile: bool | None
     threads: int | None
+    report_to: str | Sequence[str]
     plugin: str | Path | Sequence[str | Path]
     quiet: bool
 
@@ -55,6 +65,7 @@ class _Switches(Frozen):
     device: Text | None = None
     compile: bool | None = None
     threads: int | None = Field(default=None, ge=1, le=MOST_THREADS)
+    report_to: Text | tuple[Text, ...] = ()
     quiet: bool = False
 
 
@@ -113,7 +124,22 @@ def place_of(where: Where) -> Settings:
         compile_training=asked.compile,
         threads=asked.threads,
         quiet=asked.quiet,
+        report_to=_trackers(asked.report_to),
     )
+
+
+def _trackers(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return trackers, each once.
+
+    Raises:
+        XlbenchError: One is unknown, or its package is not installed.
+    """
+    names = tuple(dict.fromkeys([given] if isinstance(given, str) else given))
+    for name in names:
+        packages = look_up("tracker", name, TRACKERS)
+        if not any(find_spec(package) for package in packages):
+            raise XlbenchError(f"To report to {name}, {packages[0]} must be installed.", f"pip install {packages[0]}")
+    return names
 
 
 def plugin_files(where: Where) -> tuple[Path, ...]:

@@ -30,6 +30,7 @@ class Settings(Frozen):
         default=None, ge=1, le=MOST_THREADS, description="Threads of torch; None keeps its default."
     )
     quiet: bool = Field(default=False, description="Show no progress.")
+    report_to: tuple[str, ...] = Field(default=(), description="Trackers that are told how training goes.")
     speed_rounds: int = Field(
         default=5, ge=0, description="Rounds in which the speed of a new record is measured; 0 measures none."
     )
@@ -143,6 +144,7 @@ def read_settings(
     compile_training: bool | None = None,
     threads: int | None = None,
     quiet: bool = False,
+    report_to: tuple[str, ...] = (),
 ) -> Settings:
     """Return the arguments as settings; what is not given comes from environment variables, else from defaults.
 
@@ -174,6 +176,7 @@ def read_settings(
         compile_training=compile_training,
         threads=threads,
         quiet=quiet,
+        report_to=report_to,
     )
 
 

@@ -61,12 +61,12 @@ def resident(run: Child) -> int:
     return int(Path(f"/proc/{run.pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
 
-def test_memory_stays_flat(place: Place, long: bool, report: Callable[[str, object, str], None]) -> None:
+def test_memory_stays_flat(short_place: Place, long: bool, report: Callable[[str, object, str], None]) -> None:
     if not Path("/proc/self/statm").is_file():
         pytest.skip("no /proc here to read the memory of a process from")
-    steps = 20_000 if long else 120
-    directory = place.directory()
-    words = place.words(
+    steps = 20_000 if long else 120  # of the one stage of the short form
+    directory = short_place.directory()
+    words = short_place.words(
         directory / "home",
         "--student-pairs",
         str(4 * steps),
@@ -76,7 +76,7 @@ def test_memory_stays_flat(place: Place, long: bool, report: Callable[[str, obje
         "learning_rate=1e-6",
         quiet=False,
     )
-    run = place.start(directory, words)
+    run = short_place.start(directory, words)
     run.until("stage student: running")
     seen = []
     while run.running():

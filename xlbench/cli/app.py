@@ -94,6 +94,9 @@ class LazyGroup(click.Group):
     "--compile/--no-compile", "compiled", default=None, help="Compile the training step [where it is faster]."
 )
 @click.option("--threads", type=click.IntRange(min=1, max=4096), help="Threads for torch.")
+@click.option(
+    "--report-to", multiple=True, metavar="NAME", help="Tell tensorboard, wandb, mlflow or trackio how training goes."
+)
 @click.option("--plugin", "plugin_files", type=PATH, multiple=True, help="A plugin as one file.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bars and no notes.")
 @click.pass_context
@@ -105,6 +108,7 @@ def app(
     device: str | None,
     compiled: bool | None,
     threads: int | None,
+    report_to: tuple[str, ...],
     plugin_files: tuple[str, ...],
     quiet: bool,
 ) -> None:
@@ -116,6 +120,7 @@ def app(
         "device": device,
         "compile": compiled,
         "threads": threads,
+        "report_to": report_to,
         "plugin": plugin_files,
         "quiet": quiet,
     }

@@ -41,6 +41,7 @@ class StageContext:
         targets_used: Store keys of the targets that the stage has read.
         names: What the user called the input encoders, by their names in the plan.
         start: What the encoder is called that the stage starts from, for errors.
+        group: What trackers call the stages of one student together.
     """
 
     corpus: PreparedCorpus
@@ -52,6 +53,7 @@ class StageContext:
     targets_used: list[str] = field(default_factory=list)
     names: Mapping[str, str] = field(default_factory=dict)
     start: str = "encoder"
+    group: str = "xlbench"
 
     def annotate(self, name: str, value: Json) -> None:
         """Add metadata that readers of boards must know about the encoder, e.g. the languages that it kept.

@@ -148,8 +148,15 @@ class _PlanRun:
         if not self.prepared:
             self.prepared.append(self.corpus())
         names = {name: encoder.name for name, encoder in _inputs(self.experiment).items()}
+        experiment = self.experiment
         return StageContext(
-            self.prepared[0], self.settings, self.experiment.precision, self.keys, self.load, names=names
+            self.prepared[0],
+            self.settings,
+            experiment.precision,
+            self.keys,
+            self.load,
+            names=names,
+            group=f"{experiment.method}/{experiment.student.name}, seed {experiment.seed}",
         )
 
     def context_of(self, stage: Stage) -> StageContext:

@@ -20,6 +20,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from xlbench.distill.checkpoints import refuse_damaged
 from xlbench.distill.health import Evaluation, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors, checked_loss
+from xlbench.distill.reporting import TermMeans
 from xlbench.encoders.modules import embedding_output, mean_pool
 from xlbench.encoders.pipeline import pipeline_of
 from xlbench.students.surgery import stock_encoder
@@ -148,6 +149,12 @@ class StageTrainer(Trainer):
         self.dev_languages = dev_languages
         self.live = live
         self.initial: Evaluation | None = None
+        self.means: TermMeans | None = None
+        if arguments.report_to:
+            assert stage.training is not None
+            self.means = TermMeans(
+                [*stage.training.terms, *stage.training.live_terms], arguments.per_device_train_batch_size
+            )
         self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader[int]:
@@ -173,14 +180,21 @@ class StageTrainer(Trainer):
         batch = cast("Batch", inputs)  # the Trainer's signature says dict
         vectors = model(batch["parts"], batch["places"]).float()
         live = self.live.losses(batch["parts"])
-        loss = self.total_loss(_pair_vectors(vectors, batch), _target_vectors(batch), live)
+        values = self.term_losses(_pair_vectors(vectors, batch), _target_vectors(batch), live)
+        loss = values.sum()
+        if self.means is not None:
+            self.means.add(values)
         if not torch.isfinite(loss):
             failed = Evaluation(step=self.state.global_step, loss=math.nan, accuracy=0, mean_cosine=0)
             check_health(self.stage.name, failed, failed, 0)  # always raises, as the loss is no number
         return loss
 
-    def total_loss(self, student: PairVectors, targets: list[PairVectors], live: list[torch.Tensor]) -> torch.Tensor:
-        """Return the sum of the stage's terms, a scalar.
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Tell trackers, of training also the mean of each term and the pairs a second."""
+        super().log({**logs, **(self.means.take() if self.means is not None and "loss" in logs else {})}, start_time)
+
+    def term_losses(self, student: PairVectors, targets: list[PairVectors], live: list[torch.Tensor]) -> torch.Tensor:
+        """Return the stage's terms, float [terms], those on vectors first.
 
         Args:
             student: The student's vectors of a batch.
@@ -190,9 +204,7 @@ class StageTrainer(Trainer):
         training = self.stage.training
         assert training is not None
         vectors_of = dict(zip(self.collator.targets, targets, strict=True))
-        return torch.stack(
-            [*(checked_loss(term, term.loss(student, vectors_of)) for term in training.terms), *live]
-        ).sum()
+        return torch.stack([*(checked_loss(term, term.loss(student, vectors_of)) for term in training.terms), *live])
 
     @torch.inference_mode()
     def evaluate_dev(self) -> tuple[Evaluation, float | None]:
@@ -218,7 +230,7 @@ class StageTrainer(Trainer):
             targets.append(_target_vectors(batch))
         model.train()
         batches = zip(student, targets, live, strict=True)
-        losses = [float(self.total_loss(*batch)) * len(batch[0].english) for batch in batches]
+        losses = [float(self.term_losses(*batch).sum()) * len(batch[0].english) for batch in batches]
         english = torch.cat([half.english for half in student])
         other = torch.cat([half.other for half in student])
         evaluation = Evaluation(

@@ -16,6 +16,7 @@ from transformers import TrainerCallback, TrainingArguments
 from xlbench.distill.batches import Collator, LengthBuckets, pair_lengths, sentences_read
 from xlbench.distill.capture import live_terms
 from xlbench.distill.checkpoints import last_usable_checkpoint, mark_complete, step_of
+from xlbench.distill.reporting import tracked, tracker_variables
 from xlbench.distill.trainer import StageTrainer, Student
 from xlbench.encoders.directories import quiet_transformers
 from xlbench.encoders.encode import encode, pad
@@ -88,7 +89,7 @@ def train_stage(
     full_table = shrink_table(transformer, used)
 
     device = choose_device(context.settings)
-    arguments = _training_arguments(training, context, scratch)
+    arguments = _training_arguments(stage, training, context, scratch)
     # Other devices are faster with one large forward pass, and a compiled graph has a fixed number of parts.
     part_tokens = PART_TOKENS if device == "cpu" and not arguments.torch_compile else None
 
@@ -99,7 +100,10 @@ def train_stage(
     student = Student(model, training)
     trial.compare(student, tokens, position_of, padding, stage.name)
     initial_weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    with live_terms(stage, model, context, tokens, used, device) as live:
+    with (
+        live_terms(stage, model, context, tokens, used, device) as live,
+        tracker_variables(context.settings, context.group, stage.name),
+    ):
         trainer = StageTrainer(
             student=student,
             arguments=arguments,
@@ -233,7 +237,7 @@ def _said(loss: float, accuracy: float) -> str:
     return f"dev loss {loss:.4f}, bitext {100 * accuracy:.1f} %"
 
 
-def _training_arguments(training: Training, context: StageContext, scratch: Path) -> TrainingArguments:
+def _training_arguments(stage: Stage, training: Training, context: StageContext, scratch: Path) -> TrainingArguments:
     """Return the settings of transformers' Trainer; linear decay after warm-up, fused AdamW, best checkpoint last."""
     device = choose_device(context.settings)
     every = max(1, math.ceil(training.steps / training.evaluations))
@@ -266,8 +270,7 @@ def _training_arguments(training: Training, context: StageContext, scratch: Path
             load_best_model_at_end=True,
             metric_for_best_model="eval_selection_score",
             greater_is_better=False,
-            logging_strategy="no",
-            report_to=[],
+            **tracked(context.settings, training, context.group, stage.name)._asdict(),
             disable_tqdm=True,
             dataloader_pin_memory=device != "cpu",
         )
