@@ -59,6 +59,19 @@ def test_pairs_come_from_one_pinned_commit(hub: Hub, settings: Settings) -> None
     assert open_hub(f"org/talks@{commit}", settings).digest == corpus.digest
 
 
+def test_folders_that_look_like_a_language_and_are_not_read_are_named(hub: Hub, settings: Settings) -> None:
+    talks = hub.root / "datasets" / "org" / "talks"
+    assert open_hub("org/talks", settings).notices == ()
+    for folder in ("de-en", "en-pt_BR", "all", "en-fr"):  # 'all' names no language; the last has another split only
+        (talks / folder).mkdir(exist_ok=True)
+        name = "dev.parquet" if folder == "en-fr" else "train.parquet"
+        (talks / folder / name).write_bytes(next((talks / "en-de").iterdir()).read_bytes())
+    (notice,) = open_hub("org/talks", settings).notices
+    assert "not read from hub dataset 'org/talks', though it looks like a corpus: 'de-en', 'en-pt_BR' (" in notice
+    (known,) = open_hub("org/talks", settings.model_copy(update={"offline": True})).notices
+    assert known == notice
+
+
 def test_offline_uses_what_was_fetched_before(hub: Hub, settings: Settings) -> None:
     registered = {reader.scheme: reader for reader in xlbench_corpora()}
     online = open_corpus("org/talks", registered, settings)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from xlbench.corpora.corpus import LANGUAGE
 from xlbench.corpora.files import FileCorpus, parquet_files, read_parquet, unread_parquet
+from xlbench.corpora.names import unread_folders
 from xlbench.errors import XlbenchError, first_line
 from xlbench.fingerprint import Frozen, file_digest, fingerprint
 from xlbench.store import read_sealed, write_sealed
@@ -30,11 +31,13 @@ class Listing(Frozen):
         name: 'org/name'.
         commit: The full hash.
         files: Paths in the dataset, by language.
+        notices: What in the dataset looks like a corpus and is not read.
     """
 
     name: str
     commit: str
     files: dict[str, tuple[str, ...]]
+    notices: tuple[str, ...] = ()
 
 
 class CarriedDataset(Frozen):
@@ -82,6 +85,11 @@ class HubCorpus:
     def note(self) -> str:
         """What readers of scores must know."""
         return f"hub dataset at commit {self.listing.commit[:12]}"
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What in the dataset looks like a corpus and is not read."""
+        return self.listing.notices
 
     def languages(self) -> tuple[str, ...]:
         """Return the codes of the non-English sides, sorted."""
@@ -205,7 +213,8 @@ def _ask_hub(name: str, revision: str | None) -> Listing:
             f"Hub dataset '{name}' has no revision '{revision}'.", "Give a branch, tag or commit of it."
         ) from error
     files: dict[str, tuple[str, ...]] = {}
-    for path in sorted(file.rfilename for file in info.siblings or ()):
+    paths = sorted(file.rfilename for file in info.siblings or ())
+    for path in paths:
         if match := _TRAIN.fullmatch(path):
             files[match["language"]] = (*files.get(match["language"], ()), path)
     if not files:
@@ -214,7 +223,8 @@ def _ask_hub(name: str, revision: str | None) -> Listing:
             "Choose one laid out like sentence-transformers/parallel-sentences-talks, or give files.",
         )
     assert info.sha is not None
-    return Listing(name=name, commit=info.sha, files=files)
+    read = {path.partition("/")[0] for of in files.values() for path in of}
+    return Listing(name=name, commit=info.sha, files=files, notices=unread_folders(name, paths, read))
 
 
 def _remedy(name: str) -> str:

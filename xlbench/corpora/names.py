@@ -37,6 +37,26 @@ def unread_files(path: Path, read: Collection[Path], ending: str) -> tuple[str, 
     return (f"warning: not read from '{path}', though it looks like a corpus: {', '.join(named)}{more}.",)
 
 
+def unread_folders(dataset: str, paths: Iterable[str], read: Collection[str]) -> tuple[str, ...]:
+    """Return a note that names the folders of a hub dataset which look like a language and are not read.
+
+    Args:
+        dataset: 'org/name'.
+        paths: All files of the dataset.
+        read: The folders that files are read from.
+    """
+    folders = {path.partition("/")[0] for path in paths if path.endswith(".parquet") and "/" in path}
+    others = [folder for folder in sorted(folders.difference(read)) if _pair(folder)]
+    if not others:
+        return ()
+    named = [f"'{folder}'" for folder in others[:SHOWN]]
+    more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+    return (
+        f"warning: not read from hub dataset '{dataset}', though it looks like a corpus: {', '.join(named)}{more} (read"
+        " are en-xx/train*.parquet; download the dataset and rename its folders to have them).",
+    )
+
+
 def looks_like_a_corpus(file: Path) -> bool:
     """Return whether a file or directory may hold pairs: its name ends like data and, but for tables, has a pair."""
     if file.name.startswith(".") or _ABOUT.match(file.name):
