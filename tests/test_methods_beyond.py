@@ -142,8 +142,8 @@ def test_saved_students_load_without_xlbench(place: Path, tmp_path: Path) -> Non
     for method in ("vocab-trim", "static"):
         record, _ = run_method(place, method)
         path = tmp_path / method
-        save_student_copy(record, path, settings_at(place / "home"))
-        assert {file.suffix for file in path.rglob("*") if file.is_file()} == {".safetensors", ".json"}
+        save_student_copy(record, path, settings_at(place / "home"), lambda _: "")
+        assert {file.suffix for file in path.rglob("*") if file.is_file()} == {".safetensors", ".json", ".md"}
         # Nothing in it that only xlbench knows: modules and, of the trimmed one, architecture are stock.
         modules = json.loads((path / "modules.json").read_text("utf-8"))
         assert all(module["type"].startswith("sentence_transformers.") for module in modules)
@@ -155,7 +155,7 @@ def test_saved_students_load_without_xlbench(place: Path, tmp_path: Path) -> Non
 
 def test_a_static_artifact_may_be_a_teacher_and_students_keep_its_languages(place: Path, tmp_path: Path) -> None:
     record, _ = run_method(place, "static", {"width": 16})
-    save_student_copy(record, tmp_path / "static", settings_at(place / "home"))
+    save_student_copy(record, tmp_path / "static", settings_at(place / "home"), lambda _: "")
     options = {"batch_size": 16, "trim": True}
     request = toy_request(
         place,

@@ -32,6 +32,8 @@ class RegisteredEncoder:
         fingerprint: Returns what identifies the weights. It must be quick: load no weights, import no torch.
         load: Returns the encoder as a SentenceTransformer.
         notes: What readers of scores must know (licence, training data).
+        license: Of the weights, as model cards write it, e.g. 'mit'; empty where it is not known.
+        published: Where the weights are on the hub, 'org/name'; empty where they are not.
     """
 
     name: str
@@ -39,6 +41,8 @@ class RegisteredEncoder:
     fingerprint: Callable[[Settings], str]
     load: Callable[[Settings], SentenceTransformer]
     notes: str = field(default="")
+    license: str = field(default="")
+    published: str = field(default="")
 
 
 def find_encoder(name: str, registered: Mapping[str, RegisteredEncoder], settings: Settings) -> EncoderRef:

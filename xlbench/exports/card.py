@@ -1,40 +1,106 @@
-"""The README of an export: what it is, how large, what it lost, and how to use it."""
+"""What a model card says of a directory of weights: how it is used, and what an export lost."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from xlbench._version import __version__
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from xlbench.exports.exported import Exported
     from xlbench.exports.formats import Format
 
+CARD = "README.md"
+OWN_TYPES = "xlbench-"  # a `model_type` that starts so is that of a student with parts of its own
 
-def card(name: str, exported: Exported, form: Format) -> str:
-    """Return the text of README.md."""
+HEADING = """\
+`DIRECTORY` is this directory; `hf download ORG/NAME --local-dir DIRECTORY` fetches one that is on the hub.
+
+With xlbench, which runs no code from it:
+
+```python
+import xlbench
+
+model = xlbench.load("DIRECTORY")
+vectors = model.encode(["A cat is sleeping.", "Eine Katze schläft."])
+```
+"""
+
+PLAIN = """
+With sentence-transformers alone, since it is a plain encoder:
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("DIRECTORY")
+```
+"""
+
+OWN = """
+With sentence-transformers, after `xlbench.register()`: its architecture is xlbench's own.
+
+```python
+import xlbench
+from sentence_transformers import SentenceTransformer
+
+xlbench.register()
+model = SentenceTransformer("DIRECTORY")
+```
+"""
+
+ONNX = """
+Without torch: `xlbench export DIRECTORY --to onnx OUT` writes a graph for onnxruntime, and a script that runs it.
+"""
+
+
+def write_card(directory: Path, text: Callable[[], str]) -> None:
+    """Write a model card into a directory, unless it has one: that is its author's, and it stays.
+
+    Args:
+        directory: Of the encoder.
+        text: Makes the card.
+    """
+    if not (directory / CARD).exists():
+        (directory / CARD).write_text(text(), "utf-8")
+
+
+def use_of_saved(directory: Path) -> str:
+    """Return how the encoder in a directory of sentence-transformers is loaded."""
+    return HEADING + (OWN if has_own_architecture(directory) else PLAIN) + ONNX
+
+
+def has_own_architecture(directory: Path) -> bool:
+    """Return whether a directory holds a student with a student's parts, which stock transformers cannot load."""
+    try:
+        config = json.loads((directory / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and str(config.get("model_type", "")).startswith(OWN_TYPES)
+
+
+def use_of_export(form: Format) -> str:
+    """Return how an export is used."""
+    return f"""\
+```python
+{form.usage()}```
+
+`examples.json` has sentences and their vectors; an installation that works gives the same to within its `tolerance`.
+"""
+
+
+def about_export(exported: Exported, form: Format) -> str:
+    """Return what an export is, how large it is, and what it lost."""
     size = f"Its weights take {exported.weight_bytes / 1e6:.1f} MB"
     if exported.source_bytes is not None:
         size += f"; as xlbench stores them, {exported.source_bytes / 1e6:.1f} MB"
     rows = "\n".join(f"| {language} | {loss:.1e} |" for language, loss in exported.losses.items())
     return f"""\
-# {name}, {exported.format}
+Made with `xlbench export --to {exported.format}`. {form.SUMMARY} {size}.
 
-{form.SUMMARY} {size}.
-
-Made with `xlbench export --to {exported.format}`, xlbench {__version__}.
-
-## Use
-
-```python
-{form.usage()}```
-
-`examples.json` has sentences and their vectors; an installation that works gives the same to within its `tolerance`.
-
-## What it lost
-
-Mean of 1 - cosine between its vectors and those of the encoder that it was made from, on sentences of the training
-corpus. No number of a vector differs by more than {exported.difference:.1e}.
+What it lost: the mean of 1 - cosine between its vectors and those of the encoder that it was made from, on sentences of
+the training corpus. No number of a vector differs by more than {exported.difference:.1e}.
 
 | Language | 1 - cosine |
 |---|---|

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from xlbench.disk import disk_errors
 from xlbench.distill.engine import MODEL
 from xlbench.errors import XlbenchError
+from xlbench.exports.card import write_card
 from xlbench.settings import refuse_existing
 from xlbench.store import Entry, entry_path, examine, publish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from xlbench.records.record import Record
@@ -39,13 +40,14 @@ def verified_directory(record: Record, settings: Settings) -> Path:
     return found.path / MODEL
 
 
-def save_student_copy(record: Record, target: Path, settings: Settings) -> None:
-    """Copy a student out of the store, whole or not at all.
+def save_student_copy(record: Record, target: Path, settings: Settings, card: Callable[[Path], str]) -> None:
+    """Copy a student out of the store with a model card, whole or not at all.
 
     Args:
         record: The student's.
         target: The directory to make.
         settings: Where the store is.
+        card: Returns the model card of the student in a directory.
 
     Raises:
         XlbenchError: The target is there already, the student is gone from the store or damaged, or the disk is full.
@@ -56,6 +58,7 @@ def save_student_copy(record: Record, target: Path, settings: Settings) -> None:
     with new_directory(target, needed=sum(file.stat().st_size for file in source.rglob("*"))) as directory:
         shutil.copytree(source, directory, dirs_exist_ok=True)
         share_files(directory)  # those of an earlier version may be only their owner's to read
+        write_card(directory, lambda: card(directory))
 
 
 @contextmanager

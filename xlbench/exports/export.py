@@ -10,7 +10,7 @@ import numpy as np
 from xlbench.encoders.encode import encode
 from xlbench.encoders.find import load_path
 from xlbench.errors import XlbenchError
-from xlbench.exports.card import card
+from xlbench.exports.card import write_card
 from xlbench.exports.directory import new_directory
 from xlbench.exports.exported import Exported
 from xlbench.exports.formats import find_format
@@ -35,11 +35,11 @@ BATCH_TOLERANCE = 1e-4
 
 def export_encoder(
     load: Callable[[], SentenceTransformer],
-    name: str,
     to: str,
     target: Path,
     sentences: Callable[[], Sentences],
     settings: Settings,
+    card: Callable[[Exported, Format], str],
     *,
     source: Path | None = None,
     force: bool = False,
@@ -48,12 +48,12 @@ def export_encoder(
 
     Args:
         load: Returns the encoder, on any device, with its weights in float32 or in 8 bits.
-        name: What the card calls it.
         to: The format.
         target: The directory to make.
         sentences: Returns sentences by language: whatever is chosen by measurement is chosen on them, and the export
             is compared on them.
         settings: Choose the threads.
+        card: Returns the model card of what was exported.
         source: The directory of the encoder's weights, for their size.
         force: Keep an export that loses more than its format's bound.
 
@@ -81,7 +81,7 @@ def export_encoder(
         if not force:
             _refuse_loss(exported, form)
         _write_examples(directory, texts, found)
-        (directory / "README.md").write_text(card(name, exported, form), "utf-8")
+        write_card(directory, lambda: card(exported, form))
     return exported
 
 

