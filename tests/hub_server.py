@@ -1,11 +1,13 @@
 """A Hugging Face hub on loopback: ``<root>/models/<org>/<name>`` and ``<root>/datasets/<org>/<name>``.
 
-It speaks the part of the protocol that ``huggingface_hub`` calls to look a repository up and to fetch it.
-Every repository has one branch, main, whose commit is the SHA-1 of its names and bytes.
+It speaks the part of the protocol that ``huggingface_hub`` calls to look a repository up, to fetch it, to make it and
+to commit to it. Every repository has one branch, main, whose commit is the SHA-1 of its names and bytes. Who writes
+must show the token :data:`TOKEN`.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
 
 API = re.compile(
     r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)"
-    r"(?:/(?P<call>revision|tree|paths-info)/(?P<revision>[^/]+)(?:/(?P<path>.*))?)?"
+    r"(?:/(?P<call>revision|tree|paths-info|preupload|commit)/(?P<revision>[^/]+)(?:/(?P<path>.*))?)?"
 )
+TOKEN = "hf_toy"
 RESOLVE = re.compile(r"/(?P<kind>datasets/)?(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 
 
@@ -34,13 +37,17 @@ RESOLVE = re.compile(r"/(?P<kind>datasets/)?(?P<name>[^/]+/[^/]+)/resolve/(?P<re
 class Hub:
     """A running server: its address, and the requests it got ('GET /api/...'), in order.
 
-    ``commits`` names, by 'org/name', the commit of a repository that must be one that a test does not choose.
+    ``commits`` names, by 'org/name', the commit of a repository that must be one that a test does not choose;
+    ``private`` the repositories that only members see; ``refusals`` the status with which a request is refused, by its
+    start: {'POST /api/repos/create': 403}.
     """
 
     endpoint: str
     root: Path
     requests: list[str] = field(default_factory=list)
     commits: dict[str, str] = field(default_factory=dict)
+    private: set[str] = field(default_factory=set)
+    refusals: dict[str, int] = field(default_factory=dict)
 
     def commit(self, repository: Path) -> str:
         """Return the commit that main is at."""
@@ -119,15 +126,48 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bytes = b"") -> None:
         self.hub.requests.append(f"{self.command} {self.path}")
         route = unquote(urlsplit(self.path).path)
-        if match := RESOLVE.fullmatch(route):
+        refused = [it for start, it in self.hub.refusals.items() if f"{self.command} {self.path}".startswith(start)]
+        writes = route == "/api/repos/create" or "/commit/" in route
+        if refused or (writes and self.headers.get("Authorization") != f"Bearer {TOKEN}"):
+            status = refused[0] if refused else 401
+            invalid = {"X-Error-Message": "Invalid credentials in Authorization header"} if status == 401 else {}
+            self._send(status, b'{"error": "refused"}', "application/json", invalid)
+        elif route == "/api/validate-yaml":
+            self._send_json({"errors": [], "warnings": []})
+        elif route == "/api/repos/create":
+            self._create(json.loads(body))
+        elif match := RESOLVE.fullmatch(route):
             kind = "datasets" if match["kind"] else "models"
             if repository := self._repository(kind, match["name"], match["revision"]):
                 self._send_file(repository, match["path"])
         elif match := API.fullmatch(route):
             if repository := self._repository(match["kind"], match["name"], match["revision"] or "main"):
-                self._send_facts(repository, match, body)
+                if match["call"] == "commit":
+                    self._commit(repository, [json.loads(line) for line in body.splitlines()])
+                else:
+                    self._send_facts(repository, match, body)
         else:
             self._refuse("EntryNotFound", f"no route {route}")
+
+    def _create(self, asked: dict[str, str]) -> None:
+        name = f"{asked['organization']}/{asked['name']}"
+        (self.hub.root / "models" / name).mkdir(parents=True)
+        if asked["visibility"] == "private":
+            self.hub.private.add(name)
+        self._send_json({"url": f"{self.hub.endpoint}/{name}"})
+
+    def _commit(self, repository: Path, lines: list[dict[str, dict[str, str]]]) -> None:
+        """Write and delete what a commit says; all files are sent in it."""
+        for line in lines:
+            path = repository / line["value"].get("path", "")
+            if str(line["key"]) == "file":
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(base64.b64decode(line["value"]["content"]))
+            elif str(line["key"]) == "deletedFile":
+                path.unlink()
+        commit = self.hub.commit(repository)
+        name = f"{repository.parent.name}/{repository.name}"
+        self._send_json({"commitUrl": f"{self.hub.endpoint}/{name}/commit/{commit}", "commitOid": commit})
 
     def _repository(self, kind: str, name: str, revision: str) -> Path | None:
         repository = self.hub.root / kind / name
@@ -169,6 +209,9 @@ class _Handler(BaseHTTPRequestHandler):
             wanted = json.loads(body)["paths"] if body.startswith(b"{") else parse_qs(body.decode())["paths"]
             folders = [entry for entry in _listing(files, "", deep=True) if entry["type"] == "directory"]
             self._send_json([entry for entry in [*files, *folders] if entry["path"] in wanted])
+        elif match["call"] == "preupload":
+            asked = [it["path"] for it in json.loads(body)["files"]]
+            self._send_json({"files": [{"path": it, "uploadMode": "regular", "shouldIgnore": False} for it in asked]})
         else:
             name = f"{repository.parent.name}/{repository.name}"
             self._send_json(
@@ -178,13 +221,15 @@ class _Handler(BaseHTTPRequestHandler):
                     "modelId": name,
                     "sha": commit,
                     "lastModified": "2024-01-01T00:00:00.000Z",
-                    "private": False,
+                    "private": name in self.hub.private,
                     "gated": False,
                     "disabled": False,
                     "downloads": 0,
                     "likes": 0,
                     "tags": [],
-                    "siblings": [{"rfilename": entry["path"], "size": entry["size"]} for entry in files],
+                    "siblings": [
+                        {"rfilename": entry["path"], "size": entry["size"], "blobId": entry["oid"]} for entry in files
+                    ],
                 }
             )
 
@@ -210,7 +255,8 @@ def _entry(file: Path, repository: Path) -> dict[str, object]:
     content = file.read_bytes()
     return {
         "type": "file",
-        "oid": hashlib.sha1(content, usedforsecurity=False).hexdigest(),
+        # Git's name of a blob.
+        "oid": hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest(),
         "size": len(content),
         "path": file.relative_to(repository).as_posix(),
     }

@@ -44,8 +44,9 @@ VALUES: dict[str, object] = {
 # What a function needs beside the argument that is bad.
 NEEDED: dict[str, dict[str, object]] = {
     "score": {"model": "nowhere"}, "compare": {"first": "a", "second": "b"}, "leaderboard": {"name": "headline"},
+    "push": {"directory": "carded", "repository": "org/name"},
 }  # fmt: skip
-PLACED = {"run", "score", "compare", "leaderboard", "open_store", "status"}
+PLACED = {"run", "score", "compare", "leaderboard", "open_store", "push", "status"}
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def option_names(command: click.Command) -> set[str]:
     return found - {"json", "print_config", "help", "version"}
 
 
-@pytest.mark.parametrize("name", ["run", "score", "compare", "bundle"])
+@pytest.mark.parametrize("name", ["run", "score", "compare", "bundle", "push"])
 def test_a_function_has_the_options_of_its_command(name: str) -> None:
     command = app.get_command(click.Context(app), name)
     assert command is not None
@@ -78,7 +78,9 @@ def test_a_function_has_the_options_of_its_command(name: str) -> None:
     assert option_names(command) <= keywords
     # Nor does the function take more: `say` hears what the command writes to standard error.
     arguments = {str(it.name) for it in command.params if isinstance(it, click.Argument)}
-    assert keywords == option_names(command) | arguments | {"where"} | ({"say"} if name in {"run", "bundle"} else set())
+    assert keywords == option_names(command) | arguments | {"where"} | (
+        {"say"} if name in {"run", "bundle", "push"} else set()
+    )
 
 
 def test_the_options_of_all_commands_are_arguments_of_all_functions() -> None:

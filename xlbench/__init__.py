@@ -1,7 +1,8 @@
 """xlbench: cross-lingual sentence encoders made small, and proof that they kept their quality.
 
-``run``, ``score``, ``compare``, ``leaderboard``, ``export``, ``bundle``, ``open_store``, ``status`` and ``load`` do
-what the command line does. Plugins are written with :mod:`xlbench.api`. Whatever neither of the two exports is private.
+``run``, ``score``, ``compare``, ``leaderboard``, ``export``, ``push``, ``bundle``, ``open_store``, ``status`` and
+``load`` do what the command line does. Plugins are written with :mod:`xlbench.api`. Whatever neither of the two exports
+is private.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.errors import XlbenchError
     from xlbench.exports.exported import Exported
+    from xlbench.exports.push import Pushed
     from xlbench.functions import bundle, compare, export, leaderboard, open_store, run, score, status
+    from xlbench.functions.hub import push
     from xlbench.inventory import Store
     from xlbench.runs.compare import Comparison
     from xlbench.runs.results import Results, Student
@@ -27,6 +30,7 @@ __all__ = [
     "Comparison",
     "Exported",
     "Leaderboard",
+    "Pushed",
     "Results",
     "Status",
     "Store",
@@ -39,6 +43,7 @@ __all__ = [
     "leaderboard",
     "load",
     "open_store",
+    "push",
     "register",
     "run",
     "score",
@@ -51,6 +56,7 @@ _DEFINED = {
     "Comparison": "xlbench.runs.compare",
     "Exported": "xlbench.exports.exported",
     "Leaderboard": "xlbench.boards.leaderboard",
+    "Pushed": "xlbench.exports.push",
     "Results": "xlbench.runs.results",
     "Status": "xlbench.runs.status",
     "Store": "xlbench.inventory",
@@ -63,6 +69,7 @@ _DEFINED = {
     "leaderboard": "xlbench.functions",
     "load": "xlbench.students.load",
     "open_store": "xlbench.functions",
+    "push": "xlbench.functions.hub",
     "register": "xlbench.students.load",
     "run": "xlbench.functions",
     "score": "xlbench.functions",

@@ -26,6 +26,7 @@ COMMANDS = {
     "list": "Methods, students, encoders, corpora, suites and budgets.",
     "new-plugin": "A project with a method of your own, to start from.",
     "plugins": "Installed plugins, and the ones that are broken.",
+    "push": "A saved or exported student to the Hugging Face hub.",
     "run": "Distil a student, score it beside its teacher and assistant, and record it.",
     "score": "Score any encoder on a suite.",
     "show": "Everything about one method, student, encoder, corpus, suite or budget.",

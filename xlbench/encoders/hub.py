@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from xlbench.progress import progress
 from xlbench.store import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from xlbench.settings import Settings
 
 # Pickles and code are not fetched, so that they cannot run.
@@ -91,30 +94,39 @@ def fetch_snapshot(name: str, commit: str, settings: Settings) -> Path:
 
 def _snapshot(name: str, revision: str, settings: Settings, *, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
+
+    fetching = progress(f"fetching encoder {name}", None, quiet=settings.quiet)
+    with bars_unless_quiet(quiet=settings.quiet), fetching:
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                local_files_only=offline,
+                allow_patterns=WANTED,
+                ignore_patterns=UNWANTED,
+            )
+        )
+
+
+@contextmanager
+def bars_unless_quiet(*, quiet: bool) -> Iterator[None]:
+    """Turn the bars of the hub's client off where nothing is to be shown, and leave them as they were.
+
+    In a terminal and in a notebook it shows bars of its own, with time left.
+    """
     from huggingface_hub.utils import (  # type: ignore[attr-defined]
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,
     )
 
-    # In a terminal and in a notebook the client shows bars of its own, with time left.
-    fetching = progress(f"fetching encoder {name}", None, quiet=settings.quiet)
     shown = not are_progress_bars_disabled()
-    if settings.quiet:
+    if quiet:
         disable_progress_bars()
     try:
-        with fetching:
-            return Path(
-                snapshot_download(
-                    name,
-                    revision=revision,
-                    local_files_only=offline,
-                    allow_patterns=WANTED,
-                    ignore_patterns=UNWANTED,
-                )
-            )
+        yield
     finally:
-        if settings.quiet and shown:
+        if quiet and shown:
             enable_progress_bars()
 
 
