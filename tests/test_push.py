@@ -192,6 +192,11 @@ def test_a_wrong_token_none_and_no_network(
     with pytest.raises(XlbenchError, match="does not accept the token"):
         push(student, tmp_path)
     assert not (hub.root / "models").exists()
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+        with pytest.raises(XlbenchError, match=r"^The hub cannot be reached to push to 'acme/mini': .*\nTry again"):
+            push(student, tmp_path)
     with pytest.raises(XlbenchError, match=r"^xlbench is offline .*\nUnset it, or give --dry-run"):
         push(student, tmp_path, offline=True)
     monkeypatch.delenv("HF_TOKEN")

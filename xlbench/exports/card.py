@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from xlbench.students.carried_code import has_own_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from xlbench.exports.formats import Format
 
 CARD = "README.md"
-OWN_TYPES = "xlbench-"  # a `model_type` that starts so is that of a student with parts of its own
 
 HEADING = """\
 `DIRECTORY` is this directory; `hf download ORG/NAME --local-dir DIRECTORY` fetches one that is on the hub.
@@ -39,14 +39,13 @@ model = SentenceTransformer("DIRECTORY")
 """
 
 OWN = """
-With sentence-transformers, after `xlbench.register()`: its architecture is xlbench's own.
+With sentence-transformers alone: its architecture is xlbench's own, and `modeling_xlbench.py` beside the weights is
+that architecture's code. It imports torch and transformers only, and is run if you say that you trust it.
 
 ```python
-import xlbench
 from sentence_transformers import SentenceTransformer
 
-xlbench.register()
-model = SentenceTransformer("DIRECTORY")
+model = SentenceTransformer("DIRECTORY", trust_remote_code=True)
 ```
 """
 
@@ -69,15 +68,6 @@ def write_card(directory: Path, text: Callable[[], str]) -> None:
 def use_of_saved(directory: Path) -> str:
     """Return how the encoder in a directory of sentence-transformers is loaded."""
     return HEADING + (OWN if has_own_architecture(directory) else PLAIN) + ONNX
-
-
-def has_own_architecture(directory: Path) -> bool:
-    """Return whether a directory holds a student with a student's parts, which stock transformers cannot load."""
-    try:
-        config = json.loads((directory / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and str(config.get("model_type", "")).startswith(OWN_TYPES)
 
 
 def use_of_export(form: Format) -> str:

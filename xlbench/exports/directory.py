@@ -41,7 +41,9 @@ def verified_directory(record: Record, settings: Settings) -> Path:
 
 
 def save_student_copy(record: Record, target: Path, settings: Settings, card: Callable[[Path], str]) -> None:
-    """Copy a student out of the store with a model card, whole or not at all.
+    """Copy a student out of the store, with a model card and the code of its architecture, whole or not at all.
+
+    The student in the store has neither: what lies there stays as its stage left it.
 
     Args:
         record: The student's.
@@ -52,12 +54,14 @@ def save_student_copy(record: Record, target: Path, settings: Settings, card: Ca
     Raises:
         XlbenchError: The target is there already, the student is gone from the store or damaged, or the disk is full.
     """
+    from xlbench.students.carried_code import carry_code
     from xlbench.students.load import share_files
 
     source = verified_directory(record, settings)
     with new_directory(target, needed=sum(file.stat().st_size for file in source.rglob("*"))) as directory:
         shutil.copytree(source, directory, dirs_exist_ok=True)
         share_files(directory)  # those of an earlier version may be only their owner's to read
+        carry_code(directory)
         write_card(directory, lambda: card(directory))
 
 

@@ -21,7 +21,7 @@ from xlbench.errors import XlbenchError
 from xlbench.exports.graph import IDS, MASK, Graph, Weight
 from xlbench.students.architecture import BottleneckEmbedding
 from xlbench.students.low_rank import LowRankLinear
-from xlbench.students.quantised import QuantisedEmbedding, QuantisedMatrix
+from xlbench.students.quantised import QuantisedEmbedding, QuantisedMatrix, overflow_refused
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -265,7 +265,8 @@ def stored_bits(model: SentenceTransformer) -> Bits:
 def quantised(values: torch.Tensor) -> Weight:
     """Return a matrix in 8 bits with a scale for each row."""
     matrix = QuantisedMatrix(*values.shape)
-    matrix.quantise(values.detach())
+    with overflow_refused():
+        matrix.quantise(values.detach())
     return Weight(matrix.steps.numpy(), matrix.scale.numpy())
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from xlbench.encoders.directories import is_exported
 from xlbench.errors import XlbenchError
 from xlbench.exports.card import CARD
+from xlbench.students.carried_code import CODE, code
 from xlbench.students.load import PICKLES, load_student
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def files_to_push(directory: Path) -> dict[str, Path]:
     """Return the files of a directory by their names there, sorted; hidden ones stay at home.
 
     Raises:
-        XlbenchError: There is no such directory, it has no model card, a file is a link or may be a pickle.
+        XlbenchError: There is no such directory, it has no model card, a file is a link or may be a pickle, or the code
+            of the architecture is not xlbench's.
     """
     if not directory.is_dir():
         raise XlbenchError(
@@ -43,6 +45,11 @@ def files_to_push(directory: Path) -> dict[str, Path]:
             )
         found[name.as_posix()] = path
     _check_card(directory, found)
+    if CODE in found and found[CODE].read_bytes() != code():
+        raise XlbenchError(
+            f"'{found[CODE]}' is not the code that this xlbench writes, and whoever trusts the student would run it.",
+            "Save the student again, which writes it anew.",
+        )
     return found
 
 

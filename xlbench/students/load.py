@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from xlbench.encoders.modules import inner_model
 from xlbench.errors import XlbenchError, answered
 from xlbench.settings import path_of
+from xlbench.students.carried_code import drop_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,13 +38,16 @@ def save_student(model: SentenceTransformer, path: Path) -> None:
         path: The directory, which is created.
 
     Raises:
-        XlbenchError: A module of the model writes its weights as a pickle.
+        XlbenchError: A module of the model writes its weights as a pickle, or a weight is too large for 8 bits.
     """
+    from xlbench.students.quantised import overflow_refused
+
     # A tokenizer is saved with the lengths of its last call, which depend on what a run took from the store.
     if (backend := getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)) is not None:
         backend.no_truncation()
         backend.no_padding()
-    with without_bars(), _as_stock_where_it_is(model):
+    drop_code(model)
+    with without_bars(), overflow_refused(), _as_stock_where_it_is(model):
         model.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
     if getattr(getattr(inner_model(model), "config", None), "bits", 32) == 16:
         for weights in path.rglob("*.safetensors"):
@@ -119,7 +123,9 @@ def load_student(path: Path) -> SentenceTransformer:
             "Name a directory that xlbench or SentenceTransformer saved.",
         )
     with without_bars():
-        return open_directory(path, "cpu")
+        model = open_directory(path, "cpu")
+    drop_code(model)
+    return model
 
 
 @contextmanager
@@ -139,7 +145,8 @@ def without_bars() -> Iterator[None]:
 def load(directory: str | Path) -> SentenceTransformer:
     """Load a saved student, or any other local SentenceTransformer directory, on the CPU.
 
-    No code from the directory is run, and nothing needs to be registered beforehand.
+    No code from the directory is run, not even a copy of xlbench's own that lies there, and nothing needs to be
+    registered beforehand.
 
     Raises:
         XlbenchError: There is no model in the directory, or it is damaged.

@@ -5,53 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
-from xlbench.students.shape import rank_for_share
+from xlbench.students.modeling_xlbench import LowRankLinear, empty_low_rank, linear_maps, replace_linear_maps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torch import nn
+
+__all__ = ["LowRankLinear", "factorise_linear_maps", "linear_maps", "replace_linear_maps"]
+
 RIDGE = 1e-3
 """Added to the diagonal of an input's second moment, as a share of its mean: directions that the sample lacks must not
 be free to change."""
-
-
-class LowRankLinear(nn.Module):
-    """y = U D x + b in the place of y = W x + b, where D is r x I and U is O x r.
-
-    Args:
-        inputs: Number I of inputs.
-        outputs: Number O of outputs.
-        rank: Rank r, the width between the two factors.
-        bias: Whether to add a bias b.
-    """
-
-    def __init__(self, inputs: int, outputs: int, rank: int, *, bias: bool) -> None:
-        super().__init__()
-        self.down = nn.Linear(inputs, rank, bias=False)
-        self.up = nn.Linear(rank, outputs, bias=bias)
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the outputs, float [..., O], for inputs, float [..., I]."""
-        outputs: torch.Tensor = self.up(self.down(values))
-        return outputs
-
-
-def linear_maps(layers: nn.Module) -> dict[str, nn.Linear]:
-    """Return the linear maps of an encoder's layers by name, without those that are factorised already."""
-    return {name: module for name, module in layers.named_modules() if type(module) is nn.Linear}
-
-
-def replace_linear_maps(layers: nn.Module, share: float) -> None:
-    """Replace every linear map by a low-rank one with initial weights only, for loading.
-
-    Args:
-        layers: Changed in place.
-        share: Share of a map's parameters that its factors keep; decides the rank, see :func:`rank_for_share`.
-    """
-    for name, linear in linear_maps(layers).items():
-        layers.set_submodule(name, _empty_low_rank(linear, share))
 
 
 def factorise_linear_maps(layers: nn.Module, share: float, moments: Mapping[str, torch.Tensor]) -> None:
@@ -67,7 +33,7 @@ def factorise_linear_maps(layers: nn.Module, share: float, moments: Mapping[str,
         moments: Second moment of the inputs of each map by its name, the sum or the mean of x x', float64 [I, I].
     """
     for name, linear in linear_maps(layers).items():
-        low_rank = _empty_low_rank(linear, share)
+        low_rank = empty_low_rank(linear, share)
         moment = moments[name]
         moment = moment / moment.diagonal().mean()
         root = torch.linalg.cholesky(moment + RIDGE * torch.eye(len(moment), dtype=moment.dtype))
@@ -83,8 +49,3 @@ def factorise_linear_maps(layers: nn.Module, share: float, moments: Mapping[str,
             if linear.bias is not None:
                 low_rank.up.bias.copy_(linear.bias)
         layers.set_submodule(name, low_rank)
-
-
-def _empty_low_rank(linear: nn.Linear, share: float) -> LowRankLinear:
-    rank = rank_for_share(linear.in_features, linear.out_features, share)
-    return LowRankLinear(linear.in_features, linear.out_features, rank, bias=linear.bias is not None)

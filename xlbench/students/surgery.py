@@ -26,6 +26,7 @@ from xlbench.students.architecture import (
 )
 from xlbench.students.quantised import dequantise_linear_maps, quantise_matrices
 from xlbench.students.shape import Shape
+from xlbench.students.token_embeddings import set_corrections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -211,7 +212,7 @@ def cut_bottleneck(
             basis *= basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()
             new.table.weight.copy_(rows @ basis)
             new.up.weight.copy_(basis)
-        new.set_corrections(ids, table[ids] - new.table.weight[ids] @ new.up.weight.T)
+        set_corrections(new, ids, table[ids] - new.table.weight[ids] @ new.up.weight.T)
     student.embeddings.set_submodule("word_embeddings", new)
     student.config.bottleneck = width
     student.config.frequent = len(ids)

@@ -60,7 +60,7 @@ def select_rows(embeddings: TokenEmbeddings, tokens: torch.Tensor, padding: int 
     selected = BottleneckEmbedding(rows, width, embeddings.up.out_features, padding, len(corrected))
     selected.table, selected.up = table, embeddings.up
     if embeddings.correction is not None:
-        selected.set_corrections(corrected, embeddings.correction.weight[places[corrected]])
+        set_corrections(selected, corrected, embeddings.correction.weight[places[corrected]])
     return selected
 
 
@@ -101,3 +101,19 @@ def restore_table(model: BertModel | XLMRobertaModel, full: TokenEmbeddings, use
             # Tokens without a correction read row 0 in both modules, and write the zeros in it back to row 0.
             full.correction.weight[full.place[tokens].long()] = trained.correction(trained.place).detach().cpu()
     set_token_embeddings(model, full)
+
+
+@torch.no_grad()
+def set_corrections(embedding: BottleneckEmbedding, tokens: torch.Tensor, rows: torch.Tensor) -> None:
+    """Set the tokens that have a correction, and their corrections; does nothing when F is 0.
+
+    Args:
+        embedding: Changed in place.
+        tokens: Distinct token ids, int64 [F].
+        rows: Their corrections, float [F, H].
+    """
+    if embedding.correction is None:
+        return
+    embedding.correction.weight[0] = 0
+    embedding.correction.weight[1:] = rows
+    embedding.place[tokens] = torch.arange(1, len(tokens) + 1, dtype=torch.int32)

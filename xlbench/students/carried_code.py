@@ -1,0 +1,72 @@
+"""The code of a student's architecture that lies beside its weights, for who loads it without xlbench.
+
+xlbench never runs it: its own code of the same file is what loads a student here.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from xlbench.fingerprint import Json
+
+CODE = "modeling_xlbench.py"
+CONFIG = "config.json"
+AUTO_MAP = "auto_map"  # in the configuration: where transformers finds the classes, if it may run a directory's code
+CLASSES = {  # by `model_type`
+    "xlbench-bert": ("StudentBertConfig", "StudentBertModel"),
+    "xlbench-xlm-roberta": ("StudentXLMRobertaConfig", "StudentXLMRobertaModel"),
+}
+
+
+def code() -> bytes:
+    """Return the file that lies beside the weights: a copy of the module that xlbench itself runs."""
+    return Path(__file__).with_name(CODE).read_bytes()
+
+
+def carry_code(directory: Path) -> None:
+    """Put the architecture's code into the directory of a student that has parts of its own; others need none.
+
+    Args:
+        directory: A saved student's; its ``config.json`` gets an ``auto_map``.
+    """
+    config = _config(directory)
+    if (classes := CLASSES.get(str(config.get("model_type")))) is None:
+        return
+    module = Path(CODE).stem
+    config[AUTO_MAP] = {"AutoConfig": f"{module}.{classes[0]}", "AutoModel": f"{module}.{classes[1]}"}
+    (directory / CODE).write_bytes(code())
+    # As transformers writes it.
+    (directory / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def has_own_architecture(directory: Path) -> bool:
+    """Return whether a directory holds a student with parts that stock BERT and XLM-R lack."""
+    return str(_config(directory).get("model_type")) in CLASSES
+
+
+def drop_code(model: SentenceTransformer) -> None:
+    """Forget where code of a directory lay, so that what is saved of its model does not name a file that is not there.
+
+    Args:
+        model: Its configuration is changed.
+    """
+    from xlbench.encoders.modules import inner_model
+
+    config = getattr(inner_model(model), "config", None)
+    known = getattr(config, AUTO_MAP, None)
+    if isinstance(known, dict) and all(str(place).startswith(Path(CODE).stem) for place in known.values()):
+        delattr(config, AUTO_MAP)
+
+
+def _config(directory: Path) -> dict[str, Json]:
+    """Return the configuration of a transformers directory; none where there is no such file."""
+    try:
+        found = json.loads((directory / CONFIG).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
