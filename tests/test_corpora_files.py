@@ -64,9 +64,9 @@ def test_unusual_but_valid_rows_are_read(tmp_path: Path, settings: Settings) -> 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"a\tb\nonly one column\n", ["line 2", "1 columns instead of 2"]),
+        (b"a\tb\nonly one column\n", ["line 2", "1 column instead of 2"]),
+        (b"a\tb\n\nc\td\n", ["line 2: it is empty"]),
         (b"a\tb\nc\td\te\n", ["line 2", "3 columns instead of 2"]),
-        (b"a\tb\n\nc\td\n", ["line 2", "1 columns"]),
         (b"a\tb\nc\t  \n", ["line 2", "second column is empty"]),
         (b"\tb\n", ["line 1", "first column is empty"]),
         (b"a\tb\nc\td\nsch\xf6n\tx\n", ["line 3", "not UTF-8", "0xf6"]),

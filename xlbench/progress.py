@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BAR_AFTER = 2.0  # seconds without a bar: quick work leaves the screen alone
 REDRAW = 0.2  # seconds between two states of a bar
-LINE_EVERY = 60.0  # seconds
+FIRST_LINE, LINE_EVERY = 15.0, 60.0  # seconds: whoever starts a run wants to see soon that it goes on
 
 BAR = "{desc} {percentage:3.0f} %|{bar}| {n:,.0f} of {total:,.0f}{unit}, {remaining} left{postfix}"
 COUNTER = "{desc}: {n:,.0f}{unit}, {elapsed} so far{postfix}"  # where the total is unknown
@@ -95,8 +95,8 @@ def progress(
 ) -> Iterator[Advance]:
     """Show how far work has come and how long it still takes, while the context lasts.
 
-    A bar shows once the work has taken two seconds, a line once it has taken a minute. Lines come every minute even
-    when nothing was reported meanwhile.
+    A bar shows once the work has taken two seconds, a line once it has taken fifteen. Further lines come every minute
+    even when nothing was reported meanwhile.
 
     Args:
         title: What is being done, in lower case: 'stage recurrent', 'reading pairs'.
@@ -188,7 +188,9 @@ def _lines(title: str, total: float | None, done: float, unit: str) -> Iterator[
         word = note or word
 
     def every_minute() -> None:
-        while not finished.wait(LINE_EVERY):
+        wait = FIRST_LINE
+        while not finished.wait(wait):
+            wait = LINE_EVERY
             state = _state(total, done, reached, monotonic() - began, unit)
             _write(f"{title}: {state}{f' ({word})' if word else ''}")
 

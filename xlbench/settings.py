@@ -108,6 +108,8 @@ def new_path(given: str | os.PathLike[str], name: str, *, over: bool = False) ->
             refuse_existing(path)
         elif path.is_dir():
             raise XlbenchError(f"'{path}' is a directory.", "Name a file.")
+        elif path.exists() and not path.is_file():  # a device would be replaced by a file
+            raise XlbenchError(f"'{path}' is no plain file.", "Name a file.")
         check_writable(path.parent, f"'{path}' cannot be written", "Name another place.")
     return path
 

@@ -51,6 +51,12 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(2)
+    except click.NoSuchOption as error:
+        command = error.ctx.command_path if error.ctx else "xlbench"
+        remedy = f"See `{command} --help`."
+        if any(error.option_name in parameter.opts for parameter in app.params):
+            remedy = f"It stands before the command: `xlbench {error.option_name} ... {command.partition(' ')[2]} ...`."
+        _fail(f"{_line(error.format_message())}\n{remedy}", 2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "xlbench"
         _fail(f"{_line(error.format_message())}\nSee `{command} --help`.", 2)

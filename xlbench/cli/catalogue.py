@@ -9,7 +9,7 @@ import click
 
 from xlbench.cli.app import echo, registry_of
 from xlbench.cli.options import json_option, print_json
-from xlbench.errors import look_up
+from xlbench.errors import XlbenchError, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,13 +154,24 @@ KINDS = ("method", "student", "encoder", "corpus", "suite", "budget")
 
 
 @click.command("show")
-@click.argument("kind", type=click.Choice(KINDS))
-@click.argument("name")
+@click.argument("kind", metavar="KIND")
+@click.argument("name", required=False)
 @json_option
 @click.pass_context
-def show_command(context: click.Context, kind: str, name: str, as_json: bool) -> None:
-    """Details of one entry: a method's options, a student's size, a suite's tasks."""
-    facts = details(registry_of(context), kind, name)
+def show_command(context: click.Context, kind: str, name: str | None, as_json: bool) -> None:
+    """Details of one entry: a method's options, a student's size, a suite's tasks.
+
+    KIND is method, student, encoder, corpus, suite or budget.
+    """
+    registry = registry_of(context)
+    if kind not in KINDS:
+        named = [one for one, table in zip(KINDS, TABLES, strict=True) if kind in getattr(registry, table)]
+        if named:
+            raise XlbenchError(f"'{kind}' is a {named[0]}, and no kind of things.", f"xlbench show {named[0]} {kind}")
+        look_up("kind", kind, dict.fromkeys(KINDS))
+    if name is None:
+        raise click.UsageError("Missing argument 'NAME'.", context)
+    facts = details(registry, kind, name)
     if as_json:
         print_json(facts)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from xlbench.corpora.languages import check_codes
@@ -164,6 +165,9 @@ def open_corpus(reference: str, registered: Mapping[str, CorpusReader], settings
             language that the reference asks for, or a code is no language's.
     """
     parsed = parse_reference(reference)
+    if parsed.scheme not in registered and not parsed.argument and Path(parsed.scheme).is_dir():
+        problem = f"Unknown corpus '{reference}'; there is a directory of that name."
+        raise XlbenchError(problem, f"Write tsv:{reference} or parquet:{reference}.")
     corpus = look_up("corpus", parsed.scheme, registered).open(parsed.argument, settings)
     available = corpus.languages()
     for code in parsed.languages or ():

@@ -155,8 +155,9 @@ def read_tsv(path: Path, _language: str = "") -> Iterator[Pair]:
                 ) from None
             columns = text.rstrip("\r\n").split("\t")
             if len(columns) != 2:
+                count = f"{len(columns)} column{'s' if len(columns) > 1 else ''} instead of 2"
                 raise XlbenchError(
-                    f"{path}, line {number}: {len(columns)} columns instead of 2.",
+                    f"{path}, line {number}: {count if text.strip() else 'it is empty'}.",
                     "Each line is an English sentence, one tab and its translation.",
                 )
             if not all(column.strip() for column in columns):

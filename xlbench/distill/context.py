@@ -42,6 +42,7 @@ class StageContext:
         names: What the user called the input encoders, by their names in the plan.
         start: What the encoder is called that the stage starts from, for errors.
         group: What trackers call the stages of one student together.
+        place: Which of the plan's stages this is: '2 of 5'.
     """
 
     corpus: PreparedCorpus
@@ -54,6 +55,7 @@ class StageContext:
     names: Mapping[str, str] = field(default_factory=dict)
     start: str = "encoder"
     group: str = "xlbench"
+    place: str = ""
 
     def annotate(self, name: str, value: Json) -> None:
         """Add metadata that readers of boards must know about the encoder, e.g. the languages that it kept.

@@ -163,7 +163,12 @@ class _PlanRun:
         """Return what one stage works with, beginning with the metadata of the encoder that it starts from."""
         context = self.context()
         given = context.names.get(stage.start)
-        context = replace(context, start=f"{stage.start} '{given}'" if given else f"encoder of stage '{stage.start}'")
+        stages = self.plan.stages
+        context = replace(
+            context,
+            start=f"{stage.start} '{given}'" if given else f"encoder of stage '{stage.start}'",
+            place=f"{stages.index(stage) + 1} of {len(stages)}" if len(stages) > 1 else "",
+        )
         start = self.plan.stage(stage.start)
         if start is not None:
             context.metadata.update(_metadata(self.ensure(start).path / MODEL))

@@ -188,6 +188,7 @@ def _load_targets(training: Training, context: StageContext, batches: LengthBuck
 def _train_or_resume(trainer: StageTrainer, transformer: PreTrainedModel, context: StageContext, scratch: Path) -> None:
     """Train from the last checkpoint that is as it was written, or from the start if there is none."""
     title, quiet = f"stage {trainer.stage.name}", context.settings.quiet
+    title += f" ({context.place})" if context.place else ""
     found = last_usable_checkpoint(scratch, lambda text: note(f"{title}: {text}", quiet=quiet))
     checkpoint = found.path if found else None
     trainer.initial = found.initial if found else trainer.evaluate_dev()[0]

@@ -161,6 +161,9 @@ def _quality(family: Family, figures: Figures) -> tuple[Column, ...]:
         "Bold: on the frontier; no other row is at least as good, as small (parameters, bytes) and as fast (ms), and"
         " better in one of them."
     )
+    measured = figures.board.loc[~figures.board["published"], "latency_ms"].notna()
+    if measured.any() and not measured.all():
+        notes.append("A row without ms counts as the slowest there: its record was made without measuring speed.")
     base = plain(figures.base.name) if figures.base else ""
     interval = "" if found is None else " their paired 95 % interval (with zero in it the two cannot be told apart),"
     return (

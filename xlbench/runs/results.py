@@ -44,7 +44,11 @@ class Student:
 
     record: Record
     key: str
-    settings: Settings = field(repr=False)
+    settings: Settings
+
+    def __repr__(self) -> str:
+        """Return name and key; the record is a page."""
+        return f"<xlbench.Student: {self.name}, {self.key[:8]}>"
 
     @property
     def name(self) -> str:

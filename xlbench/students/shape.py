@@ -219,7 +219,7 @@ class Shape(Frozen):
             raise XlbenchError(
                 f"{self.layers} layers and {width} columns per token take {narrow.parameters:,} of {parameters:,}"
                 " parameters, so that no whole row of a frequent token fits.",
-                "Choose fewer layers, fewer columns or a larger student.",
+                f"Choose fewer layers, fewer columns or a larger student, e.g. --student {self._example()}.",
             )
         return narrow.model_copy(update={"frequent": min(frequent, self.vocabulary)})
 
@@ -235,9 +235,13 @@ class Shape(Frozen):
         if layers > self.layers:
             raise XlbenchError(
                 f"The student keeps {layers} layers, but its assistant has only {self.layers}.",
-                f"Choose a student with at most {self.layers} layers.",
+                f"Choose a student with at most {self.layers} layers, e.g. --student {self._example()}.",
             )
         return self.model_copy(update={"layers": layers, "repeats": repeats})
+
+    def _example(self) -> str:
+        """Return a student that any method can cut from this encoder: a third of its columns, each layer once."""
+        return f"B={max(1, self.hidden // 3)},K={self.layers},R=1"
 
     def with_low_rank(self, share: float) -> Shape:
         """Return the shape with low-rank linear maps, whose factors keep ``share`` of the maps' parameters.
