@@ -26,11 +26,17 @@ BY_TEXT = (*FULL, errno.EFBIG, errno.EROFS, *FAILED)
 SILENT = re.compile(r"PytorchStreamWriter|inline_container|basic_ios|iostream error|\d+ requested and \d+ written")
 PROBE = 1 << 20  # bytes
 RESUMES = "the same command resumes"
+AGAIN = "then run the command again"
 
 
 @contextmanager
 def disk_errors(
-    what: str = "a file", where: Path | None = None, *, needed: int | None = None, store: bool = False
+    what: str = "a file",
+    where: Path | None = None,
+    *,
+    needed: int | None = None,
+    store: bool = False,
+    resumes: bool = True,
 ) -> Iterator[None]:
     """Turn what the operating system says of a write that failed into an :class:`XlbenchError` with a remedy.
 
@@ -41,6 +47,7 @@ def disk_errors(
         where: The file or directory that it is written to.
         needed: How much space it takes, in bytes, where that is known.
         store: Whether ``where`` is in the store, which can be pruned and moved.
+        resumes: Whether the same command takes up the work where it broke off.
 
     Raises:
         XlbenchError: The disk is full, its quota is used up, a file is too large, or the place cannot be written.
@@ -53,7 +60,10 @@ def disk_errors(
         refused = _refusal(error, where)
         if refused is None:
             raise
-        raise _worded(refused, what, where, needed, store=store) from error
+        worded = _worded(refused, what, where, needed, store=store)
+        if not resumes:
+            worded = XlbenchError(worded.problem, worded.remedy.replace(RESUMES, AGAIN))
+        raise worded from error
 
 
 def is_disk_error(error: BaseException) -> bool:

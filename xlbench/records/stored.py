@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from xlbench.settings import Settings
 
 
+class RunNotFoundError(XlbenchError):
+    """No run in the store has this name."""
+
+
 class StoredRecord(NamedTuple):
     """A record and where it is stored.
 
@@ -176,7 +180,7 @@ def find_run(reference: str, settings: Settings) -> StoredRecord:
         )
     if not found:
         names = {name for run in kept for name in _names(run.record)}
-        raise XlbenchError(
+        raise RunNotFoundError(
             f"No run in the store in {settings.home} is called '{reference}'.", nearest(reference, names)
         )
     return found[0]
