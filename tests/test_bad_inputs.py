@@ -45,8 +45,9 @@ VALUES: dict[str, object] = {
 NEEDED: dict[str, dict[str, object]] = {
     "score": {"model": "nowhere"}, "compare": {"first": "a", "second": "b"}, "leaderboard": {"name": "headline"},
     "push": {"directory": "carded", "repository": "org/name"},
+    "encode": {"texts": ["a"]}, "search": {"corpus": ["a"], "queries": "a"}, "mine": {"a": ["a"], "b": ["a"]},
 }  # fmt: skip
-PLACED = {"run", "score", "compare", "leaderboard", "open_store", "push", "status"}
+PLACED = {"run", "score", "compare", "leaderboard", "open_store", "push", "status", "encode", "search", "mine"}
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,8 @@ def test_it_is_refused_in_words_and_nothing_is_left(
             monkeypatch.setenv(variable, value)
         else:
             monkeypatch.delenv(variable, raising=False)
-    for module in ("run", "score"):
-        monkeypatch.setattr(f"xlbench.runs.{module}.prepare_process", work_begins)
+    for module in ("runs.run", "runs.score", "retrieval.encoder"):
+        monkeypatch.setattr(f"xlbench.{module}.prepare_process", work_begins)
     before, home = tree(tmp_path), tmp_path / "home"
     answers = []
     if case.cli is not None:

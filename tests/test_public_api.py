@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,10 +68,10 @@ def option_names(command: click.Command) -> set[str]:
         if isinstance(option, click.Option):
             long = [name for name in option.opts if name.startswith("--")]
             found.add(long[0][2:].replace("-", "_") if long else str(option.name))
-    return found - {"json", "print_config", "help", "version"}
+    return found - {"json", "tsv", "print_config", "help", "version"}
 
 
-@pytest.mark.parametrize("name", ["run", "score", "compare", "bundle", "push"])
+@pytest.mark.parametrize("name", ["run", "score", "compare", "bundle", "push", "encode", "search", "mine"])
 def test_a_function_has_the_options_of_its_command(name: str) -> None:
     command = app.get_command(click.Context(app), name)
     assert command is not None
@@ -223,6 +224,29 @@ def test_a_directory_is_scored_once_and_kept(
     again = xlbench.score(saved, suite="toy", precision="float32", items=items, **where(ran.place))
     assert again.records == [record]
     assert items.is_file()
+
+
+def test_a_run_is_used_by_any_of_its_names(ran: CompletedRun, tmp_path: Path) -> None:
+    student = ran.results.student
+    expected = student.model.encode(SENTENCES)
+    names = [ran.results, student, student.key[:8], f"multistage/{student.name}", student.path]
+    if find_spec("onnxruntime"):
+        student.export("onnx", tmp_path / "exported")
+        names.append(tmp_path / "exported")
+    for name in names:
+        precision = "auto" if name == tmp_path / "exported" else "float32"
+        found = xlbench.encode(SENTENCES, model=name, precision=precision, **where(ran.place))
+        np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=str(name))
+    assistant = xlbench.search(SENTENCES, "ein Haus", model=ran.place / "assistant", **where(ran.place))
+    assert assistant.to_dataframe().sentence[0] == "ein Haus"
+    for name, said in {
+        "multistage/toy-hlf": "Encoder 'multistage/toy-hlf' is not on this machine",
+        "toy-hal": "No run in the store .* is called 'toy-hal'.\nDid you mean toy-half",
+        "no such": "^Unknown encoder 'no such'.",
+        ran.results.stored[0].key[:8]: "was only scored, it is no student",
+    }.items():
+        with pytest.raises(xlbench.XlbenchError, match=said):
+            xlbench.encode(SENTENCES, model=name, **where(ran.place))
 
 
 def test_a_comparison_has_the_numbers_of_the_command(ran: CompletedRun) -> None:

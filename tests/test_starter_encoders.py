@@ -19,6 +19,7 @@ import torch
 from fixtures_encoders import PIECES, SHAPE, toy_container
 from tokenizers import Tokenizer, normalizers
 
+import xlbench
 from xlbench.encoders import directories
 from xlbench.encoders.encode import encode
 from xlbench.encoders.starter import ASSISTANT, TEACHER, starter_encoders
@@ -431,3 +432,14 @@ def test_the_tokenizer_equals_the_published_one_in_many_languages(
     assert len(scripts) >= 20
     for text in sentences:
         assert tokenizer.encode(text).ids == published.encode(text).ids, text
+
+
+@pytest.mark.starter
+def test_mining_the_starters_sentences_finds_their_translations(
+    starter_settings: Settings, assistant: SentenceTransformer
+) -> None:
+    found = xlbench.mine("starter:en", "starter:de", home=starter_settings.home, device="cpu", quiet=True)
+    frame = found.to_dataframe()
+    # Line i of one side is the translation of line i of the other; 112 there are.
+    assert (frame.line_a == frame.line_b).sum() >= 110
+    assert len(frame) <= 112

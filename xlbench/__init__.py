@@ -1,8 +1,8 @@
 """xlbench: cross-lingual sentence encoders made small, and proof that they kept their quality.
 
-``run``, ``score``, ``compare``, ``leaderboard``, ``export``, ``push``, ``bundle``, ``open_store``, ``status`` and
-``load`` do what the command line does. Plugins are written with :mod:`xlbench.api`. Whatever neither of the two exports
-is private.
+``run``, ``score``, ``compare``, ``leaderboard``, ``export``, ``push``, ``encode``, ``search``, ``mine``, ``bundle``,
+``open_store``, ``status`` and ``load`` do what the command line does. Plugins are written with :mod:`xlbench.api`.
+Whatever neither of the two exports is private.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from xlbench.exports.push import Pushed
     from xlbench.functions import bundle, compare, export, leaderboard, open_store, run, score, status
     from xlbench.functions.hub import push
+    from xlbench.functions.using import encode, mine, search
     from xlbench.inventory import Store
+    from xlbench.retrieval.results import Found, Mined
     from xlbench.runs.compare import Comparison
     from xlbench.runs.results import Results, Student
     from xlbench.runs.status import Status
@@ -29,7 +31,9 @@ __all__ = [
     "Bundle",
     "Comparison",
     "Exported",
+    "Found",
     "Leaderboard",
+    "Mined",
     "Pushed",
     "Results",
     "Status",
@@ -39,14 +43,17 @@ __all__ = [
     "__version__",
     "bundle",
     "compare",
+    "encode",
     "export",
     "leaderboard",
     "load",
+    "mine",
     "open_store",
     "push",
     "register",
     "run",
     "score",
+    "search",
     "status",
 ]
 
@@ -55,7 +62,9 @@ _DEFINED = {
     "Bundle": "xlbench.boards.bundle",
     "Comparison": "xlbench.runs.compare",
     "Exported": "xlbench.exports.exported",
+    "Found": "xlbench.retrieval.results",
     "Leaderboard": "xlbench.boards.leaderboard",
+    "Mined": "xlbench.retrieval.results",
     "Pushed": "xlbench.exports.push",
     "Results": "xlbench.runs.results",
     "Status": "xlbench.runs.status",
@@ -65,14 +74,17 @@ _DEFINED = {
     "__version__": "xlbench._version",
     "bundle": "xlbench.functions",
     "compare": "xlbench.functions",
+    "encode": "xlbench.functions.using",
     "export": "xlbench.functions",
     "leaderboard": "xlbench.functions",
     "load": "xlbench.students.load",
+    "mine": "xlbench.functions.using",
     "open_store": "xlbench.functions",
     "push": "xlbench.functions.hub",
     "register": "xlbench.students.load",
     "run": "xlbench.functions",
     "score": "xlbench.functions",
+    "search": "xlbench.functions.using",
     "status": "xlbench.functions",
 }
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xlbench.cli.app import echo
+from xlbench.cli.app import PATH, echo
 from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
@@ -46,6 +46,32 @@ def precision_option(function: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="Number format that encoders compute in; auto: the best that the device supports.",
     )(function)
+
+
+def model_option(function: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--model``."""
+    return click.option(
+        "--model", default="multilingual-e5-small", show_default=True, help="The encoder, by any of its names."
+    )(function)
+
+
+def exact_option(function: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--exact`` and ``--no-exact``."""
+    return click.option(
+        "--exact/--no-exact",
+        "exact",
+        default=None,
+        help="Compare all with all, or search an index of faiss [exact up to 10^10 cosines, on a GPU 10^13].",
+    )(function)
+
+
+def rows_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--output``, ``--tsv`` and ``--json``."""
+    function = json_option(function)
+    function = click.option("--tsv", is_flag=True, help="Print all rows, separated by tabs.")(function)
+    return click.option("--output", type=PATH, help="Write all rows to this new file: .tsv, .parquet or .json.")(
+        function
+    )
 
 
 def print_json(value: object) -> None:

@@ -1,0 +1,1 @@
+"""Encoders put to use: vectors of many sentences, their nearest neighbours, and translations mined by margin."""
