@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, ClassVar
 
 from datasets import Dataset, DatasetDict
@@ -11,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import BoW
 
 from xlbench.experiment import Suite, TaskRef
+from xlbench.scoring.tasks import load_task
 from xlbench.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,6 +45,18 @@ def toy_encoder(counts: BoW | None = None) -> SentenceTransformer:
 
 def toy_settings(tmp_path: Path, data_root: Path | None = None) -> Settings:
     return Settings(home=tmp_path / "home", data_root=data_root, offline=True, quiet=True)
+
+
+def evaluate_with_mteb(encoder: SentenceTransformer, suite: Suite, settings: Settings) -> dict[tuple[str, str], float]:
+    """Return what ``mteb.evaluate`` gives, without xlbench's harness: main scores by task and subset."""
+    import mteb
+
+    tasks = [load_task(ref, settings) for ref in suite.tasks]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mteb and sentence-transformers warn of each other
+        result = mteb.evaluate(encoder, tasks, cache=None, show_progress_bar=False)
+    rows = [(it.task_name, row) for it in result.task_results for split in it.scores.values() for row in split]
+    return {(task, str(row["hf_subset"])): float(row["main_score"]) for task, row in rows}
 
 
 class ToySTS(AbsTaskSTS):

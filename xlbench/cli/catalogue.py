@@ -108,7 +108,9 @@ def details(registry: Registry, kind: str, name: str) -> dict[str, object]:
         corpus = look_up(kind, name, registry.corpora)
         return {"name": name, "summary": corpus.summary, "example": corpus.example}
     if kind == "suite":
-        return look_up(kind, name, registry.suites).model_dump(mode="json")
+        from xlbench.scoring.suites import find_suite
+
+        return find_suite(name, registry.suites).model_dump(mode="json")
     return look_up(kind, name, registry.budgets).model_dump(mode="json")
 
 

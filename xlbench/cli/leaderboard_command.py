@@ -214,10 +214,11 @@ def _records(context: click.Context, place: str | None, suite: str | None, budge
     from xlbench.errors import look_up
     from xlbench.records.record import records_in
     from xlbench.records.stored import stored_records
+    from xlbench.scoring.suites import suite_name
 
     registry = registry_of(context)
     if suite is not None:
-        look_up("suite", suite, registry.suites)
+        suite = suite_name(suite, registry.suites)
     if budget is not None:
         look_up("budget", budget.removesuffix("*"), registry.budgets)
     if place is None:

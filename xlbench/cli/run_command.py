@@ -31,7 +31,7 @@ from xlbench.errors import XlbenchError
     "--corpus", multiple=True, help="Where pairs are read from: starter, tsv:PATH, hub:ORG/NAME ... [starter]."
 )
 @click.option("--languages", metavar="de,tr", help="Languages to train on, beside English [all of the corpora's].")
-@click.option("--suite", help="The suite of tasks to score on [starter].")
+@click.option("--suite", help="The suite of tasks to score on; mteb:TASK,... takes those of MTEB [starter].")
 @click.option(
     "--keep-out", multiple=True, help="One more suite whose sentences are removed from the training data [none]."
 )

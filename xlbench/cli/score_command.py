@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 @click.command("score")
 @click.argument("model")
-@click.option("--suite", default="starter", show_default=True, help="The suite of tasks to score on.")
+@click.option(
+    "--suite",
+    default="starter",
+    show_default=True,
+    help="The suite of tasks to score on; mteb:TASK,... takes those of MTEB.",
+)
 @precision_option
 @click.option("--items", type=PATH, help="Also write item-level scores to this Parquet file.")
 @click.option("--against", metavar="ENCODER", help="Also measure its speed, in turns with this encoder.")

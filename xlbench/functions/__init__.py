@@ -99,7 +99,7 @@ def run(
         assistant: The multilingual encoder that is cut: a registered name, a directory or org/name on the hub.
         corpus: Where parallel pairs are read from: 'starter', 'tsv:PATH', 'parquet:PATH', 'hub:ORG/NAME', or several.
         languages: ISO 639-1 codes of the other sides to use; none given: all of the corpora's.
-        suite: What is scored.
+        suite: What is scored: a registered name, or MTEB's tasks, 'mteb:STS17,BUCC.v2?languages=de,fr'.
         keep_out: Further suites whose sentences no training pair may contain.
         budget: How much data and training.
         pairs_per_language: Replaces the budget's.
@@ -138,7 +138,7 @@ def score(
 
     Args:
         model: A registered name, a directory (one that :func:`export` made too) or a hub id.
-        suite: What is scored.
+        suite: What is scored, as :func:`run` takes it.
         precision: What the encoder computes in; 'auto': what the device is good at.
         items: Also write item-level scores to this Parquet file.
         against: Also measure its speed, in turns with this encoder.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from xlbench.records.rows import differing_scores
 from xlbench.records.stored import describe, find_run, items_of
 from xlbench.runs.restore import restore
 from xlbench.scoring.data import data_identity
+from xlbench.scoring.suites import find_suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -218,8 +220,9 @@ def _sentences(
 
 def _task_ref(task: str, one: Record, two: Record, registry: Registry) -> TaskRef | None:
     suites: list[Suite] = [record.experiment.suite for record in (one, two) if record.experiment]
-    if (registered := registry.suites.get(one.scores.suite)) is not None:
-        suites.append(registered)
+    if not suites:
+        with suppress(XlbenchError):  # no plugin provides it, or this version of MTEB does not
+            suites.append(find_suite(one.scores.suite, registry.suites))
     return next((ref for suite in suites for ref in suite.tasks if ref.task == task), None)
 
 

@@ -48,7 +48,9 @@ class Treatment(Frozen):
 class Conditions(Frozen):
     """What all rows of one table share, so that only the methods make a difference."""
 
-    suite: str = Field(default="starter", description="The suite of tasks to score on.")
+    suite: str = Field(
+        default="starter", description="The suite of tasks to score on; mteb:TASK,... takes those of MTEB."
+    )
     keep_out: tuple[str, ...] = Field(
         default=(), description="More suites whose sentences are removed from the training data."
     )

@@ -13,6 +13,7 @@ from xlbench.encoders.find import find_encoder
 from xlbench.errors import XlbenchError, look_up
 from xlbench.experiment import Budget, Data, Experiment, StudentSpec
 from xlbench.runs.request import inline_spec, load_toml
+from xlbench.scoring.suites import find_suite
 from xlbench.scoring.tasks import evaluation_digest
 from xlbench.settings import path_of
 from xlbench.validation import complaint, validated
@@ -44,7 +45,7 @@ def resolve(
     method = look_up("method", request.method, registry.methods)
     options = method.read_options(request.options, request.preset)
     student = _student(request, registry)
-    suite, *keep_out = (look_up("suite", name, registry.suites) for name in (request.suite, *request.keep_out))
+    suite, *keep_out = (find_suite(name, registry.suites, settings) for name in (request.suite, *request.keep_out))
     assistant = find_encoder(request.assistant, registry.encoders, settings)
     teachers = [_teacher(name, assistant, registry, settings) for name in request.teacher]
     corpora = [open_corpus(reference, registry.corpora, settings) for reference in request.corpus]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from xlbench.errors import look_up
 from xlbench.records.predictions import Predicted, read_predictions
 from xlbench.records.record import ITEMS, Record, read_record, record_digest
 from xlbench.records.stored import saved_record, write_entry
 from xlbench.scoring.data import require_data
 from xlbench.scoring.items import TOLERANCE, Items, main_score, write_items
 from xlbench.scoring.scores import family_means
+from xlbench.scoring.suites import find_suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +46,7 @@ def restore(
     if not kept:
         return
     names = dict.fromkeys(record.scores.suite for record, _ in kept)
-    suites = {name: look_up("suite", name, registry.suites) for name in names}
+    suites = {name: find_suite(name, registry.suites, settings) for name in names}
     require_data(suites.values(), settings)
     from xlbench.scoring.harness import unpredicted_items
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from xlbench.encoders.directories import is_exported
 from xlbench.encoders.find import find_encoder, load_encoder
-from xlbench.errors import XlbenchError, look_up
+from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
 from xlbench.records.stored import make_record, saved_record, write_entry
 from xlbench.runs.job import title
@@ -16,6 +16,7 @@ from xlbench.runs.results import Results
 from xlbench.runs.session import check_ready, prepare_process, speed_sample
 from xlbench.runs.status import runs
 from xlbench.scoring.data import mteb_version
+from xlbench.scoring.suites import find_suite
 from xlbench.scoring.tasks import evaluation_digest
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def score_encoder(
     """
     from xlbench.encoders.runtime import choose_device, choose_precision
 
-    tasks = look_up("suite", suite, registry.suites)
+    tasks = find_suite(suite, registry.suites, settings)
     encoder = find_encoder(name, registry.encoders, settings)
     baseline = None if against is None else find_encoder(against, registry.encoders, settings)
     computed = choose_precision(choose_device(settings), precision)

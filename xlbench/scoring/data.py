@@ -9,6 +9,7 @@ import ast
 import hashlib
 import importlib.util
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +22,7 @@ from xlbench.errors import XlbenchError
 from xlbench.scoring.quiet import hub_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from xlbench.experiment import Suite, TaskRef
     from xlbench.settings import Settings
@@ -44,6 +45,7 @@ class DeclaredData:
 
 
 UNKNOWN = DeclaredData(None, None)
+NAMED = re.compile(r'name="([^"\n]+)"')  # how a task's metadata gives its name
 
 OWN_TASKS = {
     "starter-sts/1": "xlbench.scoring.starter_tasks:StarterSTS",
@@ -83,17 +85,30 @@ def require_data(suites: Iterable[Suite], settings: Settings) -> None:
     Raises:
         XlbenchError: The data of a task is neither under the data root nor in a cache, and the hub cannot be asked.
     """
-    paths = {
-        ref.task: declared.path
-        for suite in suites
-        for ref in suite.tasks
-        if ref.loader is None and (declared := read_declaration(ref)).path is not None  # others may bring their data
-    }
-    missing = {
+    own = (ref for suite in suites for ref in suite.tasks if ref.loader is None)  # others may bring their data
+    refuse_missing(missing_data((ref.task for ref in own), settings), settings)
+
+
+def missing_data(tasks: Iterable[str], settings: Settings) -> dict[str, str]:
+    """Return those of MTEB's tasks whose data is neither under the data root nor in a cache, with its hub name."""
+    paths = {task: _read_from_mteb(task, mteb_version()).path for task in tasks}
+    return {
         task: path
         for task, path in paths.items()
         if path and path.count("/") == 1 and not settings.local("datasets", path) and not _is_cached(path)
     }
+
+
+def refuse_missing(missing: Mapping[str, str], settings: Settings) -> None:
+    """Refuse tasks whose data is missing, unless the hub can be asked.
+
+    Args:
+        missing: The hub name of the data of each, as :func:`missing_data` returns it.
+        settings: Whether the hub may be asked, and the data root, which errors name.
+
+    Raises:
+        XlbenchError: There is one, and the hub cannot be asked; it names the first.
+    """
     if missing and (settings.offline or not hub_answers()):
         task, path = next(iter(missing.items()))
         why = "xlbench is offline" if settings.offline else "the hub does not answer"
@@ -163,33 +178,51 @@ def mteb_version() -> str:
 
 
 @cache
-def _read_from_mteb(task: str, _version: str) -> DeclaredData:
+def _read_from_mteb(task: str, installed: str) -> DeclaredData:
+    found = (_find_declaration(ast.parse(file.read_bytes()), task) for file in _task_files(installed).get(task, ()))
+    return next((it for it in found if it is not None), UNKNOWN)
+
+
+def declared_type(task: str) -> str | None:
+    """Return MTEB's type of one of its tasks, e.g. 'STS'; None where the source code does not say it as a literal."""
+    for file in _task_files(mteb_version()).get(task, ()):
+        if (arguments := _find_metadata(ast.parse(file.read_bytes()), task)) is not None:
+            found = _literal(arguments.get("type"))
+            return found if isinstance(found, str) else None
+    return None
+
+
+@cache
+def _task_files(_version: str) -> dict[str, list[Path]]:
+    """Return the files of mteb's tasks by each name that they give to something."""
     spec = importlib.util.find_spec("mteb")  # finds a top-level package without importing it
+    named: dict[str, list[Path]] = {}
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        needle = f'name="{task}"'.encode()
         for file in sorted(Path(folder, "tasks").rglob("*.py")):
-            code = file.read_bytes()
-            if needle in code and (found := _find_declaration(ast.parse(code), task)):
-                return found
-    return UNKNOWN
+            for name in dict.fromkeys(NAMED.findall(file.read_text("utf-8"))):
+                named.setdefault(name, []).append(file)
+    return named
+
+
+def _find_metadata(tree: ast.Module, task: str) -> dict[str | None, ast.expr] | None:
+    """Find ``TaskMetadata(name=<task>, dataset=..., ...)`` in a module; return its arguments."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            arguments = {keyword.arg: keyword.value for keyword in node.keywords}
+            if "dataset" in arguments and _literal(arguments.get("name")) == task:
+                return arguments
+    return None
 
 
 def _find_declaration(tree: ast.Module, task: str) -> DeclaredData | None:
-    """Find ``TaskMetadata(name=<task>, dataset={...})`` in a module."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        arguments = {keyword.arg: keyword.value for keyword in node.keywords}
-        if "dataset" not in arguments or _literal(arguments.get("name")) != task:
-            continue
-        dataset = _literal(arguments["dataset"])
-        if isinstance(dataset, dict):
-            path, revision = dataset.get("path"), dataset.get("revision")
-            return DeclaredData(
-                path if isinstance(path, str) else None, revision if isinstance(revision, str) else None
-            )
+    if (arguments := _find_metadata(tree, task)) is None:
+        return None
+    dataset = arguments["dataset"]
+    if not isinstance(dataset, ast.Dict):
         return UNKNOWN
-    return None
+    given = {_literal(key): _literal(value) for key, value in zip(dataset.keys, dataset.values, strict=True)}
+    path, revision = given.get("path"), given.get("revision")
+    return DeclaredData(path if isinstance(path, str) else None, revision if isinstance(revision, str) else None)
 
 
 def _literal(node: ast.expr | None) -> object:

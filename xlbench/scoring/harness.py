@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +21,7 @@ from xlbench.scoring.data import data_identity, mteb_version
 from xlbench.scoring.items import TOLERANCE, Items, ItemScores, main_score, number_items, undefined_reason
 from xlbench.scoring.quiet import kept_random_state, quiet_mteb
 from xlbench.scoring.scores import MAIN_METRIC, SubsetScores, SuiteScores, TaskScores, family_means
-from xlbench.scoring.tasks import Columns, load_task, read_data
+from xlbench.scoring.tasks import MONOLINGUAL, Columns, load_task, read_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 # The highest mean cosine of an encoder that has not collapsed is about 0.8, that of multilingual-e5-small.
 COLLAPSED = 0.99
+SUBSETS = 128  # of a task at a time: MTEB holds what it finds as objects of Python, one for each sentence
 ZEROS = 0.5  # share of embeddings that are zero, from which on an encoder has collapsed as well
 
 
@@ -62,7 +64,8 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
         XlbenchError: A task or its data is missing, a task is listed twice, or the embeddings are not finite.
     """
     tasks = _load_tasks(suite, settings)
-    texts = list(dict.fromkeys(text for _, _, subsets in tasks for it in subsets for text in (*it.first, *it.second)))
+    sides = {id(side): side for _, _, subsets in tasks for it in subsets for side in (it.first, it.second)}
+    texts = list(dict.fromkeys(text for side in sides.values() for text in side))
     began = time.perf_counter()
     with progress(title, len(texts), quiet=settings.quiet, unit="sentences") as advance:
         embeddings = encode(model, texts, precision=precision, advance=advance)
@@ -111,13 +114,14 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
 
 def _by_language(tasks: Sequence[tuple[TaskRef, AbsTask, list[Columns]]]) -> dict[str, list[str]]:
     """Return the distinct sentences of a suite by the code that their subsets' names have for their language."""
-    found: dict[str, dict[str, None]] = {}
-    for _, _, subsets in tasks:
+    sides: dict[str, dict[int, Sequence[str]]] = {}
+    for _, task, subsets in tasks:
         for columns in subsets:
-            first, _, second = columns.subset.partition("-")
+            name = columns.subset if columns.subset != MONOLINGUAL else task.metadata.languages[0]
+            first, _, second = name.partition("-")
             for code, side in ((first, columns.first), (second or first, columns.second)):
-                found.setdefault(code, {}).update(dict.fromkeys(side))
-    return {code: list(texts) for code, texts in found.items()}
+                sides.setdefault(code, {})[id(side)] = side
+    return {code: list(dict.fromkeys(chain.from_iterable(own.values()))) for code, own in sides.items()}
 
 
 def unpredicted_items(suite: Suite, settings: Settings) -> Items:
@@ -176,20 +180,22 @@ def _evaluate(
     table: SentenceTable, ref: TaskRef, task: AbsTask, subsets: list[Columns]
 ) -> tuple[dict[str, SubsetScores], dict[str, ItemScores]]:
     """Evaluate a task with MTEB; return scores and items by subset."""
-    with TemporaryDirectory(prefix="xlbench-") as folder, quiet_mteb(), kept_random_state():
-        results = task.evaluate(
-            table,
-            ref.split,
-            subsets_to_run=list(ref.subsets),
-            encode_kwargs={"batch_size": 4096, "show_progress_bar": False},
-            prediction_folder=Path(folder),
-        )
-        content = json.loads(Path(folder, task.prediction_file_name).read_text("utf-8"))
-    items = {
-        subset: replace(it, prediction=_predictions(content, ref, subset))
-        for subset, it in _unpredicted(ref, subsets).items()
-    }
-    scores = {subset: _check_scores(ref, subset, results[subset], it) for subset, it in items.items()}
+    items = _unpredicted(ref, subsets)
+    scores: dict[str, SubsetScores] = {}
+    for start in range(0, len(ref.subsets), SUBSETS):
+        some = ref.subsets[start : start + SUBSETS]
+        task.hf_subsets = list(some)  # a task with a column per language heeds nothing else
+        with TemporaryDirectory(prefix="xlbench-") as folder, quiet_mteb(), kept_random_state():
+            results = task.evaluate(
+                table,
+                ref.split,
+                encode_kwargs={"batch_size": 4096, "show_progress_bar": False},
+                prediction_folder=Path(folder),
+            )
+            content = json.loads(Path(folder, task.prediction_file_name).read_text("utf-8"))
+        for subset in some:
+            items[subset] = replace(items[subset], prediction=_predictions(content, ref, subset))
+            scores[subset] = _check_scores(ref, subset, results[subset], items[subset])
     return scores, items
 
 

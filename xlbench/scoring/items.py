@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from xlbench.experiment import Family
     from xlbench.scoring.tasks import Columns
 
+JOINED = 4_000_000  # rows at a time
 TOLERANCE = 1e-6  # points, between MTEB's main score and that of the kept items
 
 
@@ -88,32 +88,64 @@ def number_items(family: Family, subsets: Sequence[Columns]) -> list[NDArray[np.
     Returns:
         Per subset int32 [n], numbered from 0 in order of first appearance.
     """
-    keys = _by_gold(subsets) if family == "sts" else _by_sentence(subsets)
-    numbers: dict[tuple[int, int], int] = {}
-    return [np.array([numbers.setdefault(key, len(numbers)) for key in rows], np.int32) for rows in keys]
+    return _by_gold(subsets) if family == "sts" else _by_sentence(subsets)
 
 
-def _by_gold(subsets: Sequence[Columns]) -> list[list[tuple[int, int]]]:
+def _by_gold(subsets: Sequence[Columns]) -> list[NDArray[np.int32]]:
     seen: dict[bytes, int] = {}  # by bytes, since what is not a number does not equal itself
     golds = [(np.asarray(subset.gold, np.float64) + 0.0).tobytes() for subset in subsets]  # -0.0 becomes 0.0
     groups = [seen.setdefault(gold, len(seen)) for gold in golds]
-    return [[(group, row) for row in range(len(subset.gold))] for group, subset in zip(groups, subsets, strict=True)]
+    numbers: dict[tuple[int, int], int] = {}
+    keys = [[(group, row) for row in range(len(it.gold))] for group, it in zip(groups, subsets, strict=True)]
+    return [np.array([numbers.setdefault(key, len(numbers)) for key in rows], np.int32) for rows in keys]
 
 
-def _by_sentence(subsets: Sequence[Columns]) -> list[list[tuple[int, int]]]:
-    """Join rows through their sentences: connected components, with a node per row and per sentence."""
+def _by_sentence(subsets: Sequence[Columns]) -> list[NDArray[np.int32]]:
+    """Join rows through their sentences: the connected components of a graph with a node per sentence.
+
+    A task with a column per language has tens of thousands of subsets, which share the columns. So each column is
+    looked up once, and rows are joined some million at a time.
+    """
+    nodes: dict[str, int] = {}
+    columns: dict[int, NDArray[np.int32]] = {}
+
+    def ids(column: Sequence[str]) -> NDArray[np.int32]:
+        if id(column) not in columns:
+            columns[id(column)] = np.array([nodes.setdefault(text, len(nodes)) for text in column], np.int32)
+        return columns[id(column)]
+
+    rows = [(ids(it.first), ids(it.second)[np.asarray(it.gold, np.intp)]) for it in subsets]
+    component = np.arange(len(nodes))  # of each sentence
+    start, ends = 0, np.cumsum([len(first) for first, _ in rows])
+    while start < len(rows):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + JOINED, side="right")))
+        component = _joined_components(component, rows[start:stop])
+        start = stop
+    numbers, count = np.full(len(nodes), -1, np.int32), 0
+    numbered = []
+    for first, _ in rows:
+        own = component[first]
+        new = own[numbers[own] < 0]
+        new = new[np.sort(np.unique(new, return_index=True)[1])]  # in order of first appearance
+        numbers[new] = np.arange(count, count + len(new))
+        count += len(new)
+        numbered.append(numbers[own])
+    return numbered
+
+
+def _joined_components(
+    component: NDArray[np.intp], rows: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]]
+) -> NDArray[np.intp]:
+    """Return the component of each sentence after some rows have joined their two sentences."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    rows = [pair for subset in subsets for pair in zip(subset.first, subset.second, strict=True)]
-    nodes: dict[str, int] = {}
-    ends = [len(rows) + nodes.setdefault(text, len(nodes)) for pair in rows for text in pair]
-    starts = np.repeat(np.arange(len(rows)), 2)
-    size = len(rows) + len(nodes)
-    links = coo_array((np.ones(len(ends), np.int8), (starts, ends)), shape=(size, size))
-    labels = connected_components(links, directed=False)[1]
-    bounds = np.cumsum([0, *(len(subset.first) for subset in subsets)])
-    return [[(int(label), 0) for label in labels[start:end]] for start, end in pairwise(bounds)]
+    first, second = (component[np.concatenate([row[side] for row in rows])] for side in (0, 1))
+    size = len(component)
+    links = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(size, size))
+    joined: NDArray[np.intp] = connected_components(links, directed=False)[1]
+    return joined[component]
 
 
 def write_items(path: Path, items: Items) -> None:

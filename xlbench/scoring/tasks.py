@@ -33,7 +33,8 @@ class Columns:
     Attributes:
         subset: MTEB's name of the subset.
         first: The first sentence of each pair.
-        second: The second sentence of each pair.
+        second: The second sentence of each pair, or, where a bitext task has candidates that translate nothing, all of
+            them.
         gold: STS: the similarity by human judgement. Bitext: the index of the translation in ``second``.
     """
 
@@ -93,10 +94,11 @@ def read_data(task: AbsTask, ref: TaskRef, settings: Settings) -> list[Columns]:
             raise XlbenchError(f"{name} cannot be read: {place}", remedy) from error
     _drop_other_languages(task, ref)
     found: list[Columns] = []
+    texts: dict[str, list[str]] = {}
     malformed: list[tuple[str, MalformedDataError]] = []
     for subset in ref.subsets:
         try:
-            found.append(_read_columns(task, ref, subset))
+            found.append(_read_columns(task, ref, subset, texts))
         except MalformedDataError as error:
             malformed.append((subset, error))
     if malformed:
@@ -223,7 +225,15 @@ def _columns(task: AbsTask, ref: TaskRef, subset: str) -> tuple[str, ...]:
     return first, second, "score"
 
 
-def _read_columns(task: AbsTask, ref: TaskRef, subset: str) -> Columns:
+def _read_columns(task: AbsTask, ref: TaskRef, subset: str, read: dict[str, list[str]]) -> Columns:
+    """Read a subset.
+
+    Args:
+        task: Has its data loaded.
+        ref: Which split.
+        subset: Which subset.
+        read: The columns that are read already, where subsets share them: there may be tens of thousands of subsets.
+    """
     from mteb.abstasks import AbsTaskBitextMining
 
     data = task.dataset
@@ -234,15 +244,24 @@ def _read_columns(task: AbsTask, ref: TaskRef, subset: str) -> Columns:
         data = part_of(data, subset, "subset")
     rows = part_of(data, ref.split, "split")
     first, second, *golds = _columns(task, ref, subset)
+    there = rows.keys() if isinstance(rows, dict) else rows.features
     for name in (first, second, *golds):
-        if name not in rows.features:
+        if name not in there:
             raise MalformedDataError(
-                f"split {ref.split}: no column '{name}', which MTEB expects; there are {', '.join(rows.features)}."
+                f"split {ref.split}: no column '{name}', which MTEB expects; there are {', '.join(there)}."
             )
-    if len(rows) == 0:
+    if len(rows[first]) == 0:
         raise MalformedDataError(f"split {ref.split}: no rows.")
-    gold = read_golds(rows[golds[0]]) if golds else list(range(len(rows)))
-    return Columns(subset, read_texts(rows[first], first), read_texts(rows[second], second), gold)
+    if not parallel:
+        read = {}
+    for name in (first, second):
+        if name not in read:
+            read[name] = read_texts(rows[name], name)
+    if golds:
+        return Columns(subset, read[first], read[second], read_golds(rows[golds[0]]))
+    # Version 1 of BUCC is a mapping with a column of its own for the places of translations.
+    placed = [place for _, place in rows["gold"]] if isinstance(rows, dict) else range(len(read[first]))
+    return Columns(subset, read[first], read[second], placed)
 
 
 def _drop_other_languages(task: AbsTask, ref: TaskRef) -> None:
