@@ -47,7 +47,19 @@ NEEDED: dict[str, dict[str, object]] = {
     "push": {"directory": "carded", "repository": "org/name"},
     "encode": {"texts": ["a"]}, "search": {"corpus": ["a"], "queries": "a"}, "mine": {"a": ["a"], "b": ["a"]},
 }  # fmt: skip
-PLACED = {"run", "score", "compare", "leaderboard", "open_store", "push", "status", "encode", "search", "mine"}
+PLACED = {
+    "run",
+    "score",
+    "compare",
+    "export",
+    "leaderboard",
+    "open_store",
+    "push",
+    "status",
+    "encode",
+    "search",
+    "mine",
+}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xlbench.boards.bundle import Bundle
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.errors import XlbenchError
-    from xlbench.exports.exported import Exported
+    from xlbench.exports.exported import Exported, ResultFiles
     from xlbench.exports.push import Pushed
     from xlbench.functions import bundle, compare, export, leaderboard, open_store, run, score, status
     from xlbench.functions.hub import push
@@ -35,6 +35,7 @@ __all__ = [
     "Leaderboard",
     "Mined",
     "Pushed",
+    "ResultFiles",
     "Results",
     "Status",
     "Store",
@@ -66,6 +67,7 @@ _DEFINED = {
     "Leaderboard": "xlbench.boards.leaderboard",
     "Mined": "xlbench.retrieval.results",
     "Pushed": "xlbench.exports.push",
+    "ResultFiles": "xlbench.exports.exported",
     "Results": "xlbench.runs.results",
     "Status": "xlbench.runs.status",
     "Store": "xlbench.inventory",

@@ -66,19 +66,20 @@ def save_student_copy(record: Record, target: Path, settings: Settings, card: Ca
 
 
 @contextmanager
-def new_directory(target: Path, *, needed: int | None = None) -> Iterator[Path]:
+def new_directory(target: Path, *, needed: int | None = None, what: str = "the student") -> Iterator[Path]:
     """Give a temporary directory, which takes its name when the block ends, and is deleted if the block fails.
 
     Args:
         target: The directory to make.
         needed: How much space it takes, in bytes, where that is known.
+        what: What is written, for errors.
 
     Raises:
         XlbenchError: The target is there already, it cannot be made, or the disk is full.
     """
     refuse_existing(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    with disk_errors("the student", target.parent, needed=needed):
+    with disk_errors(what, target.parent, needed=needed):
         try:
             try:
                 temporary.mkdir(parents=True)

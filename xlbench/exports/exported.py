@@ -34,3 +34,22 @@ class Exported:
     def worst(self) -> str:
         """The language that loses most."""
         return max(self.losses, key=lambda language: self.losses[language])
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """Scores as MTEB's result files.
+
+    Attributes:
+        directory: Where they are; ``mteb.ResultCache(directory)`` reads it.
+        model: What MTEB calls the encoder.
+        revision: Of the encoder: its commit on the hub, else its fingerprint.
+        tasks: The tasks, in the order of the suite.
+        notes: What is not in the files: parts of a task that the suite does not cover, and tasks that are not MTEB's.
+    """
+
+    directory: Path
+    model: str
+    revision: str
+    tasks: tuple[str, ...]
+    notes: tuple[str, ...]

@@ -52,6 +52,7 @@ FORMATS = {
     "onnx": "xlbench.exports.onnx_float32",
     "onnx-int8": "xlbench.exports.onnx_int8",
 }
+RESULTS = "mteb-results"  # the scores of a run and not its encoder: xlbench.exports.mteb_results
 NEEDED = {"onnx": ("onnx", "onnxruntime"), "onnx-int8": ("onnx", "onnxruntime")}  # packages
 
 

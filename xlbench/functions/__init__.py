@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 from pydantic import Field
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from xlbench.boards.leaderboard import Leaderboard
     from xlbench.distill.method import Scalar
     from xlbench.experiment import StudentSpec
-    from xlbench.exports.exported import Exported
+    from xlbench.exports.exported import Exported, ResultFiles
     from xlbench.inventory import Store
     from xlbench.runs.compare import Comparison
     from xlbench.runs.status import Status
@@ -190,6 +190,36 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
         return compare_runs(run_reference(one), run_reference(two), registry, settings, examples=shown)
 
 
+@overload
+def export(
+    run: Run,
+    to: Literal["stock", "onnx", "onnx-int8"],
+    directory: str | Path,
+    *,
+    force: bool = False,
+    say: Say = ...,
+    **where: Unpack[Where],
+) -> Exported: ...
+
+
+@overload
+def export(
+    run: Run,
+    to: Literal["mteb-results"],
+    directory: str | Path,
+    *,
+    force: bool = False,
+    say: Say = ...,
+    **where: Unpack[Where],
+) -> ResultFiles: ...
+
+
+@overload
+def export(
+    run: Run, to: str, directory: str | Path, *, force: bool = False, say: Say = ..., **where: Unpack[Where]
+) -> Exported | ResultFiles: ...
+
+
 def export(
     run: Run,
     to: str,
@@ -198,20 +228,20 @@ def export(
     force: bool = False,
     say: Say = lambda _: None,
     **where: Unpack[Where],
-) -> Exported:
-    """Export a student into a new directory, for use without xlbench.
+) -> Exported | ResultFiles:
+    """Export a student into a new directory, for use without xlbench; or its scores, for MTEB.
 
     Args:
-        run: A student, as :func:`compare` takes it, or the directory of an encoder.
+        run: A student, as :func:`compare` takes it, or the directory of an encoder; for 'mteb-results' any run.
         to: 'stock', a plain SentenceTransformer directory; 'onnx', one file from token ids to the sentence vector;
-            'onnx-int8', the same computed in integers.
+            'onnx-int8', the same computed in integers; 'mteb-results', the scores as MTEB's result files.
         directory: The directory to make.
         force: Keep an export that loses more than its format's bound.
-        say: Told when the corpus is gone and other sentences are measured on.
+        say: Told when the corpus is gone and other sentences are measured on, and what result files lack.
         where: As :class:`Where` says.
 
     Returns:
-        Its size, and what it lost.
+        Its size, and what it lost; of scores, the tasks, and what the suite does not cover.
 
     Raises:
         XlbenchError: There is no such run, the directory exists, a package is missing, the format cannot hold this

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from xlbench.encoders.directories import directory_fingerprint, is_exported
 from xlbench.encoders.find import load_path
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, look_up
 from xlbench.exports.directory import verified_directory
-from xlbench.exports.formats import check_format
+from xlbench.exports.formats import FORMATS, RESULTS, check_format
 from xlbench.exports.sentences import sample_sentences
 from xlbench.fingerprint import fingerprint
 from xlbench.records.record import read_record
@@ -28,7 +28,7 @@ from xlbench.store import read_entry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xlbench.exports.exported import Exported
+    from xlbench.exports.exported import Exported, ResultFiles
     from xlbench.exports.formats import Format
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Record
@@ -47,8 +47,8 @@ def export(
     *,
     force: bool = False,
     say: Callable[[str], None] = lambda _: None,
-) -> Exported:
-    """Export the student of a run, or the encoder in a directory.
+) -> Exported | ResultFiles:
+    """Export the student of a run, the encoder in a directory, or the scores of a run.
 
     Args:
         reference: A run, in any form that :func:`xlbench.records.stored.find_run` accepts, or the directory of an
@@ -58,7 +58,7 @@ def export(
         registry: What plugins registered; it contains the readers of corpora.
         settings: Paths and switches.
         force: Keep an export that loses more than its format's bound.
-        say: Told what is used instead of a corpus that is gone.
+        say: Told what is used instead of a corpus that is gone, and what result files lack.
 
     Raises:
         XlbenchError: There is no such run or directory, its student is gone, or the export is refused.
@@ -66,6 +66,11 @@ def export(
     path = Path(reference)
     _refuse_early(to, target)
     if path.is_dir():
+        if to == RESULTS:
+            raise XlbenchError(
+                f"'{reference}' is a directory, and '{to}' takes a run.",
+                f"`xlbench score {reference} --suite SUITE` makes one; then give its name.",
+            )
         if is_exported(path):
             raise XlbenchError(f"'{reference}' is an export already.", "Give the encoder that it was made from.")
         directory_fingerprint(path, settings)  # refuses what is no model, and pickles
@@ -88,6 +93,31 @@ def _read_file(path: Path, settings: Settings) -> StoredRecord:
 
 
 def export_record(
+    stored: StoredRecord,
+    to: str,
+    target: Path,
+    registry: Registry,
+    settings: Settings,
+    *,
+    force: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Exported | ResultFiles:
+    """Export the student of a stored record, or its scores, as :func:`export` does.
+
+    Raises:
+        XlbenchError: The record is of no student, its student is gone, or the export is refused.
+    """
+    if to != RESULTS:
+        return export_student(stored, to, target, registry, settings, force=force, say=say)
+    from xlbench.exports.mteb_results import export_results
+
+    results = export_results(stored.record, target)
+    for line in results.notes:
+        say(line)
+    return results
+
+
+def export_student(
     stored: StoredRecord,
     to: str,
     target: Path,
@@ -149,7 +179,7 @@ def run_export(
         say(f"exporting {name}")
         with TemporaryDirectory(prefix="xlbench-") as place:
             unread = StoredRecord(student, "")  # no key: the card of files that are deleted needs no intervals
-            exported = export_record(unread, to, Path(place) / "export", registry, settings, force=force, say=say)
+            exported = export_student(unread, to, Path(place) / "export", registry, settings, force=force, say=say)
             say(f"scoring {name}")
             return score_row(
                 row,
@@ -174,7 +204,9 @@ def _silent(line: str) -> None:
 def _refuse_early(to: str, target: Path) -> None:
     """Refuse what needs no work to refuse: a target that exists, an unknown format, a missing package."""
     refuse_existing(target)
-    check_format(to)
+    look_up("format", to, dict.fromkeys([*FORMATS, RESULTS]))
+    if to != RESULTS:
+        check_format(to)
 
 
 def _export_directory(

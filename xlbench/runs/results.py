@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 from xlbench.errors import XlbenchError, answered
 from xlbench.exports.directory import save_student_copy, student_directory, verified_directory
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from xlbench.comparison.statistics import Statistics
-    from xlbench.exports.exported import Exported
+    from xlbench.exports.exported import Exported, ResultFiles
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Failure, Record
     from xlbench.records.rows import Row
@@ -85,8 +85,19 @@ class Student:
             save_student_copy(self.record, target, self.settings, self._card)
         return target
 
-    def export(self, to: str, directory: str | Path, *, force: bool = False) -> Exported:
-        """Export the student into a new directory, for use without xlbench; see :func:`xlbench.export`.
+    @overload
+    def export(
+        self, to: Literal["stock", "onnx", "onnx-int8"], directory: str | Path, *, force: bool = False
+    ) -> Exported: ...
+
+    @overload
+    def export(self, to: Literal["mteb-results"], directory: str | Path, *, force: bool = False) -> ResultFiles: ...
+
+    @overload
+    def export(self, to: str, directory: str | Path, *, force: bool = False) -> Exported | ResultFiles: ...
+
+    def export(self, to: str, directory: str | Path, *, force: bool = False) -> Exported | ResultFiles:
+        """Export the student, or its scores, into a new directory; see :func:`xlbench.export`.
 
         Raises:
             XlbenchError: As :func:`xlbench.export` says.
