@@ -22,7 +22,7 @@ from tabulate import tabulate
 import xlbench
 from xlbench import api
 from xlbench.arguments import Where
-from xlbench.boards.board import Board, EncoderEntry, ExportEntry, PublishedEntry, RunEntry, read_board
+from xlbench.boards.board import Board, EncoderEntry, ExportEntry, MtebEntry, PublishedEntry, RunEntry, read_board
 from xlbench.boards.folder import read_folder
 from xlbench.cli.app import COMMANDS, app
 from xlbench.cli.catalogue import budget_line, group_title, option_groups, option_rows
@@ -56,7 +56,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 PLUGINS = sorted(path for path in EXAMPLES.glob("*.py") if "@hookimpl" in path.read_text("utf-8"))
 MARKED = re.compile(r"<!-- generated: (?P<what>.+?) -->\n.*?<!-- /generated -->", re.DOTALL)
 LANGUAGES = {".py": "python", ".toml": "toml", ".tsv": "text", ".yml": "yaml", ".md": "markdown"}
-ENTRIES: tuple[type[Frozen], ...] = (RunEntry, EncoderEntry, ExportEntry, PublishedEntry, FindingEntry)
+ENTRIES: tuple[type[Frozen], ...] = (RunEntry, EncoderEntry, ExportEntry, PublishedEntry, MtebEntry, FindingEntry)
 MODELS: dict[str, type[Frozen]] = {it.__name__: it for it in (Request, Board, *ENTRIES, api.StudentSpec)}
 SHARED = {"Where": Where}
 

@@ -62,6 +62,24 @@ class PublishedEntry(Frozen):
     model: str = Field(min_length=1, description="Its name on the hub.")
 
 
+class MtebEntry(Frozen):
+    """``[[mteb]]``: an encoder with MTEB's results: those of a repository or cache where it lies, else the shipped."""
+
+    model: str = Field(min_length=1, description="Its name on the hub.")
+    results: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Directory of a results repository or cache of MTEB, relative to the board's; None: `MTEB_CACHE`,"
+        " `~/.cache/mteb`, or, if these have none of the model, the scores that ship with xlbench.",
+    )
+    revision: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The encoder's; None: the one with results on most of the board's subsets.",
+    )
+    name: str | None = Field(default=None, min_length=1, description="What the table calls it; None: its model.")
+
+
 class Board(Conditions):
     """What one table compares."""
 
@@ -72,6 +90,7 @@ class Board(Conditions):
     encoder: tuple[EncoderEntry, ...] = Field(default=(), description="Encoders that are only scored.")
     export: tuple[ExportEntry, ...] = Field(default=(), description="Students of the runs as exported files.")
     published: tuple[PublishedEntry, ...] = Field(default=(), description="Scores of others, not ranked.")
+    mteb: tuple[MtebEntry, ...] = Field(default=(), description="Results of others that MTEB has, not ranked.")
     finding: tuple[FindingEntry, ...] = Field(
         default=(), description="Differences that a sentence under the table states."
     )
@@ -84,9 +103,8 @@ class Board(Conditions):
 
     def digest(self) -> str:
         """Return the fingerprint of what is measured; title, text and findings may change without a new run."""
-        return fingerprint(
-            self.model_dump(mode="json", exclude={"title", "text", "published", "finding"}, exclude_defaults=True)
-        )
+        unmeasured = {"title", "text", "published", "mteb", "finding"}
+        return fingerprint(self.model_dump(mode="json", exclude=unmeasured, exclude_defaults=True))
 
 
 @dataclass(frozen=True)
@@ -183,6 +201,7 @@ TABLES: dict[str, type[Frozen]] = {
     "encoder": EncoderEntry,
     "export": ExportEntry,
     "published": PublishedEntry,
+    "mteb": MtebEntry,
     "finding": FindingEntry,
 }
 

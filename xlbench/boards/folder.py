@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from xlbench.boards.mteb_rows import mteb_rows
 from xlbench.comparison.statistics import Statistics
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen, Json, fingerprint
@@ -240,7 +241,7 @@ def page_texts(board: BoardFile, folder: Folder) -> dict[str, str]:
 def published_rows(board: BoardFile, folder: Folder) -> tuple[PublishedRow, ...]:
     """Return the rows by others that a board shows beside its own."""
     tasks = folder.records[0].scores.tasks
-    return tuple(published_row(entry.model, tasks) for entry in board.board.published)
+    return (*(published_row(entry.model, tasks) for entry in board.board.published), *mteb_rows(board, tasks))
 
 
 def _text(board: BoardFile) -> BoardText:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from xlbench.boards.accounting import account
 from xlbench.boards.board import RunEntry
 from xlbench.boards.folder import folder_path, named_records, record_paths, write_folder, write_pages
+from xlbench.boards.mteb_rows import check_mteb_rows, write_mteb_rows
 from xlbench.encoders.find import find_encoder
 from xlbench.errors import XlbenchError, nearest
 from xlbench.exports.formats import check_format
@@ -127,6 +128,7 @@ def _run_board(
     items = {key: items_of(it, settings) for key, it in made_of.items()}
     statistics = statistics_of(list(named.values()), items, quiet=settings.quiet)
     write_folder(board, list(named.values()), statistics, failures)
+    write_mteb_rows(board, made[0].record.scores.tasks)
     predicted = {
         name.removesuffix(".json"): Predicted(
             made_of[id(record)].key, predictions_of(items[id(record)]), record_digest(record)
@@ -158,8 +160,9 @@ def look_up_board(board: BoardFile, registry: Registry, settings: Settings) -> F
         encoders.append(ScoredEncoder(scored.name or title(encoder), encoder))
     exports = _look_up_exports(board, runs)
     names = [run.name for run in runs] + [it.name for it in exports] + [it.name for it in encoders]
-    for name in names:
-        if names.count(name) > 1:
+    others = [*(it.model for it in board.board.published), *(it.name or it.model for it in board.board.mteb)]
+    for name in (*names, *others):
+        if (*names, *others).count(name) > 1:
             raise XlbenchError(
                 f"'{board.path}': two rows are called '{name}'.", 'Give one of them another name: name = "...".'
             )
@@ -167,6 +170,7 @@ def look_up_board(board: BoardFile, registry: Registry, settings: Settings) -> F
     beside = (runs[0].jobs if runs else make_jobs(_request(board.board, RunEntry()), registry, settings))[0].experiment
     for published in board.board.published:
         check_published(published.model, [task.task for task in beside.suite.tasks])
+    check_mteb_rows(board, [task.task for task in beside.suite.tasks])
     return Found(tuple(runs), exports, tuple(encoders), beside)
 
 

@@ -39,7 +39,7 @@ def list_boards(as_json: bool) -> None:
             "budget": board.board.budget,
             "runs": sum(len(entry.seeds or board.board.seeds) for entry in board.board.run),
             "encoders": len(board.board.encoder),
-            "published": len(board.board.published),
+            "published": len(board.board.published) + len(board.board.mteb),
             "run": was_run(board),
             "shipped": board.shipped,
         }

@@ -79,7 +79,7 @@ def published_row(model: str, tasks: Mapping[str, TaskScores]) -> PublishedRow:
     scores = {
         task: {subset: published.scores[subset] for subset in own.subsets if subset in published.scores}
         for task, own in tasks.items()
-        if (published := found.tasks.get(task)) and _same_data(own.data, published.data_revision)
+        if (published := found.tasks.get(task)) and same_data(own.data, published.data_revision)
     }
     scores = {task: subsets for task, subsets in scores.items() if subsets}
     if not scores:
@@ -123,7 +123,7 @@ def published_task_mean(row: PublishedRow, task: str, scores: SuiteScores) -> tu
     return (fmean(published) if published else None), len(published), len(scored)
 
 
-def _same_data(own: str, revision: str) -> bool:
+def same_data(own: str, revision: str) -> bool:
     """Return whether data may be the same; a local copy, whose revision is unknown, always may."""
     name, at, commit = own.rpartition("@")
     return not (at and name) or commit.partition("+")[0] == revision
