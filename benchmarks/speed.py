@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
 
-PARTS = ("training", "encoding", "scoring", "boards", "growth", "start")
+PARTS = ("training", "encoding", "scoring", "intervals", "boards", "growth", "start")
 FIRST, LAST = "<!-- figures -->", "<!-- /figures -->"
 JSON = "speed.json"
 
@@ -63,6 +63,11 @@ def parts(
 
         return measure_scoring(material(), suite=suite, encoder=encoder)
 
+    def intervals() -> Part:
+        from benchmarks.intervals import measure_intervals
+
+        return measure_intervals(settings.home.parent, quick=quick)
+
     board = settings.model_copy(update={"home": settings.home.parent / "board"})
 
     def boards() -> Part:
@@ -89,6 +94,7 @@ def parts(
         "training": training,
         "encoding": encoding,
         "scoring": scoring,
+        "intervals": intervals,
         "boards": boards,
         "growth": growth,
         "start": start,

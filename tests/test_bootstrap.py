@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 from scipy import stats
 
 from xlbench import XlbenchError
@@ -16,11 +17,14 @@ from xlbench.comparison.bootstrap import Draws, mean, resample
 from xlbench.comparison.compute import compute_statistics
 from xlbench.comparison.gaps import find_gaps
 from xlbench.comparison.statistics import Statistics
-from xlbench.comparison.weighted import contributions, scorer
+from xlbench.comparison.weighted import Counts, contributions, scorer
+from xlbench.scoring import item_files
+from xlbench.scoring.item_files import LargeFile, read_items, write_items
 from xlbench.scoring.items import ItemScores, main_score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -57,7 +61,7 @@ def mined_pairs(generator: np.random.Generator, size: int, *wrong: float) -> lis
 
 def interval(gold: Floats, *predictions: Floats, family: Family = "sts", resamples: int = 1000, seed: int = 0) -> Draws:
     runs = [{"x": items(gold, prediction)} for prediction in predictions]
-    return resample("task", family, runs, resamples, seed, nothing)["x"]
+    return dict(resample("task", family, runs, resamples, seed, nothing))["x"]
 
 
 def test_spearman_of_a_resample_is_that_of_the_drawn_items() -> None:
@@ -70,7 +74,7 @@ def test_spearman_of_a_resample_is_that_of_the_drawn_items() -> None:
     counts = np.stack([np.bincount(rows, minlength=50) for rows in drawn]).astype(np.int32)
     scores = [[main_score("sts", it[rows], gold[rows]) for rows in drawn] for it in predictions]
     expected = np.array(scores, np.float64)  # None becomes NaN
-    np.testing.assert_allclose(scorer("sts", gold, predictions)(counts), expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(scorer("sts", gold, predictions)(Counts(counts)), expected, rtol=0, atol=1e-9)
 
 
 def test_f1_is_the_mean_contribution_of_rows() -> None:
@@ -88,7 +92,7 @@ def test_f1_on_the_items_as_they_are_is_the_main_score(wrong: float) -> None:
     gold, found = mined_pairs(generator, 60, wrong)
     repeated = generator.integers(0, 20, 60).astype(np.float32)  # golds that share classes
     for truth in (gold, repeated):
-        (points,) = scorer("bitext", truth, [found])(np.ones((1, 60), np.int32))
+        (points,) = scorer("bitext", truth, [found])(Counts(np.ones((1, 60), np.int32)))
         assert points[0] == pytest.approx(main_score("bitext", found, truth), abs=1e-9)
 
 
@@ -170,7 +174,7 @@ def test_subsets_that_share_items_are_drawn_together_and_others_independently() 
         "b": items(gold, second),
         "d": items(np.roll(gold, 50), np.roll(first, 50), 550),
     }
-    drawn = resample("task", "sts", [run], 3000, 0, nothing)
+    drawn = dict(resample("task", "sts", [run], 3000, 0, nothing))
     assert list(drawn) == ["c", "a", "b", "d"]
     assert drawn["a"].value == drawn["c"].value
     correlations = {name: np.corrcoef(drawn["a"].drawn[0], drawn[name].drawn[0])[0, 1] for name in "bcd"}
@@ -180,21 +184,21 @@ def test_subsets_that_share_items_are_drawn_together_and_others_independently() 
     assert abs(correlations["d"]) < 0.07
     assert 0.3 < np.corrcoef(drawn["c"].drawn[0], drawn["d"].drawn[0])[0, 1] < 0.7
     # The draws of a block depend neither on other blocks nor on other tasks.
-    fewer = resample("task", "sts", [{"a": run["a"], "b": run["b"]}], 3000, 0, nothing)
+    fewer = dict(resample("task", "sts", [{"a": run["a"], "b": run["b"]}], 3000, 0, nothing))
     np.testing.assert_array_equal(fewer["a"].drawn, drawn["a"].drawn)
-    other = resample("another task", "sts", [{"a": run["a"]}], 3000, 0, nothing)
+    other = dict(resample("another task", "sts", [{"a": run["a"]}], 3000, 0, nothing))
     assert abs(np.corrcoef(other["a"].drawn[0], drawn["a"].drawn[0])[0, 1]) < 0.07
     # So the mean of a subset and its copy is as uncertain as the subset; that of two independent ones has 1 / sqrt(2)
     # of its standard error.
     twin = {"a": items(gold, first), "b": items(gold, first)}
-    copied = mean(list(resample("task", "sts", [twin], 3000, 0, nothing).values()))
+    copied = mean(dict(resample("task", "sts", [twin], 3000, 0, nothing)).values())
     assert copied.interval(0) == drawn_alone(run["a"]).interval(0)
     apart = mean([drawn["a"], drawn["c"]]).interval(0)
     assert apart.error == pytest.approx(drawn["a"].interval(0).error / math.sqrt(2), rel=0.07)
 
 
 def drawn_alone(scores: ItemScores) -> Draws:
-    return resample("task", "sts", [{"a": scores}], 3000, 0, nothing)["a"]
+    return dict(resample("task", "sts", [{"a": scores}], 3000, 0, nothing))["a"]
 
 
 def test_draws_depend_neither_on_the_rows_nor_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +207,35 @@ def test_draws_depend_neither_on_the_rows_nor_on_the_chunks(monkeypatch: pytest.
     np.testing.assert_array_equal(alone.drawn[0], both.drawn[1])
     monkeypatch.setattr(bootstrap, "CHUNK", 90 * 11)
     np.testing.assert_array_equal(interval(gold, two, resamples=70).drawn, alone.drawn)
+
+
+def test_nothing_depends_on_how_many_subsets_are_held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nor on whether items are in memory: subsets of two blocks, in turns, some of them undefined."""
+    runs = []
+    for seed in range(3):
+        generator = np.random.default_rng(seed)
+        run: dict[tuple[str, str], ItemScores] = {}
+        for number in range(7):
+            gold, found = correlated(np.random.default_rng(number), 20, 1.0)
+            found = np.full(20, 0.5, np.float32) if seed == number == 2 else found + generator.normal(size=20)
+            run["S", f"x{number}"] = items(gold, found, first=20 * (number % 2))
+        runs.append(run)
+    rows = {"a": runs[:2], "b": runs[2:]}
+    held = compute_statistics(rows, FAMILIES, resamples=60, quiet=True)
+    assert "x2" not in held.rows["b"].subsets["S"]
+    gaps = find_gaps(runs[0], runs[2], FAMILIES, resamples=60, quiet=True)
+    monkeypatch.setattr(bootstrap, "HELD", 60 * 3 * 2)  # two subsets of three runs
+    monkeypatch.setattr(item_files, "LARGE", 100)
+    filed = []
+    for number, run in enumerate(runs):
+        write_items(tmp_path / "whole", run)
+        path = tmp_path / str(number)
+        parquet.write_table(parquet.read_table(tmp_path / "whole"), path, row_group_size=17)  # subsets are cut
+        filed.append(read_items(path))
+        assert isinstance(filed[-1], LargeFile)
+        assert list(filed[-1]) == list(run)
+    assert compute_statistics({"a": filed[:2], "b": filed[2:]}, FAMILIES, resamples=60, quiet=True) == held
+    assert find_gaps(filed[0], filed[2], FAMILIES, resamples=60, quiet=True) == gaps
 
 
 def two_tasks(generator: np.random.Generator, noise: float, wrong: float) -> Items:

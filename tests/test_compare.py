@@ -25,7 +25,8 @@ from xlbench.records.stored import find_run, write_entry
 from xlbench.runs.compare import Comparison, compare
 from xlbench.scoring.footprint import Footprint
 from xlbench.scoring.harness import score
-from xlbench.scoring.items import ItemScores, write_items
+from xlbench.scoring.item_files import write_items
+from xlbench.scoring.items import ItemScores
 from xlbench.scoring.machine import describe_machine
 
 if TYPE_CHECKING:

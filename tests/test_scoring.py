@@ -17,7 +17,8 @@ from xlbench.encoders.unknown import unknown_shares
 from xlbench.experiment import Suite, TaskRef
 from xlbench.report.markdown import subset_table
 from xlbench.scoring.harness import Scored, mean_cosine, score
-from xlbench.scoring.items import main_score, read_items, write_items
+from xlbench.scoring.item_files import read_items, write_items
+from xlbench.scoring.items import main_score
 from xlbench.scoring.scores import SuiteScores
 
 if TYPE_CHECKING:

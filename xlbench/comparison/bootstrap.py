@@ -9,10 +9,10 @@ from zlib import crc32
 import numpy as np
 
 from xlbench.comparison.statistics import Interval
-from xlbench.comparison.weighted import scorer
+from xlbench.comparison.weighted import Counts, scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LEVELS = (0.025, 0.975)  # quantiles that bound a 95 % interval
 CHUNK = 2**18  # counts held at a time, so that they stay in a core's cache
+HELD = 2**24  # scores of resamples held at a time, 128 MiB
 
 
 @dataclass(frozen=True)
@@ -68,22 +69,47 @@ def _weighted(weights: Floats, values: Floats) -> Floats:
     return means
 
 
-def mean(parts: Sequence[Draws]) -> Draws:
-    """Return the mean of several scores, which all have the same weight.
+class Mean:
+    """The mean of scores that come one after the other, all of the same weight; only their sum is held.
 
     A score that is undefined on the items as they are is not part of a row's mean; a mean of nothing is undefined. One
     that is undefined on a resample only makes the mean undefined there, and the resample is not used.
     """
-    values, drawn = [part.value for part in parts], [part.drawn for part in parts]
-    undefined = np.isnan(values)
-    if not undefined.any():
-        return Draws(np.mean(values, axis=0), np.mean(drawn, axis=0))
-    rows = range(undefined.shape[1])
-    chosen = [np.flatnonzero(~undefined[:, row]).tolist() for row in rows]
-    value = np.array([np.mean([values[part][row] for part in chosen[row]]) if chosen[row] else np.nan for row in rows])
-    nothing = np.full(drawn[0].shape[1], np.nan)
-    means = [np.mean([drawn[part][row] for part in chosen[row]], axis=0) if chosen[row] else nothing for row in rows]
-    return Draws(value, np.stack(means))
+
+    def __init__(self) -> None:
+        self._values: list[Floats] = []
+        self._total: Floats | None = None
+
+    def add(self, part: Draws) -> None:
+        """Add a score."""
+        if self._total is None:
+            self._total = np.zeros(part.drawn.shape)
+        defined = ~np.isnan(part.value)
+        if defined.all():
+            self._total += part.drawn
+        else:
+            self._total[defined] += part.drawn[defined]
+        self._values.append(part.value)
+
+    def result(self) -> Draws:
+        """Return the mean of what was added, which is one score at least."""
+        values, total = np.array(self._values), self._total
+        assert total is not None
+        defined = ~np.isnan(values)
+        if defined.all():
+            return Draws(np.mean(values, axis=0), total / len(values))
+        of_row = zip(values.T, defined.T, strict=True)
+        value = np.array([np.mean(own[there]) if there.any() else np.nan for own, there in of_row])
+        counts = defined.sum(axis=0)
+        return Draws(value, np.where(counts[:, None] > 0, total / np.maximum(counts, 1)[:, None], np.nan))
+
+
+def mean(parts: Iterable[Draws]) -> Draws:
+    """Return the mean of several scores as :class:`Mean` does."""
+    found = Mean()
+    for part in parts:
+        found.add(part)
+    return found.result()
 
 
 def _interval(value: float, drawn: Floats) -> Interval | None:
@@ -103,12 +129,15 @@ def resample(
     resamples: int,
     seed: int,
     advance: Advance,
-) -> dict[str, Draws]:
+) -> Iterator[tuple[str, Draws]]:
     """Score several runs on resamples of a task's items.
 
     Subsets that share items, directly or through other subsets, form a block. From a block as many items are drawn with
     replacement as it has, and a drawn item counts in each subset that has it. Blocks are drawn independently. The draws
     depend on the seed, the task and its items only, not on the runs.
+
+    A task may have tens of thousands of subsets. So subsets are scored some at a time (:data:`HELD`), and for each lot
+    the items of a block are drawn anew, the same ones.
 
     Args:
         task: Name of the task.
@@ -118,54 +147,102 @@ def resample(
         seed: Of the draws.
         advance: Called with the work done: the number of resamples times that of the rows that were scored on them.
 
-    Returns:
-        By subset, in the order of the first run: draws with a row for each run.
+    Yields:
+        Each subset, in the order of the first run, and its draws with a row for each run. Do not hold those of all.
     """
-    draws: dict[str, Draws] = {}
-    for names in _blocks(runs[0]):
-        first = [runs[0][name] for name in names]
-        items, positions = np.unique(np.concatenate([it.item for it in first]), return_inverse=True)
-        item_of_row = np.split(positions, np.cumsum([len(it.item) for it in first])[:-1])
-        scorers = [scorer(family, runs[0][name].gold, [run[name].prediction for run in runs]) for name in names]
-        values = _score(scorers, item_of_row, np.ones((1, len(items)), np.int32))
-        drawn = np.empty((len(names), len(runs), resamples))
-        generator = np.random.default_rng([seed, crc32(f"{task}/{names[0]}".encode())])
-        done = 0
-        for counts in _draw_counts(generator, len(items), resamples):
-            drawn[:, :, done : done + len(counts)] = _score(scorers, item_of_row, counts)
-            done += len(counts)
-            advance(len(counts) * sum(len(it.item) for it in first))
-        draws.update({name: Draws(values[i, :, 0], drawn[i]) for i, name in enumerate(names)})
-    return {name: draws[name] for name in runs[0]}
+    names = list(runs[0])
+    blocks = _blocks(runs[0])
+    block_of = {name: block for block in blocks for name in block.names}
+    lot = max(1, HELD // (len(runs) * resamples))
+    for start in range(0, len(names), lot):
+        of_block: dict[str, list[str]] = {}
+        for name in names[start : start + lot]:
+            of_block.setdefault(block_of[name].names[0], []).append(name)
+        draws: dict[str, Draws] = {}
+        for first, some in of_block.items():
+            generator = np.random.default_rng([seed, crc32(f"{task}/{first}".encode())])
+            loaded = [{name: run[name] for name in some} for run in runs]
+            draws |= _draw(family, loaded, block_of[first].items, generator, resamples, advance)
+        for name in names[start : start + lot]:
+            yield name, draws.pop(name)
 
 
-def _score(scorers: list[Scorer], item_of_row: list[NDArray[np.intp]], counts: NDArray[np.int32]) -> Floats:
-    """Score the subsets of a block on resamples.
+def _draw(
+    family: Family,
+    runs: Sequence[Mapping[str, ItemScores]],
+    items: NDArray[np.intp],
+    generator: np.random.Generator,
+    resamples: int,
+    advance: Advance,
+) -> dict[str, Draws]:
+    """Score subsets of one block on resamples of its items, whose numbers ``items`` are in ascending order."""
+    first = runs[0]
+    places: list[NDArray[np.intp]] = []
+    for it in first.values():
+        own = np.searchsorted(items, it.item)
+        # Subsets with the same items, as those of a column per language, share one array.
+        places.append(places[-1] if places and np.array_equal(places[-1], own) else own)
+    scorers = [scorer(family, it.gold, [run[name].prediction for run in runs]) for name, it in first.items()]
+    values = _score(scorers, places, np.ones((1, len(items)), np.int32))
+    drawn = np.empty((len(first), len(runs), resamples))
+    done = 0
+    for counts in _draw_counts(generator, len(items), resamples):
+        drawn[:, :, done : done + len(counts)] = _score(scorers, places, counts)
+        done += len(counts)
+        advance(len(counts) * sum(map(len, places)))
+    return {name: Draws(values[i, :, 0], drawn[i]) for i, name in enumerate(first)}
+
+
+def _score(scorers: list[Scorer], places: list[NDArray[np.intp]], counts: NDArray[np.int32]) -> Floats:
+    """Score subsets of a block on resamples.
 
     Args:
         scorers: One for each subset.
-        item_of_row: For each subset, the item of each of its rows.
+        places: For each subset, the place of each of its rows' items in the block.
         counts: How often each item of the block is drawn, [resamples, items].
 
     Returns:
         Points, [subsets, runs, resamples].
     """
-    return np.stack([score(counts[:, items]) for score, items in zip(scorers, item_of_row, strict=True)])
+    points: list[Floats] = []
+    last, given = None, Counts(counts)
+    for score, own in zip(scorers, places, strict=True):
+        if own is not last:
+            last, given = own, Counts(counts[:, own])
+        points.append(score(given))
+    return np.stack(points)
 
 
-def _blocks(subsets: Mapping[str, ItemScores]) -> list[list[str]]:
-    """Group the names of the subsets: those that share items are in one group."""
-    blocks: list[tuple[list[str], set[int]]] = []
-    for name, scores in subsets.items():
-        names, items = [name], set(scores.item.tolist())
-        apart = []
-        for block in blocks:
-            if block[1].isdisjoint(items):
-                apart.append(block)
-            else:
-                names, items = block[0] + names, items | block[1]
-        blocks = [*apart, (names, items)]
-    return [names for names, _ in blocks]
+@dataclass(frozen=True)
+class _Block:
+    """Subsets that share items.
+
+    Attributes:
+        names: Of the subsets.
+        items: The numbers of their items, in ascending order.
+    """
+
+    names: list[str]
+    items: NDArray[np.intp]
+
+
+def _blocks(subsets: Mapping[str, ItemScores]) -> list[_Block]:
+    """Group the subsets: those that share items are in one group."""
+    blocks: dict[int, list[str]] = {}  # by label, those that grew last at the end
+    label_of = np.full(0, -1)  # by number of the item
+    for label, (name, scores) in enumerate(subsets.items()):
+        if (more := int(scores.item.max(initial=-1)) + 1 - len(label_of)) > 0:
+            label_of = np.concatenate([label_of, np.full(more, -1)])
+        met = set(np.unique(label_of[scores.item]).tolist())
+        names = [name]
+        for other in [it for it in blocks if it in met]:
+            before = blocks.pop(other)
+            before.extend(names)
+            names = before
+            label_of[label_of == other] = label
+        label_of[scores.item] = label
+        blocks[label] = names
+    return [_Block(names, np.flatnonzero(label_of == label)) for label, names in blocks.items()]
 
 
 def _draw_counts(generator: np.random.Generator, items: int, resamples: int) -> Iterator[NDArray[np.int32]]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import reduce
 from itertools import combinations
 from statistics import stdev
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from xlbench.comparison.bootstrap import Draws, mean, resample
+from xlbench.comparison.bootstrap import Draws, Mean, mean, resample
 from xlbench.comparison.statistics import Difference, RowStatistics, Statistics
 from xlbench.errors import XlbenchError
 from xlbench.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -107,7 +109,7 @@ def compute_statistics(
     )
 
 
-def items_by_task(rows: Mapping[str, Sequence[Items]]) -> dict[str, list[dict[str, ItemScores]]]:
+def items_by_task(rows: Mapping[str, Sequence[Items]]) -> dict[str, list[TaskItems]]:
     """Check that all runs have the same items, and arrange these by task.
 
     Args:
@@ -135,10 +137,23 @@ def items_by_task(rows: Mapping[str, Sequence[Items]]) -> dict[str, list[dict[st
     subsets: dict[str, list[str]] = {}
     for task, subset in first:
         subsets.setdefault(task, []).append(subset)
-    return {
-        task: [{subset: items[task, subset] for subset in names} for _, items in runs]
-        for task, names in subsets.items()
-    }
+    return {task: [TaskItems(items, task, names) for _, items in runs] for task, names in subsets.items()}
+
+
+class TaskItems(Mapping[str, "ItemScores"]):
+    """The items of one task by subset, which stay where they are until they are asked for."""
+
+    def __init__(self, items: Items, task: str, subsets: Sequence[str]) -> None:
+        self._items, self._task, self._subsets = items, task, subsets
+
+    def __getitem__(self, subset: str) -> ItemScores:
+        return self._items[self._task, subset]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._subsets)
+
+    def __len__(self) -> int:
+        return len(self._subsets)
 
 
 class _TaskResult(NamedTuple):
@@ -157,13 +172,19 @@ class _TaskResult(NamedTuple):
     defined: NDArray[np.bool_]
 
 
-def _summarise(drawn: Mapping[str, Draws], seed_weights: Floats) -> _TaskResult:
-    """Reduce the draws of a task's subsets, which take much memory, to what the statistics need."""
-    subsets = {name: draws.average(seed_weights) for name, draws in drawn.items()}
-    intervals = {name: [draws.interval(row) for row in range(len(seed_weights))] for name, draws in subsets.items()}
-    runs = _mean([draws.value for draws in drawn.values()])
-    defined = ~np.isnan([draws.value for draws in subsets.values()])
-    return _TaskResult(intervals, mean(list(subsets.values())), runs, defined)
+def _summarise(drawn: Iterable[tuple[str, Draws]], seed_weights: Floats) -> _TaskResult:
+    """Reduce the draws of a task's subsets, of which few are held at a time, to what the statistics need."""
+    intervals: dict[str, list[Interval | None]] = {}
+    runs: list[Floats] = []
+    defined: list[NDArray[np.bool_]] = []
+    over_subsets = Mean()
+    for name, draws in drawn:
+        rows = draws.average(seed_weights)
+        intervals[name] = [rows.interval(row) for row in range(len(seed_weights))]
+        runs.append(draws.value)
+        defined.append(~np.isnan(rows.value))
+        over_subsets.add(rows)
+    return _TaskResult(intervals, over_subsets.result(), _mean(runs), np.array(defined))
 
 
 def _mean(scores: Sequence[Floats]) -> Floats:
@@ -200,7 +221,7 @@ def _deviations(values: Mapping[K, Floats], runs: slice) -> dict[K, float] | Non
 
 
 def _count_items(subsets: Mapping[str, ItemScores]) -> int:
-    return len(np.unique(np.concatenate([it.item for it in subsets.values()])))
+    return len(reduce(np.union1d, (it.item for it in subsets.values())))
 
 
 def _find_difference(first: Items, other: Items) -> str | None:

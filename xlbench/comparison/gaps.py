@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from xlbench.comparison.bootstrap import Draws, mean, resample
+from xlbench.comparison.bootstrap import Draws, Mean, mean, resample
 from xlbench.comparison.compute import items_by_task
 from xlbench.comparison.statistics import Interval, Points
 from xlbench.experiment import Family
@@ -86,11 +86,12 @@ def find_gaps(
     work = resamples * sum(len(it.item) for it in first.values())
     with progress("resampling the items", work, quiet=quiet, unit="draws") as advance:
         for task, pair in runs.items():
-            drawn = resample(task, families[task], pair, resamples, seed, advance)
-            subsets[task] = {subset: _gap(draws) for subset, draws in drawn.items()}
-            paired = [draws.where_both() for draws in drawn.values()]
-            tasks[task] = mean(paired)
-            counts[task] = (sum(not np.isnan(draws.value).any() for draws in paired), len(paired))
+            paired, of_task, defined = Mean(), dict[str, Gap](), 0
+            for subset, draws in resample(task, families[task], pair, resamples, seed, advance):
+                of_task[subset] = _gap(draws)
+                paired.add(draws.where_both())
+                defined += not np.isnan(draws.value).any()
+            subsets[task], tasks[task], counts[task] = of_task, paired.result(), (defined, len(of_task))
     tasks_by_family: dict[Family, list[str]] = {}
     for task in tasks:
         tasks_by_family.setdefault(families[task], []).append(task)

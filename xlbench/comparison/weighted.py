@@ -8,6 +8,7 @@ rho is that of the drawn items, and F1 is the mean contribution of the drawn row
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,29 @@ if TYPE_CHECKING:
     from xlbench.experiment import Family
 
     Floats: TypeAlias = NDArray[np.float64]
-    Scorer: TypeAlias = Callable[[NDArray[np.int32]], Floats]
+    Scorer: TypeAlias = Callable[["Counts"], Floats]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each item of a subset is drawn; subsets with the same items share it, and what follows from it.
+
+    Attributes:
+        drawn: int32 [resamples, n].
+    """
+
+    drawn: NDArray[np.int32]
+
+    @cached_property
+    def weights(self) -> Floats:
+        """The counts as float64 [resamples, n]."""
+        return self.drawn.astype(np.float64)
+
+    @cached_property
+    def total(self) -> Floats:
+        """The number of drawn items, float64 [resamples]."""
+        total: Floats = self.drawn.sum(axis=1, dtype=np.float64)
+        return total
 
 
 def scorer(family: Family, gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float32]]) -> Scorer:
@@ -33,7 +56,7 @@ def scorer(family: Family, gold: NDArray[np.float32], predictions: Sequence[NDAr
         predictions: float32 [n] for each encoder.
 
     Returns:
-        A function from counts, int32 [resamples, n], to points, float64 [encoders, resamples].
+        A function from counts to points, float64 [encoders, resamples].
     """
     return _spearman(gold, predictions) if family == "sts" else _f1(gold, predictions)
 
@@ -77,8 +100,8 @@ def _spearman(gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float3
     gold_group = np.empty(len(gold), np.intp)  # of each row, in the order of the data
     gold_group[truth.rows] = truth.groups()
 
-    def score(counts: NDArray[np.int32]) -> Floats:
-        drawn = counts.sum(axis=1, dtype=np.float64)
+    def score(given: Counts) -> Floats:
+        counts, drawn = given.drawn, given.total
         ranks, gold_spread = _ranks(truth, counts, drawn)
         weighted = counts * ranks[:, gold_group].astype(np.float64)
         points = np.full((len(orders), len(counts)), np.nan)
@@ -140,9 +163,8 @@ def contributions(gold: NDArray[np.float32], prediction: NDArray[np.float32]) ->
 def _f1(gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float32]]) -> Scorer:
     row_points = 100 * np.stack([contributions(gold, values) for values in predictions], axis=1)  # [n, encoders]
 
-    def score(counts: NDArray[np.int32]) -> Floats:
-        weights = counts.astype(np.float64)
-        points: Floats = (weights @ row_points).T / np.maximum(weights.sum(axis=1), 1)
+    def score(counts: Counts) -> Floats:
+        points: Floats = (counts.weights @ row_points).T / np.maximum(counts.total, 1)
         return points
 
     return score

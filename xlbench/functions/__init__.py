@@ -149,7 +149,7 @@ def score(
     """
     from xlbench.records.stored import items_of
     from xlbench.runs.score import score_encoder
-    from xlbench.scoring.items import write_items
+    from xlbench.scoring.item_files import write_items
 
     refuse_unknown(score, where)
     given = {"model": model, "suite": suite, "precision": precision, "against": against}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from xlbench.errors import XlbenchError
-from xlbench.scoring.items import by_subset, subset_columns, write_table
+from xlbench.scoring.item_files import by_subset, subset_columns, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from xlbench.errors import XlbenchError, nearest
 from xlbench.progress import note
 from xlbench.records.predictions import read_predictions
 from xlbench.records.record import FILE, ITEMS, KIND, Record, make_provenance, read_record
-from xlbench.scoring.items import read_items
+from xlbench.scoring.item_files import read_items
 from xlbench.store import Damage, Entry, entry_path, examine, get_or_build, is_name, read_entry
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def make_record(
     from xlbench.encoders.modules import saved_directory
     from xlbench.scoring.footprint import measure_footprint
     from xlbench.scoring.harness import score
-    from xlbench.scoring.items import write_items
+    from xlbench.scoring.item_files import write_items
 
     scored = score(model, suite, settings, precision=precision, title=f"scoring {name}")
     write_items(directory / ITEMS, scored.items)

@@ -77,7 +77,7 @@ def write_as(path: Path, figures: Figures, wanted: Format, board: BoardText, *, 
         return
     import pyarrow as pa
 
-    from xlbench.scoring.items import write_table
+    from xlbench.scoring.item_files import write_table
 
     frame = figures.tidy if tidy else figures.board
     write_table(path, pa.Table.from_pandas(frame, preserve_index=False))

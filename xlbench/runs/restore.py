@@ -9,7 +9,8 @@ from xlbench.records.predictions import Predicted, read_predictions
 from xlbench.records.record import ITEMS, Record, read_record, record_digest
 from xlbench.records.stored import saved_record, write_entry
 from xlbench.scoring.data import require_data
-from xlbench.scoring.items import TOLERANCE, Items, main_score, write_items
+from xlbench.scoring.item_files import write_items
+from xlbench.scoring.items import TOLERANCE, Items, main_score
 from xlbench.scoring.scores import family_means
 from xlbench.scoring.suites import find_suite
 

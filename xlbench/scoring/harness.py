@@ -80,7 +80,7 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
         from xlbench.scoring.sentence_table import SentenceTable
     table = SentenceTable(texts, embeddings, partial(encode, model, precision=precision))
     scores: dict[str, TaskScores] = {}
-    items: Items = {}
+    items: dict[tuple[str, str], ItemScores] = {}
     with progress(f"{title}: evaluating", len(tasks), quiet=settings.quiet, unit="tasks") as advance:
         for ref, task, subsets in tasks:
             subset_scores, subset_items = _evaluate(table, ref, task, subsets)

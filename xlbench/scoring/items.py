@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from xlbench.disk import disk_errors
-from xlbench.errors import XlbenchError
-from xlbench.store import publish
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from pyarrow import Array, Table
 
     from xlbench.experiment import Family
     from xlbench.scoring.tasks import Columns
@@ -42,7 +36,7 @@ class ItemScores:
     gold: NDArray[np.float32]
 
 
-Items: TypeAlias = dict[tuple[str, str], ItemScores]  # by (task, subset), in table order
+Items: TypeAlias = Mapping[tuple[str, str], ItemScores]  # by (task, subset), in table order
 
 
 def undefined_reason(family: Family, prediction: NDArray[np.float32], gold: NDArray[np.float32]) -> str | None:
@@ -146,86 +140,3 @@ def _joined_components(
     links = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(size, size))
     joined: NDArray[np.intp] = connected_components(links, directed=False)[1]
     return joined[component]
-
-
-def write_items(path: Path, items: Items) -> None:
-    """Write items as one Parquet file: columns task, subset, item, prediction, gold.
-
-    Raises:
-        XlbenchError: The disk is full or read-only.
-    """
-    import pyarrow as pa
-
-    table = pa.table(
-        {
-            **subset_columns({name: len(scores.item) for name, scores in items.items()}),
-            "item": _joined([scores.item for scores in items.values()]),
-            "prediction": _joined([scores.prediction for scores in items.values()]),
-            "gold": _joined([scores.gold for scores in items.values()]),
-        }
-    )
-    write_table(path, table)
-
-
-def write_table(path: Path, table: Table, **encoding: str | int | Sequence[str]) -> None:
-    """Write a table as Parquet so that a reader sees the old or the new one, never half of it.
-
-    Args:
-        path: Where; its directory is made.
-        table: What.
-        encoding: As :func:`pyarrow.parquet.write_table` takes it.
-
-    Raises:
-        XlbenchError: The disk is full or read-only.
-    """
-    from pyarrow import parquet
-
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with disk_errors(f"'{path.name}'", path.parent, needed=table.nbytes):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            parquet.write_table(table, temporary, **encoding)
-            publish(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _joined(parts: list[NDArray[np.int32]] | list[NDArray[np.float32]]) -> NDArray[np.generic]:
-    return np.concatenate(parts)
-
-
-def read_items(path: Path) -> Items:
-    """Read what :func:`write_items` wrote.
-
-    Raises:
-        XlbenchError: There is no such file, or it is damaged.
-    """
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        table = parquet.read_table(path, columns=["task", "subset", "item", "prediction", "gold"])
-    except (OSError, pa.ArrowException) as error:
-        raise XlbenchError(
-            f"The item-level scores '{path}' cannot be read: {error}", "Score this experiment again."
-        ) from error
-    columns = [table[name].to_numpy() for name in ("item", "prediction", "gold")]
-    return {name: ItemScores(*(column[at] for column in columns)) for name, at in by_subset(table).items()}
-
-
-def subset_columns(sizes: Mapping[tuple[str, str], int]) -> dict[str, Array]:
-    """Return the columns task and subset of a table that has so many rows of each, one after the other."""
-    import pyarrow as pa
-
-    counts = list(sizes.values())
-    return {
-        column: pa.array(np.repeat([name[at] for name in sizes], counts)).dictionary_encode()
-        for at, column in enumerate(("task", "subset"))
-    }
-
-
-def by_subset(table: Table) -> dict[tuple[str, str], NDArray[np.intp]]:
-    """Return the rows of each task and subset of a table with these columns, in order of first appearance."""
-    names = table.select(["task", "subset"]).to_pandas()
-    groups = names.groupby(["task", "subset"], sort=False, observed=True)
-    return {name: rows.index.to_numpy() for name, rows in groups}
