@@ -27,6 +27,8 @@ TOLERANCE = 1e-4  # of scores between 0 and 1
 
 def measure_scoring(material: Material, *, suite: str, encoder: str) -> Part:
     """Score an encoder both ways, once: the whole suite in the machine's dtype, its first task in float32 too."""
+    import mteb  # noqa: F401 - imported by neither of the two while it is timed
+
     prepare_process(material.settings)
     whole = look_up("suite", suite, material.registry.suites)
     rows, lines, raw = [], [], dict[str, "Json"]()
@@ -57,10 +59,10 @@ def measure_scoring(material: Material, *, suite: str, encoder: str) -> Part:
     return Part(
         title="Scoring",
         how=(
-            f"'{encoder}' on suite '{suite}', loading the data in, loading the encoder out; both ways once. "
-            "mteb.evaluate has mteb's own encode settings and the same local data; in bfloat16 the encoder's weights "
-            "are in that dtype. Scores are main scores between 0 and 1; only in float32 are they comparable to 1e-4, "
-            "since in bfloat16 they depend on the padding."
+            f"'{encoder}' on suite '{suite}', loading the data in, loading the encoder and importing mteb out; both "
+            "ways once. mteb.evaluate has mteb's own encode settings and the same local data; in bfloat16 the "
+            "encoder's weights are in that dtype. Scores are main scores between 0 and 1; only in float32 are they "
+            "comparable to 1e-4, since in bfloat16 they depend on the padding."
         ),
         tables=(
             Table(

@@ -34,7 +34,13 @@ def _unknown_share(tokenizer: object, texts: Sequence[str]) -> float:
 
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or tokenizer.unk_token_id is None or not texts:
         return _unknown_share_of_static(tokenizer, texts)
-    rows = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    rows = tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        return_attention_mask=False,  # nothing but the ids is used, and the rest takes time too
+        return_token_type_ids=False,
+        verbose=False,
+    )["input_ids"]
     total = sum(map(len, rows))
     return sum(row.count(tokenizer.unk_token_id) for row in rows) / total if total else 0.0
 

@@ -21,7 +21,7 @@ from xlbench.scoring.data import data_identity, mteb_version
 from xlbench.scoring.items import TOLERANCE, Items, ItemScores, main_score, number_items, undefined_reason
 from xlbench.scoring.quiet import kept_random_state, quiet_mteb
 from xlbench.scoring.scores import MAIN_METRIC, SubsetScores, SuiteScores, TaskScores, family_means
-from xlbench.scoring.tasks import MONOLINGUAL, Columns, load_task, read_data
+from xlbench.scoring.tasks import MONOLINGUAL, Columns, load_task, read_data, with_lists
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -181,6 +181,7 @@ def _evaluate(
 ) -> tuple[dict[str, SubsetScores], dict[str, ItemScores]]:
     """Evaluate a task with MTEB; return scores and items by subset."""
     items = _unpredicted(ref, subsets)
+    with_lists(task, ref, subsets)
     scores: dict[str, SubsetScores] = {}
     for start in range(0, len(ref.subsets), SUBSETS):
         some = ref.subsets[start : start + SUBSETS]
