@@ -79,7 +79,8 @@ def main() -> None:
     student = results.student
     with TemporaryDirectory() as folder:
         exports = {form: Path(folder, form) for form in ("onnx", "onnx-int8")}
-        sizes = {form: student.export(form, path, force=True).weight_bytes / 1e6 for form, path in exports.items()}
+        student.export("onnx", exports["onnx"], force=True)
+        megabytes = student.export("onnx-int8", exports["onnx-int8"], force=True).weight_bytes / 1e6
         scored = xlbench.score(exports["onnx-int8"], suite="paper", **where)
         drops = dropped(results, scored)
         settings = read_settings(asked.home, asked.data_root)
@@ -94,7 +95,7 @@ def main() -> None:
         for run in runs.values():
             run()  # builds what depends on shapes
         seconds = in_turns(runs, asked.repetitions)
-    print(f"\n{describe(seconds, drops, sizes['onnx-int8'])}\n\n{machine()}")
+    print(f"\n{describe(seconds, drops, megabytes)}\n\n{machine()}")
 
 
 def timed(model: SentenceTransformer, precision: Precision) -> float:

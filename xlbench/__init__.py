@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from xlbench.errors import XlbenchError
     from xlbench.exports.exported import Exported, ResultFiles
     from xlbench.exports.push import Pushed
-    from xlbench.functions import bundle, compare, export, leaderboard, open_store, run, score, status
+    from xlbench.functions import compare, export, run, score
+    from xlbench.functions.boards import bundle, leaderboard
     from xlbench.functions.hub import push
+    from xlbench.functions.stores import open_store, status
     from xlbench.functions.using import encode, mine, search
     from xlbench.inventory import Store
     from xlbench.retrieval.results import Found, Mined
@@ -74,20 +76,20 @@ _DEFINED = {
     "Student": "xlbench.runs.results",
     "XlbenchError": "xlbench.errors",
     "__version__": "xlbench._version",
-    "bundle": "xlbench.functions",
+    "bundle": "xlbench.functions.boards",
     "compare": "xlbench.functions",
     "encode": "xlbench.functions.using",
     "export": "xlbench.functions",
-    "leaderboard": "xlbench.functions",
+    "leaderboard": "xlbench.functions.boards",
     "load": "xlbench.students.load",
     "mine": "xlbench.functions.using",
-    "open_store": "xlbench.functions",
+    "open_store": "xlbench.functions.stores",
     "push": "xlbench.functions.hub",
     "register": "xlbench.students.load",
     "run": "xlbench.functions",
     "score": "xlbench.functions",
     "search": "xlbench.functions.using",
-    "status": "xlbench.functions",
+    "status": "xlbench.functions.stores",
 }
 
 

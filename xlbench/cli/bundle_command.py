@@ -32,7 +32,7 @@ def command(
     There, or where it is copied to, `xlbench --data-root DIRECTORY --offline leaderboard run BOARD` needs no network.
     BOARD is a name or the path of a TOML file. A call that was interrupted is completed by the same call.
     """
-    from xlbench.functions import bundle
+    from xlbench.functions.boards import bundle
 
     made = bundle(board, directory, check=check, say=say_of(context), **where_of(context))
     if as_json:

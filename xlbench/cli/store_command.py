@@ -168,7 +168,7 @@ def import_(context: click.Context, file: str) -> None:
 
 
 def _store(context: click.Context) -> Store:
-    from xlbench.functions import open_store
+    from xlbench.functions.stores import open_store
 
     return open_store(**context.find_root().obj)  # plugins are not needed
 

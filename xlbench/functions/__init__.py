@@ -1,4 +1,4 @@
-"""The functions of ``import xlbench``: everything that the command line does, in as few lines."""
+"""The functions of ``import xlbench`` about runs: what the command line does, in as few lines."""
 
 from __future__ import annotations
 
@@ -7,27 +7,23 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 
 from pydantic import Field
 
-from xlbench.arguments import Text, Where, place, place_of, refuse_unknown, request_of
+from xlbench.arguments import Text, Where, place, refuse_unknown, request_of
 from xlbench.errors import XlbenchError, answered, look_up
 from xlbench.experiment import Precision
 from xlbench.fingerprint import Frozen
 from xlbench.plugins.guard import plugin_errors
 from xlbench.runs.request import Request
 from xlbench.runs.results import Results, Run, run_key, run_request
-from xlbench.settings import new_path, path_of
+from xlbench.settings import new_path
 from xlbench.validation import validated
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlbench.boards.bundle import Bundle
-    from xlbench.boards.leaderboard import Leaderboard
     from xlbench.distill.method import Scalar
     from xlbench.experiment import StudentSpec
     from xlbench.exports.exported import Exported, ResultFiles
-    from xlbench.inventory import Store
     from xlbench.runs.compare import Comparison
-    from xlbench.runs.status import Status
 
     Say = Callable[[str], None]
 
@@ -257,91 +253,6 @@ def export(
         target = new_path(directory, "directory")
         settings, registry = place(where)
         return export_run(run_reference(key), asked.to, target, registry, settings, force=asked.force, say=asked.say)
-
-
-def leaderboard(name: str | Path, **where: Unpack[Where]) -> Leaderboard:
-    """Open a board: its rows as frames, its table and pages; ``.run()`` adds missing rows.
-
-    Args:
-        name: Of a board under ./leaderboards or one that ships with xlbench, or the path of a TOML file.
-        where: As :class:`Where` says.
-
-    Raises:
-        XlbenchError: There is no such board, or it is not valid.
-    """
-    from xlbench.boards.board import find_board
-    from xlbench.boards.leaderboard import Leaderboard
-
-    refuse_unknown(leaderboard, where)
-    with answered():
-        board = find_board(name)
-        settings, registry = place(where)
-        return Leaderboard(board, registry, settings)
-
-
-def open_store(**where: Unpack[Where]) -> Store:
-    """Open the store: what it holds and who needs it; to verify, prune, export to a file and import from one.
-
-    Args:
-        where: As :class:`Where` says.
-    """
-    from xlbench.inventory import Store
-
-    refuse_unknown(open_store, where)
-    return Store(place_of(where))
-
-
-def status(**where: Unpack[Where]) -> list[Status]:
-    """Return what runs with a store just now, on this machine or another: stage, loss, steps, time left.
-
-    Args:
-        where: As :class:`Where` says.
-    """
-    from xlbench.runs.status import read_status
-
-    refuse_unknown(status, where)
-    return read_status(place_of(where).home)
-
-
-def bundle(
-    board: str | Path | None = None,
-    directory: str | Path | None = None,
-    *,
-    check: str | Path | None = None,
-    say: Say = lambda _: None,
-    **where: Unpack[Where],
-) -> Bundle:
-    """Put everything that a board needs into a directory, the data root of a machine that reaches no hub.
-
-    Encoders, datasets and corpora are taken from where a run of the board here would read them. A call that was
-    interrupted, or that lacked something, is completed by the same call.
-
-    Args:
-        board: Name of a board, or the path of its TOML file.
-        directory: New, empty, or a bundle of the same board.
-        check: A bundle; every file of it is compared with its digest, and nothing is written.
-        say: Told how much disk is needed, what is fetched, and what must be brought by other means.
-        where: As :class:`Where` says.
-
-    Raises:
-        XlbenchError: The board is not valid, the directory holds something else, or something cannot be had; all that
-            cannot be is named. With ``check``: a file is missing, differs or does not belong to the bundle.
-    """
-    from xlbench.boards.board import find_board
-    from xlbench.boards.bundle import check_bundle, make_bundle
-
-    refuse_unknown(bundle, where)
-    heard = validated(_Heard, {"say": say}, "argument").say
-    with answered():
-        settings, registry = place(where)
-        if check is not None:
-            if board is not None or directory is not None:
-                problem = "--check takes a bundle, and nothing else is named beside it."
-                raise XlbenchError(problem, "Leave the rest out.")
-            return check_bundle(path_of(check, "check"), quiet=settings.quiet)
-        if board is None or directory is None:
-            raise XlbenchError("A bundle is made of a board, in a directory.", "Write: xlbench bundle BOARD DIRECTORY.")
-        return make_bundle(find_board(board), path_of(directory, "directory"), registry, settings, heard)
 
 
 def run_request_in(

@@ -288,13 +288,15 @@ def with_lists(task: AbsTask, ref: TaskRef, subsets: Sequence[Columns]) -> None:
         or kind._evaluate_subset is not AbsTaskBitextMining._evaluate_subset
     ):
         return  # of another type, or a task that somebody wrote and that may rely on datasets
-    lists: dict[str, dict[str, dict[str, object]]] = {}
+    shared: dict[str, dict[str, object]] = {}  # where subsets share columns: by split
+    apart: dict[str, dict[str, dict[str, object]]] = {}  # where each has its own: by subset and split
     for it in subsets:
         names = it.subset.split("-") if task.parallel_subsets else ("sentence1", "sentence2")
-        place = lists if task.parallel_subsets else lists.setdefault(it.subset, {})
-        place.setdefault(ref.split, {}).update(zip(names, (it.first, it.second), strict=True))
-        place[ref.split]["gold"] = list(enumerate(it.gold))
-    task.dataset = lists
+        place = shared if task.parallel_subsets else apart.setdefault(it.subset, {})
+        columns = place.setdefault(ref.split, {})
+        columns.update(zip(names, (it.first, it.second), strict=True))
+        columns["gold"] = list(enumerate(it.gold))
+    task.dataset = shared if task.parallel_subsets else apart
 
 
 def _drop_other_languages(task: AbsTask, ref: TaskRef) -> None:
