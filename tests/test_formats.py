@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -185,6 +186,18 @@ def test_a_board_is_shown_in_any_format_with_its_statistics(place: Path, wanted:
     assert {"markdown": "4 d", "latex": r"4 {\scriptsize d}", "html": "4 <small>d</small>"}.get(wanted, "d") in text
     assert call("show", "toy", "--format", wanted, "--output", "out/file").stdout == ""
     assert Path("out/file").read_text("utf-8") == text
+
+
+def test_an_output_writes_through_a_link_and_replaces_nothing_but_files(place: Path) -> None:
+    Path("kept.csv").write_text("old")
+    Path("link.csv").symlink_to("kept.csv")
+    call("show", "toy", "--format", "csv", "--output", "link.csv")
+    assert Path("link.csv").is_symlink()
+    assert Path("kept.csv").read_text("utf-8").startswith("name,role,method,")
+    os.mkfifo("pipe")
+    with pytest.raises(XlbenchError, match="'pipe' is no plain file"):
+        call("show", "toy", "--format", "csv", "--output", "pipe")
+    assert Path("pipe").is_fifo()
 
 
 def test_a_board_is_shown_as_markdown_and_its_records_without_statistics(place: Path) -> None:

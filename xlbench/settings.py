@@ -110,6 +110,8 @@ def new_path(given: str | os.PathLike[str], name: str, *, over: bool = False) ->
             raise XlbenchError(f"'{path}' is a directory.", "Name a file.")
         elif path.exists() and not path.is_file():  # a device would be replaced by a file
             raise XlbenchError(f"'{path}' is no plain file.", "Name a file.")
+        elif path.is_symlink():  # what it leads to is written, as by any program
+            path = path.resolve()
         check_writable(path.parent, f"'{path}' cannot be written", "Name another place.")
     return path
 
