@@ -23,6 +23,7 @@ from xlbench.boards.run import run_board
 from xlbench.cli.app import app
 from xlbench.distill import training
 from xlbench.distill.health import FailedTrainingError
+from xlbench.exports.directory import verified_directory
 from xlbench.plugins.registry import load_registry
 from xlbench.store import entries
 from xlbench.testing.toys import save_toy_encoder
@@ -316,6 +317,8 @@ def test_exports_are_rows_of_the_size_and_with_the_scores_of_their_files(place: 
     # Left out: the pooler that nothing reads, 16 x 16 + 16, and a row of 16 for the one token type.
     assert onnx.record.footprint.parameters == student.record.footprint.parameters - 288
     assert onnx.record.footprint.stored_layers == 2
+    with pytest.raises(XlbenchError, match="'toy-half, onnx' is an export that a board scored; its files are not kept"):
+        verified_directory(onnx.record, settings_at(place / "home"))
     again = run_toy_board(place, board)  # the second time nothing is exported or scored
     assert not [note for note in again if note.startswith(("exporting", "scoring"))]
 

@@ -17,7 +17,7 @@ from xlbench.cli.app import app
 from xlbench.cli.doctor_command import report
 from xlbench.cli.options import PRECISIONS
 from xlbench.distill import training as stage_training
-from xlbench.distill.plan import Training
+from xlbench.distill.plan import Stage, Training
 from xlbench.encoders import runtime
 from xlbench.encoders.modules import quick_attention
 from xlbench.errors import XlbenchError
@@ -151,9 +151,10 @@ def test_training_uses_the_named_precision_and_one_gpu(
     pretend_tools(monkeypatch)
     monkeypatch.setattr(stage_training, "TrainingArguments", arguments)
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    context = cast("StageContext", SimpleNamespace(precision=precision, settings=settings_for()))
+    context = cast("StageContext", SimpleNamespace(precision=precision, settings=settings_for(), group="x"))
     training = Training.model_construct(objectives=(), pairs=32, batch_size=8, learning_rate=1e-3, seed=0)
-    chosen = stage_training._training_arguments(training, context, tmp_path)
+    stage = Stage("student", "assistant", training=training)
+    chosen = stage_training._training_arguments(stage, training, context, tmp_path)
     (given,) = made
     assert (given["bf16"], given["fp16"]) == flags
     assert given["torch_compile"] is any(flags)

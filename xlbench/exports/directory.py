@@ -33,6 +33,11 @@ def verified_directory(record: Record, settings: Settings) -> Path:
     Raises:
         XlbenchError: The student is no longer in the store, or is damaged.
     """
+    if record.stages and record.encoder_key not in {stage.key for stage in record.stages}:
+        raise XlbenchError(
+            f"'{record.name}' is an export that a board scored; its files are not kept.",
+            "Name the run that it was made of, or export that: xlbench export RUN --to FORMAT DIRECTORY.",
+        )
     found = examine(settings.home, "stages", record.encoder_key)
     if not isinstance(found, Entry):
         missing = f"The student of '{record.name}' is no longer in the store in {settings.home}"
