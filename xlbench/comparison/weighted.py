@@ -161,7 +161,11 @@ def contributions(gold: NDArray[np.float32], prediction: NDArray[np.float32]) ->
 
 
 def _f1(gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float32]]) -> Scorer:
-    row_points = 100 * np.stack([contributions(gold, values) for values in predictions], axis=1)  # [n, encoders]
+    # A subset with a row that has no nearest neighbour is undefined as a whole.
+    rows = [
+        np.full(len(gold), np.nan) if np.isnan(values).any() else contributions(gold, values) for values in predictions
+    ]
+    row_points = 100 * np.stack(rows, axis=1)  # [n, encoders]
 
     def score(counts: Counts) -> Floats:
         points: Floats = (counts.weights @ row_points).T / np.maximum(counts.total, 1)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from xlbench.encoders.directories import remembered_digest
 from xlbench.errors import XlbenchError
+from xlbench.scoring.dataset_cards import card_digest
 from xlbench.scoring.quiet import hub_answers
 
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ def task_loader(ref: TaskRef) -> str | None:
 def data_identity(ref: TaskRef, settings: Settings) -> str:
     """Return what identifies the data of a task.
 
-    It is ``sha256:...`` for the starter tasks and for a local copy, else ``<path>@<revision>`` as declared, with the
-    digest of the code for a task that is not mteb's, else that digest or the version of mteb alone.
+    It is ``sha256:...`` for the starter tasks and for a local copy, with ``+card:...`` where the card of the copy has
+    its files read in another way than their names say (:func:`~xlbench.scoring.dataset_cards.card_digest`). Else it is
+    ``<path>@<revision>`` as declared, with the digest of the code for a task that is not mteb's, else that digest or
+    the version of mteb alone.
 
     Raises:
         XlbenchError: The task's module cannot be found.
@@ -73,7 +76,7 @@ def data_identity(ref: TaskRef, settings: Settings) -> str:
         shipped = files("xlbench.corpora").joinpath("data", f"{ref.family}.jsonl")
         return f"sha256:{hashlib.sha256(shipped.read_bytes()).hexdigest()}"
     if declared.path is not None and (local := settings.local("datasets", declared.path)):
-        return f"sha256:{_directory_digest(local, settings.home)}"
+        return f"sha256:{copy_digest(local, settings.home)}"
     if declared.revision is not None:
         return f"{declared.path}@{declared.revision}{declared.code_digest and '+' + declared.code_digest}"
     return declared.code_digest or f"mteb {mteb_version()}"
@@ -231,6 +234,17 @@ def _literal(node: ast.expr | None) -> object:
         return ast.literal_eval(node) if node is not None else None
     except ValueError:
         return None
+
+
+def copy_digest(local: Path, home: Path) -> str:
+    """Return what identifies a local copy of a dataset: the digest of its files, and of its card if that matters.
+
+    Args:
+        local: The directory of the copy.
+        home: The store, which remembers the digests of large files.
+    """
+    card = card_digest(local)
+    return _directory_digest(local, home) + (f"+card:{card}" if card else "")
 
 
 def _directory_digest(path: Path, home: Path) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
-    from xlbench.experiment import Precision, Suite, TaskRef
+    from xlbench.experiment import Family, Precision, Suite, TaskRef
     from xlbench.scoring.sentence_table import SentenceTable
     from xlbench.settings import Settings
 
@@ -76,6 +76,7 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
             f"{title}: embeddings that are not finite, of suite '{suite.name}' first for {first}.",
             "Its training has diverged: train with a lower learning rate, or in float32.",
         )
+    too_large = _take_out_too_large(texts, embeddings)
     with kept_random_state():
         from xlbench.scoring.sentence_table import SentenceTable
     table = SentenceTable(texts, embeddings, partial(encode, model, precision=precision))
@@ -83,7 +84,7 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
     items: dict[tuple[str, str], ItemScores] = {}
     with progress(f"{title}: evaluating", len(tasks), quiet=settings.quiet, unit="tasks") as advance:
         for ref, task, subsets in tasks:
-            subset_scores, subset_items = _evaluate(table, ref, task, subsets)
+            subset_scores, subset_items = _evaluate(table, ref, task, subsets, too_large)
             scores[ref.task] = TaskScores(
                 family=ref.family,
                 split=ref.split,
@@ -153,6 +154,25 @@ def mean_cosine(embeddings: NDArray[np.float32]) -> float:
     return float((total @ total + zeros**2 - rows) / (rows * (rows - 1)))
 
 
+def _take_out_too_large(texts: Sequence[str], embeddings: NDArray[np.float32]) -> set[str]:
+    """Return the sentences whose embeddings are so long that their squares overflow, and make those zero.
+
+    Args:
+        texts: The sentences.
+        embeddings: float32 [n, dimension], finite.
+    """
+    with np.errstate(over="ignore"):
+        large = np.flatnonzero(~np.isfinite(np.einsum("nd,nd->n", embeddings, embeddings)))
+    embeddings[large] = 0
+    return {texts[row] for row in large.tolist()}
+
+
+def _lost_rows(family: Family, columns: Columns, too_large: set[str]) -> NDArray[np.bool_]:
+    """Return which rows have no prediction, bool [n]: of bitext, all of them once one candidate has no embedding."""
+    first, second = ([text in too_large for text in side] for side in (columns.first, columns.second))
+    return np.array(first, bool) | (np.array(second, bool) if family == "sts" else any(second))
+
+
 def _load_tasks(suite: Suite, settings: Settings) -> list[tuple[TaskRef, AbsTask, list[Columns]]]:
     names = [ref.task for ref in suite.tasks]
     if repeated := {name for name in names if names.count(name) > 1}:
@@ -177,10 +197,11 @@ def _unpredicted(ref: TaskRef, subsets: list[Columns]) -> dict[str, ItemScores]:
 
 
 def _evaluate(
-    table: SentenceTable, ref: TaskRef, task: AbsTask, subsets: list[Columns]
+    table: SentenceTable, ref: TaskRef, task: AbsTask, subsets: list[Columns], too_large: set[str]
 ) -> tuple[dict[str, SubsetScores], dict[str, ItemScores]]:
     """Evaluate a task with MTEB; return scores and items by subset."""
     items = _unpredicted(ref, subsets)
+    lost = {it.subset: _lost_rows(ref.family, it, too_large) for it in subsets} if too_large else {}
     with_lists(task, ref, subsets)
     scores: dict[str, SubsetScores] = {}
     for start in range(0, len(ref.subsets), SUBSETS):
@@ -195,7 +216,10 @@ def _evaluate(
             )
             content = json.loads(Path(folder, task.prediction_file_name).read_text("utf-8"))
         for subset in some:
-            items[subset] = replace(items[subset], prediction=_predictions(content, ref, subset))
+            prediction = _predictions(content, ref, subset)
+            if subset in lost:
+                prediction = np.where(lost[subset], np.float32(np.nan), prediction)
+            items[subset] = replace(items[subset], prediction=prediction)
             scores[subset] = _check_scores(ref, subset, results[subset], items[subset])
     return scores, items
 
@@ -212,9 +236,11 @@ def _check_scores(ref: TaskRef, subset: str, result: Mapping[str, object], items
     recomputed = main_score(ref.family, items.prediction, items.gold)
     if recomputed is None:
         reason = undefined_reason(ref.family, items.prediction, items.gold)
+        if np.isnan(items.prediction).any():
+            metrics = {}  # of embeddings that were taken out
         return SubsetScores(items=len(items.item), main=None, metrics=metrics, undefined=reason)
     main = metrics.get(MAIN_METRIC[ref.family])
-    if main is None or abs(main - recomputed) > TOLERANCE:
+    if main is None or not abs(main - recomputed) <= TOLERANCE:  # not a number fails as well
         given = "no number" if main is None else f"{main:.4f}"
         raise XlbenchError(
             f"MTEB scores {ref.task} {subset} with {given}, but its items give {recomputed:.4f}.",

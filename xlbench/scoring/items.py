@@ -40,17 +40,20 @@ Items: TypeAlias = Mapping[tuple[str, str], ItemScores]  # by (task, subset), in
 
 
 def undefined_reason(family: Family, prediction: NDArray[np.float32], gold: NDArray[np.float32]) -> str | None:
-    """Return why the main score of some items is undefined; None where it is defined, as F1 always is.
+    """Return why the main score of some items is undefined; None where it is defined.
 
     Spearman's rank correlation is undefined where a side has a value that is not a number, or no two different values.
+    F1 is undefined where a row has no nearest neighbour, since embeddings are so large that cosines overflow.
     """
     if family != "sts":
-        return None
+        lost = np.flatnonzero(np.isnan(prediction))
+        more = f" (and {lost.size - 1} more)" if lost.size > 1 else ""
+        return f"row {lost[0] + 1}{more} has no nearest neighbour: embeddings are too large" if lost.size else None
     for name, values in (("gold", gold), ("cosine", prediction)):
         if (missing := np.flatnonzero(np.isnan(values))).size:
             more = f" (and {missing.size - 1} more)" if missing.size > 1 else ""
             return f"the {name} of row {missing[0] + 1}{more} is not a number"
-        if np.ptp(values) == 0:
+        if (values == values[:1]).all():
             return f"all {len(values)} {name}s are equal" if len(values) > 1 else "it has a single row"
     return None
 

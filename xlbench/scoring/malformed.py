@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from math import isinf
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from datasets import Dataset
+
+
+LANGUAGE = "lang"  # MTEB's name of the column that says to which subset a row belongs
+LARGEST = (2 - 2**-23) * 2.0**127  # of float32, in which golds are kept
 
 
 class MalformedDataError(Exception):
@@ -56,17 +60,19 @@ def read_golds(column: Iterable[object]) -> list[float]:
     """Return golds; one that is not a number (NaN) stays, and makes the score of its subset undefined.
 
     Raises:
-        MalformedDataError: One of them is missing, infinite or of another type.
+        MalformedDataError: One of them is missing, infinite (in float32 too) or of another type.
     """
     golds = list(column)
     wrong = [(row, gold) for row, gold in enumerate(golds, start=1) if not _is_number(gold)]
     for row, gold in sorted(wrong, key=lambda it: _reads_as_number(it[1])):
+        if isinstance(gold, float) and LARGEST < abs(gold) < inf:
+            raise MalformedDataError(f"row {row}: 'score' is {gold!r}, which float32 cannot hold.")
         raise MalformedDataError(f"row {row}: 'score' is {gold!r} and not a number.", follows=_reads_as_number(gold))
     return [float(gold) for gold in golds if isinstance(gold, int | float)]
 
 
 def _is_number(gold: object) -> bool:
-    return isinstance(gold, int | float) and not isinstance(gold, bool) and not isinf(gold)
+    return isinstance(gold, int | float) and not isinstance(gold, bool) and not (abs(gold) > LARGEST)
 
 
 def _reads_as_number(gold: object) -> bool:
@@ -77,7 +83,9 @@ def _reads_as_number(gold: object) -> bool:
     return isinstance(gold, str)
 
 
-def find_malformed(local: Path, subsets: Sequence[str], columns: Sequence[str]) -> str | None:
+def find_malformed(
+    local: Path, subsets: Sequence[str], columns: Sequence[str], *, by_language: bool = False
+) -> str | None:
     """Return which row of a local copy is the reason that its data cannot be loaded.
 
     Only files of JSON lines, one for each subset, are looked into; None where nothing is found.
@@ -86,17 +94,18 @@ def find_malformed(local: Path, subsets: Sequence[str], columns: Sequence[str]) 
         local: The directory of the data.
         subsets: Their names are those of files, without endings.
         columns: The columns that MTEB reads; the last of three holds golds.
+        by_language: Whether each row says in a column ``lang`` to which subset it belongs.
     """
     for subset in subsets:
         for file in sorted(local.rglob(f"{subset}.jsonl*")):
             try:
-                _check_lines(file, columns)
+                _check_lines(file, columns, by_language=by_language)
             except MalformedDataError as error:
                 return f"subset {subset}, '{file}', {error}"
     return None
 
 
-def _check_lines(file: Path, columns: Sequence[str]) -> None:
+def _check_lines(file: Path, columns: Sequence[str], *, by_language: bool) -> None:
     lines = []
     try:
         with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as stream:
@@ -105,7 +114,7 @@ def _check_lines(file: Path, columns: Sequence[str]) -> None:
     except (OSError, EOFError, ValueError) as error:
         raise MalformedDataError(f"row {len(lines) + 1}: {error}") from error
     for row, values in enumerate(lines, start=1):
-        for name in columns:
+        for name in (*columns, *([LANGUAGE] if by_language else [])):
             if not isinstance(values, dict) or name not in values:
                 there = ", ".join(values) if isinstance(values, dict) else repr(values)
                 raise MalformedDataError(f"row {row}: no column '{name}', which MTEB expects; there are {there}.")

@@ -1,11 +1,15 @@
-"""Contexts that undo side effects of MTEB and datasets: random seeds, progress bars, warnings and retries."""
+"""Contexts that undo side effects of MTEB and datasets: random seeds, progress bars, warnings, retries and caches."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sys
 import warnings
 from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 from urllib.error import HTTPError
@@ -14,7 +18,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 PATIENCE = 2.0  # seconds for a first answer of the hub
 BITEXT_BAR = "mteb._evaluators.text.bitext_mining_evaluator.tqdm"
@@ -40,27 +44,70 @@ def kept_random_state() -> Iterator[None]:
 
 @contextmanager
 def quiet_datasets() -> Iterator[None]:
-    """Silence the progress bars of the datasets library, in favour of xlbench's own."""
+    """Silence the datasets library: its progress bars, in favour of xlbench's own, and what it logs of its errors."""
     import datasets
+    from datasets.utils import logging
 
-    shown = datasets.is_progress_bar_enabled()
+    shown, level = datasets.is_progress_bar_enabled(), logging.get_verbosity()
     datasets.disable_progress_bars()
+    logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             datasets.enable_progress_bars()
 
 
 @contextmanager
-def quiet_mteb() -> Iterator[None]:
-    """Silence MTEB's progress bar, which has no option for that, and the warnings that a collapsed encoder causes."""
-    from scipy.stats import ConstantInputWarning, NearConstantInputWarning
+def prepared_afresh(digest: str) -> Iterator[None]:
+    """Let datasets prepare local files in a directory of this process, which is removed when it ends.
 
-    with warnings.catch_warnings(), patch(BITEXT_BAR, lambda rows, **_: rows):
+    Its own cache knows local files by their paths alone where a card names them: it would give the rows that a file
+    had before it was edited.
+
+    Args:
+        digest: Of the files: what this process has prepared of the same ones already is taken.
+    """
+    place = Path(_process_folder().name, hashlib.sha256(digest.encode()).hexdigest()[:20])
+    downloads = place / "downloads"
+    with (
+        patch("datasets.config.HF_DATASETS_CACHE", place),
+        patch("datasets.config.DOWNLOADED_DATASETS_PATH", downloads),
+        patch("datasets.config.EXTRACTED_DATASETS_PATH", downloads / "extracted"),
+    ):
+        yield
+
+
+@cache
+def _process_folder() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="xlbench-data-", ignore_cleanup_errors=True)
+
+
+@contextmanager
+def quiet_mteb() -> Iterator[None]:
+    """Silence MTEB's progress bar, which has no option for that, and the warnings that a collapsed encoder causes.
+
+    Correlations of fewer than two rows are not numbers, where MTEB's would raise.
+    """
+    from scipy.stats import ConstantInputWarning, NearConstantInputWarning, pearsonr, spearmanr
+
+    with (
+        warnings.catch_warnings(),
+        patch(BITEXT_BAR, lambda rows, **_: rows),
+        patch("mteb.abstasks.sts.pearsonr", _of_two_rows(pearsonr)),
+        patch("mteb.abstasks.sts.spearmanr", _of_two_rows(spearmanr)),
+    ):
         for category in (ConstantInputWarning, NearConstantInputWarning):
             warnings.simplefilter("ignore", category)  # scores say `collapsed`
         yield
+
+
+def _of_two_rows(correlation: Callable[..., Sequence[float]]) -> Callable[..., Sequence[float]]:
+    def correlate(first: Sequence[float], second: Sequence[float]) -> Sequence[float]:
+        return correlation(first, second) if len(first) > 1 else (float("nan"), float("nan"))
+
+    return correlate
 
 
 @contextmanager

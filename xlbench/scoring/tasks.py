@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING
 from xlbench.errors import XlbenchError, first_line, look_up, nearest
 from xlbench.fingerprint import Json, fingerprint
 from xlbench.progress import progress
-from xlbench.scoring.data import data_identity, download_remedy, expected_path, mteb_version, task_loader
+from xlbench.scoring.data import (
+    copy_digest,
+    data_identity,
+    download_remedy,
+    expected_path,
+    mteb_version,
+    task_loader,
+)
+from xlbench.scoring.languages import by_language, checked_languages, refuse_second_files
 from xlbench.scoring.malformed import MalformedDataError, find_malformed, part_of, read_golds, read_texts
-from xlbench.scoring.quiet import cache_if_unreachable, kept_random_state, quiet_datasets
+from xlbench.scoring.quiet import cache_if_unreachable, kept_random_state, prepared_afresh, quiet_datasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -84,14 +92,25 @@ def read_data(task: AbsTask, ref: TaskRef, settings: Settings) -> list[Columns]:
     remedy = download_remedy(type(task).metadata.dataset["path"], settings)
     reading = progress(f"reading the data of {ref.task}", None, quiet=settings.quiet)
     path = task.metadata.dataset["path"]
-    asked = cache_if_unreachable() if path.count("/") == 1 and not Path(path).is_dir() else nullcontext()
-    with quiet_datasets(), kept_random_state(), reading, asked:
+    local = settings.local("datasets", type(task).metadata.dataset["path"])
+    with ExitStack() as stack:
+        for context in (quiet_datasets(), kept_random_state(), reading):
+            stack.enter_context(context)
+        if local is not None:
+            stack.enter_context(prepared_afresh(f"{local} {copy_digest(local, settings.home)}"))
+        elif path.count("/") == 1 and not Path(path).is_dir():
+            stack.enter_context(cache_if_unreachable())
+        if by_language(task):
+            stack.enter_context(checked_languages(task, ref, quiet=settings.quiet))
         try:
+            if by_language(task) and local is not None:
+                refuse_second_files(local, task, ref)
             task.load_data()
+        except MalformedDataError as error:
+            raise XlbenchError(f"{name}: {error}", remedy) from error
         except Exception as error:
             # A task's own code reads files or asks a hub, and may raise anything.
-            local = settings.local("datasets", type(task).metadata.dataset["path"])
-            place = (local and find_malformed(local, ref.subsets, _columns(task, ref, ""))) or _cause(error)
+            place = _place(local, task, ref) or _cause(error)
             raise XlbenchError(f"{name} cannot be read: {place}", remedy) from error
     _drop_other_languages(task, ref)
     found: list[Columns] = []
@@ -102,10 +121,21 @@ def read_data(task: AbsTask, ref: TaskRef, settings: Settings) -> list[Columns]:
             found.append(_read_columns(task, ref, subset, texts))
         except MalformedDataError as error:
             malformed.append((subset, error))
+        except UnicodeDecodeError as error:  # bytes are taken as they are until they are read
+            place = _place(local, task, ref) or f"subset {subset}: {error}"
+            raise XlbenchError(f"{name} cannot be read: {place}", remedy) from error
     if malformed:
         subset, first = min(malformed, key=lambda it: it[1].follows)
         raise XlbenchError(f"{name}, subset {subset}: {first}", remedy) from first
     return found
+
+
+def _place(local: Path | None, task: AbsTask, ref: TaskRef) -> str | None:
+    """Return where the data of a local copy is malformed; None where nothing is found, or there is no copy."""
+    if local is None:
+        return None
+    loaded = dict.fromkeys([*ref.subsets, *(task.metadata.hf_subsets if by_language(task) else ())])
+    return find_malformed(local, list(loaded), _columns(task, ref, ""), by_language=by_language(task))
 
 
 def _cause(error: BaseException) -> str:
