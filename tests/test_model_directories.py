@@ -19,6 +19,7 @@ from xlbench.cli import main
 from xlbench.encoders.directories import directory_fingerprint, load_directory
 from xlbench.encoders.encode import encode
 from xlbench.encoders.modules import transformer_of
+from xlbench.encoders.verify import check_vectors
 from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
@@ -129,6 +130,38 @@ def fewer_rows(path: Path) -> None:
     tensors(lambda it: {**it, WORDS: it[WORDS][:30].clone()})(path)
 
 
+def elsewhere(path: Path, shard: str) -> None:
+    """Have the index name a shard that lies beside the directory."""
+    sharded(path, lost=False)
+    (path / "model-00002-of-00002.safetensors").rename(path.parent / "outside.safetensors")
+    index = path / "model.safetensors.index.json"
+    named = shard.format(parent=path.parent)
+    index.write_text(index.read_text("utf-8").replace("model-00002-of-00002.safetensors", named), "utf-8")
+    (path / "linked").symlink_to(path.parent)  # the fingerprint goes into no linked folder
+
+
+def pooling_in(folder: str) -> Change:
+    """Have modules.json name another folder of the second module, which is there."""
+
+    def apply(path: Path) -> None:
+        shutil.copytree(path / "1_Pooling", path.parent / "pooling")
+        (path / "linked").symlink_to(path.parent / "pooling")
+        modules = json.loads((path / "modules.json").read_text("utf-8"))
+        modules[1]["path"] = folder.format(parent=path.parent)
+        (path / "modules.json").write_text(json.dumps(modules), "utf-8")
+
+    return apply
+
+
+def twice_in_shards(path: Path) -> None:
+    """Give both shards the word embeddings."""
+    content = load_file(path / "model.safetensors")[WORDS]
+    sharded(path, lost=False)
+    tensors(lambda it: {**it, WORDS: content.clone()}, "model-00001-of-00002.safetensors")(path)
+    tensors(lambda it: {**it, WORDS: content + 1}, "model-00002-of-00002.safetensors")(path)
+
+
+NORM = "embeddings.LayerNorm.weight"
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 470641600\n"
 REFUSED: dict[str, tuple[Change, str]] = {
     "no second layer": (tensors(without("layer.1.")), r"lack 'encoder\.layer\.1\.[\w.]*' and 15 more"),
@@ -161,6 +194,30 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda path: dense(path, lambda it: {**it, "linear.weight": it["linear.weight"][:, :4].clone()}),
         r"size mismatch for linear\.weight",
     ),
+    "shard above": (lambda path: elsewhere(path, "../outside.safetensors"), r"names '\.\./outside.*does not lie in"),
+    "shard by its path": (lambda path: elsewhere(path, "{parent}/outside.safetensors"), "does not lie in that"),
+    "shard behind a link": (lambda path: elsewhere(path, "linked/outside.safetensors"), "'linked/outside.* not lie in"),
+    "module above": (pooling_in("../pooling"), r"names the folder '\.\./pooling', which does not lie in"),
+    "module by its path": (pooling_in("{parent}/pooling"), "which does not lie in that directory"),
+    "module behind a link": (pooling_in("linked"), "names the folder 'linked', which does not lie in"),
+    "another tokenizer's files": (
+        settings("sentence_bert_config.json", tokenizer_args={"vocab_file": "/etc/passwd"}),
+        "sets vocab_file, which has other files read",
+    ),
+    "other weights": (settings("config.json", transformers_weights="b.safetensors"), r"'b\.safetensors' \(transformers"),
+    "an adapter": (text("adapter_config.json", "{}"), "is that of an adapter"),
+    "old and new name": (
+        tensors(lambda it: {**it, "embeddings.LayerNorm.gamma": it[NORM] + 1}),
+        r"hold 'embeddings\.LayerNorm\.gamma' and 'embeddings\.LayerNorm\.weight', which are the same tensor",
+    ),
+    "with and without prefix": (
+        tensors(lambda it: {**it, f"bert.{WORDS}": it[WORDS] + 1}),
+        rf"hold 'bert\.{WORDS}' and '{WORDS}', which are the same",
+    ),
+    "in two shards": (twice_in_shards, rf"'{WORDS} \(model-00001-of-00002\.safetensors\)' and '{WORDS} \(model-00002"),
+    "brackets without end": (text("config.json", "[" * 100_000), r"config\.json' cannot be read: maximum recursion"),
+    "no column": (settings("config_sentence_transformers.json", truncate_dim=0), "truncate_dim is 0, which is no"),
+    "yes as width": (settings("config_sentence_transformers.json", truncate_dim=True), "truncate_dim is True, which"),
     "bytes in a Dense": (lambda path: dense(path, cast("linear.weight", torch.int8)), r"'linear\.weight' as I8"),
 }
 
@@ -224,6 +281,53 @@ def test_sentences_are_cut_where_the_positions_end(
     model = xlbench.load(path)
     assert model.max_seq_length == positions
     assert np.isfinite(encode(model, ["cat " * 200])).all()
+
+
+def test_positions_are_counted_from_the_padding_that_the_tokenizer_gives(tmp_path: Path) -> None:
+    # The toy's padding token has the id 1.
+    path = save_toy_encoder(tmp_path / "toy", layers=1, architecture="xlm-roberta")
+    settings("config.json", pad_token_id=0)(path)
+    with pytest.raises(XlbenchError, match=r"says is 0 \(pad_token_id\), and its tokenizer says is 1\.") as caught:
+        xlbench.load(path)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_the_hub_caches_links_into_its_blobs_are_files_of_the_directory(whole: Path, copy: Path) -> None:
+    sharded(copy, lost=False)
+    (copy.parent / "blobs").mkdir()
+    for number, file in enumerate(sorted(it for it in copy.rglob("*") if it.is_file())):
+        blob = file.rename(copy.parent / "blobs" / str(number))
+        file.symlink_to(blob)
+    np.testing.assert_array_equal(xlbench.load(copy).encode(TEXTS), xlbench.load(whole).encode(TEXTS))
+    before = directory_fingerprint(copy, settings_at(copy.parent / "home"))
+    shard = (copy / "model-00002-of-00002.safetensors").resolve()
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    assert directory_fingerprint(copy, settings_at(copy.parent / "home")) != before
+
+
+class Wrong(torch.nn.Module):
+    """Changes vectors in a way that two sentences, or the first calls, do not show."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.calls, self.config_keys = calls, ()
+
+    def forward(self, features: Tensors) -> Tensors:
+        self.calls -= 1
+        vectors = features["sentence_embedding"]
+        if self.calls < 0:
+            vectors = vectors + torch.randn_like(vectors)
+        elif len(vectors) > 2:
+            vectors = vectors - (vectors.mean(dim=0) if self.calls > 100 else 0)
+        return {**features, "sentence_embedding": vectors}
+
+
+@pytest.mark.parametrize(("calls", "said"), [(1000, "which sentences stand beside it"), (4, "each time")])
+def test_vectors_that_larger_batches_or_later_calls_change_are_refused(whole: Path, calls: int, said: str) -> None:
+    model = xlbench.load(whole)
+    model.append(Wrong(calls))
+    with pytest.raises(XlbenchError, match=said):
+        check_vectors(model, "wrong")
 
 
 def test_padding_before_the_tokens_does_not_shift_absolute_positions(whole: Path, copy: Path) -> None:

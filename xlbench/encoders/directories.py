@@ -6,6 +6,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from xlbench.encoders.named_files import OTHER_BACKENDS
 from xlbench.encoders.runtime import choose_device
 from xlbench.encoders.weights import check_files, check_modules, checked_weights, module_folders
 from xlbench.errors import XlbenchError, first_line
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 WEIGHTS = ".safetensors"
 MODEL_FILES = frozenset({WEIGHTS, ".json", ".txt", ".model"})  # weights, settings, vocabularies, SentencePiece
 PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-OTHER_BACKENDS = frozenset({"onnx", "openvino"})  # folders of hub models that loading here never reads
 GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"  # of an exported encoder
 INSTALL_ONNX = "Run `pip install 'xlbench[onnx]'`."
 MANIFEST = "entry.json"  # written by the store; its time stamp must not change a fingerprint
@@ -75,7 +75,7 @@ def _settings(file: Path) -> dict[str, Json]:
     """Return the settings in a JSON file; none where it is absent or invalid, which loading refuses."""
     try:
         found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

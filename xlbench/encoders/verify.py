@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-# A short sentence beside a longer one, so that the short one is padded.
-PROBE = ("One.", "Two sentences of which one is longer, so that the other one has to be padded.")
+# Of different lengths, so that all but one are padded; as many as it takes to see what is done to larger batches only.
+PROBE = (
+    "One.",
+    "Two sentences of which one is longer, so that the other one has to be padded.",
+    "The old house near the river",
+    "Is it 7 or 12?",
+    "A cat sees a dog under the green tree, and both of them run.",
+)
 # Of a vector's length: how far it may move if its sentence is encoded again, alone. Floats move it by a millionth.
 TOLERANCE = 1e-2
 WIDTHS = "The width that its modules declare must be that of its vectors (see its modules' config.json)."
@@ -61,7 +67,8 @@ def fit_tokens(model: SentenceTransformer, name: str) -> None:
         name: For errors.
 
     Raises:
-        XlbenchError: A token id is beyond the embedding table, or no token of a sentence would be read.
+        XlbenchError: A token id is beyond the embedding table, no token of a sentence would be read, or positions are
+            counted from another padding token's id than the tokenizer's.
     """
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding, Transformer
 
@@ -76,6 +83,13 @@ def fit_tokens(model: SentenceTransformer, name: str) -> None:
         _check_ids(first.tokenizer.get_vocab(), table, name)
     _fit_length(first, name)
     rows, offset = _positions(first.auto_model)
+    padding = first.tokenizer.pad_token_id
+    if rows is not None and offset and padding != offset - 1:
+        raise XlbenchError(
+            f"Encoder '{name}' counts positions from the padding token's id on, which config.json says is {offset - 1}"
+            f" (pad_token_id), and its tokenizer says is {padding}.",
+            "Use the tokenizer that belongs to the encoder, or correct pad_token_id in its config.json.",
+        )
     if rows is not None and offset == 0:
         first.tokenizer.padding_side = "right"
 
@@ -149,7 +163,7 @@ def check_vectors(model: SentenceTransformer, name: str) -> None:
     """Refuse an encoder that cannot encode, or whose vectors nothing could be computed with.
 
     Args:
-        model: Encodes two short sentences.
+        model: Encodes some short sentences, together, one by one and together again.
         name: For errors.
 
     Raises:
@@ -193,15 +207,23 @@ def check_vectors(model: SentenceTransformer, name: str) -> None:
             f"Encoder '{name}' gives vectors that are not finite: they hold NaN or infinity.",
             "Its training has diverged, or its files are damaged: take another copy of it.",
         )
-    alone = encoded([PROBE[0]])[0]
-    moved = float((alone - together[0]).norm())
-    if moved > TOLERANCE * float(alone.norm()):
-        again = float((encoded([PROBE[0]])[0] - alone).norm()) > TOLERANCE * float(alone.norm())
+    alone = torch.stack([encoded([text])[0] for text in PROBE])
+    # Once more, since noise may set in after some calls.
+    moved, later = _moved(together, alone), _moved(together, encoded(list(PROBE)))
+    if moved is not None or later is not None:
+        again = later is not None or _moved(alone[:1], encoded([PROBE[0]])) is not None
         raise XlbenchError(
-            f"Encoder '{name}' gives the same sentence two vectors, {moved:.2g} apart"
+            f"Encoder '{name}' gives the same sentence two vectors, {moved or later:.2g} apart"
             + (" each time." if again else ": its vector depends on which sentences stand beside it."),
             "An encoder must be deterministic." if again else "Padding must not be read (attention_mask).",
         )
+
+
+def _moved(first: torch.Tensor, second: torch.Tensor) -> float | None:
+    """Return the largest distance between vectors of the same sentences, float [n, d]; None where it is rounding."""
+    apart = (first - second).norm(dim=1)
+    # What is not finite the second time is no rounding either.
+    return float(apart.max()) if not (apart <= TOLERANCE * second.norm(dim=1)).all() else None
 
 
 def encoding_error(error: Exception, name: str = "") -> XlbenchError:

@@ -10,10 +10,12 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from xlbench.encoders.named_files import INDEX, WHOLE, check_folders, check_named, check_shards
+from xlbench.encoders.same_tensor import refuse_two_of_one, two_of_one
 from xlbench.errors import XlbenchError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sentence_transformers import SentenceTransformer
@@ -24,8 +26,6 @@ LFS = b"version https://git-lfs"  # how a pointer begins that Git LFS leaves in 
 SMALL = 1 << 20  # bytes; larger JSON files are tokenizers, which are read once, by their own library
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})  # safetensors' names of the types that hold a weight's own value
 LENGTHS = ("max_seq_length", "model_max_length")  # settings of modules and tokenizers
-INDEX = "model.safetensors.index.json"
-WHOLE = "model.safetensors"
 POOLER = "pooler."  # its tensors; most sentence encoders are pooled otherwise and never read it
 FETCH = "Fetch it again: its download, or the copy, was not finished."
 
@@ -38,9 +38,11 @@ def check_files(path: Path, files: Iterable[Path]) -> None:
         files: Its files that loading may read.
 
     Raises:
-        XlbenchError: A file is a pointer of Git LFS, cannot be read, or is a shard's index whose shards are absent.
+        XlbenchError: A file is a pointer of Git LFS, cannot be read, is a shard's index whose shards are absent, or
+            names one that is not among ``files``.
     """
-    for file in files:
+    covered = frozenset(files)
+    for file in sorted(covered):
         name = file.relative_to(path).as_posix()
         with file.open("rb") as stream:
             if stream.read(len(LFS)) == LFS:
@@ -52,22 +54,29 @@ def check_files(path: Path, files: Iterable[Path]) -> None:
             tensor_types(file)
         elif file.suffix == ".json" and file.stat().st_size < SMALL:
             content = _read_json(file)
-            _check_length(file, content)
+            _check_numbers(file, content)
+            check_named(file, content, path, covered)
             if file.name == INDEX and not (file.parent / WHOLE).is_file():
-                _check_shards(file, content)
+                _check_shards(file, content, covered)
 
 
 def _read_json(file: Path) -> object:
     try:
         content: object = json.loads(file.read_text("utf-8"))
-    except (ValueError, OSError) as error:  # text that is no UTF-8 is a ValueError too
+    except (ValueError, OSError, RecursionError) as error:  # text that is no UTF-8 is a ValueError too
         raise XlbenchError(f"'{file}' cannot be read: {first_line(error)}", FETCH) from error
     return content
 
 
-def _check_length(file: Path, content: object) -> None:
+def _check_numbers(file: Path, content: object) -> None:
     if not isinstance(content, dict):
         return
+    width = content.get("truncate_dim")
+    if width is not None and (isinstance(width, bool) or not isinstance(width, int) or width < 1):
+        raise XlbenchError(
+            f"'{file}' says that truncate_dim is {width!r}, which is no number of columns.",
+            "Give a whole number above 0, or leave it out.",
+        )
     for name in LENGTHS:
         length = content.get(name)
         if length is not None and (isinstance(length, bool) or not isinstance(length, int | float)):
@@ -77,12 +86,13 @@ def _check_length(file: Path, content: object) -> None:
             )
 
 
-def _check_shards(index: Path, content: object) -> None:
-    """Refuse an index that names absent files, or tensors that the named files lack."""
+def _check_shards(index: Path, content: object, covered: Collection[Path]) -> None:
+    """Refuse an index that names files elsewhere or absent ones, or tensors that the named files lack."""
     placed = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(placed, dict) or not placed:
         raise XlbenchError(f"'{index}' names no shard (it has no weight_map).", FETCH)
     shards = sorted({str(shard) for shard in placed.values()})
+    check_shards(index, (shard for shard in shards if (index.parent / shard).is_file()), covered)
     if absent := [shard for shard in shards if not (index.parent / shard).is_file()]:
         raise XlbenchError(f"'{index}' names {_some(absent)}, which {_verb(absent)} not there.", FETCH)
     there = {shard: tensor_types(index.parent / shard) for shard in shards}
@@ -150,6 +160,10 @@ def _weight_files(source: str, folder: object) -> list[Path]:
     directory = Path(source, str(folder or ""))
     if (whole := directory / WHOLE).is_file():
         return [whole]
+    if (index := directory / INDEX).is_file():
+        content = _read_json(index)
+        placed = content.get("weight_map") if isinstance(content, dict) else None
+        return [directory / shard for shard in sorted({str(it) for it in (placed or {}).values()})]
     return sorted(directory.glob("*.safetensors"))
 
 
@@ -158,7 +172,9 @@ def _check_report(model: PreTrainedModel, report: Mapping[str, Any], files: Sequ
     where = f"The weights in '{files[0].parent}'" if files else "The weights"
     missing: list[str] = sorted(report["missing_keys"])
     mismatched: list[tuple[str, Sequence[int], Sequence[int]]] = sorted(report["mismatched_keys"])
-    stored = {name: kind for file in files for name, kind in tensor_types(file).items()}
+    held = {file: tensor_types(file) for file in files}
+    stored = {name: kind for found in held.values() for name, kind in found.items()}
+    refuse_two_of_one(model, held, where)
     unexpected = [name for name in sorted(report["unexpected_keys"]) if not _is_unread(name, model, stored)]
     if needed := [name for name in missing if not name.startswith(POOLER)]:
         compiled = any(name.startswith("_orig_mod.") for name in unexpected)
@@ -224,6 +240,8 @@ def check_modules(model: SentenceTransformer, path: Path) -> None:
     for module, folder in zip(model.children(), module_folders(path), strict=False):
         file = path / folder / WHOLE
         if getattr(module, "auto_model", None) is None and file.is_file():
+            if {"embedding.weight", "embeddings"} <= set(tensor_types(file)):  # a static table's names, new and old
+                raise two_of_one(f"The weights in '{file.parent}'", "embedding.weight", "embeddings")
             _refuse_integers(module, tensor_types(file), f"The weights in '{file.parent}'")
         for name, parameter in module.named_parameters():
             if not parameter.is_floating_point():
@@ -242,7 +260,9 @@ def module_folders(path: Path) -> list[str]:
     listed = _read_json(file)
     if not isinstance(listed, list) or not all(isinstance(it, dict) and "path" in it for it in listed):
         raise XlbenchError(f"'{file}' is no list of modules.", FETCH)
-    return [str(it["path"]) for it in listed]
+    folders = [str(it["path"]) for it in listed]
+    check_folders(file, folders, path)
+    return folders
 
 
 def _some(names: Sequence[str]) -> str:
