@@ -184,6 +184,10 @@ def test_invalid_parquet_files_are_refused(tmp_path: Path, settings: Settings) -
     whole = (tmp_path / "en-fr.parquet").read_bytes()
     (tmp_path / "en-it.parquet").write_bytes(whole[: len(whole) // 2])
     corpus = open_parquet(str(tmp_path), settings)
+    twice = pa.table([["a"], ["b"], ["A"]], names=["english", "english", "non_english"])
+    parquet.write_table(twice, tmp_path / "en-nl.parquet")
+    with pytest.raises(XlbenchError, match=r"en-nl\.parquet has the column 'english' 2 times"):
+        list(open_parquet(str(tmp_path / "en-nl.parquet"), settings).pairs("nl"))
     with pytest.raises(XlbenchError, match="has the columns source, target"):
         list(corpus.pairs("de"))
     with pytest.raises(XlbenchError, match=r"en-fr\.parquet, row 2: a side is empty"):

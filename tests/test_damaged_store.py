@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from pyarrow import parquet
 from toy_runs import PLUGIN, make_place, settings_at, toy_request, toy_run
 
 from xlbench import XlbenchError, open_store
 from xlbench.cli.app import app
+from xlbench.fingerprint import file_digest
 from xlbench.functions import run_request_in
 from xlbench.inventory import Store
 from xlbench.records.stored import items_of, stored_records
-from xlbench.store import lease
+from xlbench.store import Manifest, lease, read_sealed, remove, write_sealed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from xlbench.fingerprint import Json
     from xlbench.runs.request import Request
     from xlbench.runs.results import Results
 
@@ -92,6 +98,112 @@ def test_near_duplicates_that_have_changed_are_counted_again(place: Path, home: 
     assert corpus is not None
     assert corpus.near_duplicates
     assert 0.75 not in corpus.near_duplicates.values()
+
+
+def forge(path: Path, **values: object) -> None:
+    """Change a manifest and seal it again."""
+    manifest = read_sealed(path, Manifest)
+    assert manifest is not None
+    write_sealed(path, manifest.model_copy(update=values))
+
+
+def numbers(results: Results) -> str:
+    """Return the scores of a run's student, without the time that they took."""
+    return results.student.record.scores.model_copy(update={"encode_seconds": 0.0}).model_dump_json()
+
+
+def emptied(path: Path) -> None:
+    """Take all files from an entry, and say in its manifest that it has none."""
+    for it in path.iterdir():
+        if it.name != "entry.json":
+            it.unlink() if it.is_file() else shutil.rmtree(it)
+    forge(path / "entry.json", files={})
+
+
+@pytest.mark.parametrize("kinds", [("stages",), ("corpora", "near-duplicates"), ("targets", "tokens")])
+def test_forged_entries_without_what_their_kind_has_are_made_again(
+    place: Path, home: Path, kinds: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = go(place, home)[0]
+    shutil.rmtree(home / "records")
+    if "tokens" in kinds:  # which only a stage reads
+        shutil.rmtree(home / "stages")
+    paths = [path.parent for kind in kinds for path in home.glob(f"{kind}/*/entry.json")]
+    for path in paths:
+        forge(path / "entry.json", facts={})
+        emptied(path)
+    capsys.readouterr()
+    after = go(place, home)[0]
+    assert numbers(after) == numbers(before)
+    assert capsys.readouterr().err.count("is damaged (") == len(paths) >= len(kinds)
+    assert go(place, home)[0].student.model is not None
+
+
+@pytest.mark.parametrize("facts", [{}, {"peak_memory": "much", "pairs": 1}])
+def test_a_stage_with_forged_facts_runs_again(place: Path, home: Path, facts: dict[str, Json]) -> None:
+    go(place, home)
+    shutil.rmtree(home / "records")
+    for path in home.glob("stages/*/entry.json"):
+        forge(path, facts=facts)
+    assert go(place, home)[0].student.record.stages[0].peak_memory > 0
+
+
+def test_a_student_that_was_emptied_is_refused_and_made_again_to_be_saved(
+    place: Path, home: Path, tmp_path: Path
+) -> None:
+    results = go(place, home)[0]
+    emptied(results.student.path.parent)
+    with pytest.raises(XlbenchError, match=r"is damaged \(model/modules\.json is missing\)"):
+        results.student.save(tmp_path / "copy")
+    where = {"home": home, "plugin": PLUGIN, "quiet": True, "device": "cpu"}
+    run_request_in(request(place), where, save=tmp_path / "copy", speed=False)  # type: ignore[arg-type]
+    assert (tmp_path / "copy" / "modules.json").is_file()
+
+
+def test_forged_items_are_refused_and_scored_again(place: Path, home: Path) -> None:
+    (run,) = (it for it in stored_records(settings_at(home)) if it.record.role == "student")
+    path = home / "records" / run.key
+    table = parquet.read_table(path / "items.parquet")
+    empty = pa.nulls(len(table), table.schema.field("prediction").type)
+    at = table.schema.get_field_index("prediction")
+    parquet.write_table(table.set_column(at, "prediction", empty), path / "items.parquet")
+    manifest = read_sealed(path / "entry.json", Manifest)
+    assert manifest is not None
+    forge(path / "entry.json", files={**manifest.files, "items.parquet": file_digest(path / "items.parquet")})
+    with pytest.raises(XlbenchError, match=r"items\.parquet' cannot be read: 'prediction' is empty in places"):
+        items_of(run, settings_at(home))
+    assert "scoring toy-half" in go(place, home)[1]
+    assert items_of(run, settings_at(home))
+
+
+def test_a_directory_in_the_place_of_a_lease_is_left_out(home: Path) -> None:
+    (home / "running" / "host-1-x.lock").mkdir(parents=True)
+    (home / "running" / "x.lock").mkdir()
+    code, text = command(home, "status")
+    assert (code, text.count("host-1-x.lock' is no file and so no lease")) == (0, 1)
+    code, text = command(home, "store", "prune", "--yes")
+    assert code == 0
+    assert "deleted" in text
+
+
+def test_what_a_build_deletes_while_the_store_is_pruned_is_no_error(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = home / "partial" / "stages-k"
+    (build / "scratch" / "training").mkdir(parents=True)
+    (build / "attempt.json").write_text("{}")
+    walk = os.walk
+
+    def late(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        for found in walk(path):
+            shutil.rmtree(build / "scratch", ignore_errors=True)  # when its names are known
+            yield found
+
+    monkeypatch.setattr(remove.os, "walk", late)
+    assert [it.path for it in remove.unfinished(home)] == [build]
+    monkeypatch.undo()
+    shutil.rmtree(build)
+    assert remove.remove_unfinished(home, build.name) is None
 
 
 def test_a_bad_record_is_left_out_of_tables_and_said(home: Path) -> None:

@@ -204,7 +204,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
         settings("sentence_bert_config.json", tokenizer_args={"vocab_file": "/etc/passwd"}),
         "sets vocab_file, which has other files read",
     ),
-    "other weights": (settings("config.json", transformers_weights="b.safetensors"), r"'b\.safetensors' \(transformers"),
+    "other weights": (
+        settings("config.json", transformers_weights="b.safetensors"),
+        r"'b\.safetensors' \(transformers",
+    ),
     "an adapter": (text("adapter_config.json", "{}"), "is that of an adapter"),
     "old and new name": (
         tensors(lambda it: {**it, "embeddings.LayerNorm.gamma": it[NORM] + 1}),

@@ -8,6 +8,9 @@ import pytest
 from toy_runs import make_place, settings_at, toy_request, toy_run
 
 from xlbench import XlbenchError
+from xlbench.corpora.choose import gather_pairs
+from xlbench.corpora.corpus import open_corpus
+from xlbench.plugins.guard import plugin_errors
 from xlbench.plugins.registry import load_registry
 
 if TYPE_CHECKING:
@@ -52,9 +55,22 @@ class Wrong:
     def languages(self): return self.codes
     def pairs(self, language): return self.given  # line 37
 
-def opens(argument, settings):  # line 39
+class Ends(Wrong):
+    def pairs(self, language):
+        yield ("a b", "c d")
+        raise self.given  # line 42
+
+class Stops(Wrong):
+    def pairs(self, language): raise self.given  # line 45
+
+def opens(argument, settings):  # line 47
     given = {"codes": (None, []), "three": (("de",), [("a", "b", "c")]), "none": (("de",), None),
+             "text": (("de",), ["ab"]), "numbers": (("de",), [(1, 2)]),
              "endless": (("de",), itertools.cycle([("a b", "c d"), ("e f", "g h"), ("i j", "k l")]))}
+    if argument == "never":
+        return Stops(("de",), StopIteration("x"))
+    if argument in ("stops", "exits"):
+        return Ends(("de",), StopIteration("x") if argument == "stops" else GeneratorExit("x"))
     return Wrong(*given[argument])
 
 @hookimpl
@@ -63,7 +79,7 @@ def xlbench_corpora():
 
 @hookimpl
 def xlbench_encoders():
-    yield RegisteredEncoder("nothing", "s", lambda settings: "d", lambda settings: None)  # line 50
+    yield RegisteredEncoder("nothing", "s", lambda settings: "d", lambda settings: None)  # line 63
 """
 
 
@@ -85,12 +101,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ({"method": "no-loss"}, ": NoLoss.loss returned NoneType ({file}:19).\n"),
         (
             {"corpus": ("wrong:codes",)},
-            ": open of corpus 'wrong' opened a corpus whose languages are None, and no tuple of codes ({file}:39).\n",
+            ": open of corpus 'wrong' opened a corpus whose languages are None, and no tuple of codes ({file}:47).\n",
         ),
         (
             {"corpus": ("wrong:three",)},
             ": Corpus 'wrong:three' gives ('a', 'b', 'c'), which is no pair ({file}:37).\n",
         ),
+        ({"corpus": ("wrong:text",)}, ": Corpus 'wrong:text' gives 'ab', which is no pair ({file}:37).\n"),
+        ({"corpus": ("wrong:numbers",)}, ": Corpus 'wrong:numbers' gives (1, 2), which is no pair ({file}:37).\n"),
+        ({"corpus": ("wrong:stops",)}, " raised StopIteration: x ({file}:42 in pairs).\n"),
+        ({"corpus": ("wrong:never",)}, " raised StopIteration: x ({file}:45 in pairs).\n"),
+        ({"corpus": ("wrong:exits",)}, " raised GeneratorExit: x ({file}:42 in pairs).\n"),
         ({"corpus": ("wrong:none",)}, ": Corpus 'wrong:none' has pairs in 'de' that are NoneType ({file}:37).\n"),
         (  # Each of the three was given 1,000 times after 3,000 pairs, and that is looked at every 2,000.
             {"corpus": ("wrong:endless",)},
@@ -99,7 +120,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ),
         (
             {"assistant": "nothing"},
-            ": load of encoder 'nothing' returned None, which is no SentenceTransformer ({file}:50).\n",
+            ": load of encoder 'nothing' returned None, which is no SentenceTransformer ({file}:63).\n",
         ),
     ],
 )
@@ -113,3 +134,16 @@ def test_a_plugin_that_fails_in_a_run_is_named(
     assert str(caught.value).count("\n") == 1
     assert not list(tmp_path.glob("records/*"))
     assert not list(tmp_path.glob("stages/*"))
+
+
+def test_plain_tuples_are_pairs_and_an_interrupt_is_one(place: Path, tmp_path: Path) -> None:
+    settings, registry = settings_at(tmp_path), load_registry((place / "bad.py",))
+    (tmp_path / "scratch").mkdir()
+    corpus = open_corpus("wrong:endless", registry.corpora, settings)
+    corpus.corpus.given = [("a b", "c d"), ("e f", "g h")]  # type: ignore[attr-defined]
+    gathered = gather_pairs([corpus], ["de"], tmp_path / "scratch", quiet=True)
+    assert gathered.read == (2,)
+    ends = open_corpus("wrong:stops", registry.corpora, settings)
+    ends.corpus.given = KeyboardInterrupt()  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt), plugin_errors(registry.files):
+        gather_pairs([ends], ["de"], tmp_path / "scratch", quiet=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
+import random
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -146,6 +150,23 @@ def test_an_archive_that_is_not_as_it_was_written_leaves_nothing(
     assert read_entry(there, "stages", "k") is None
     assert list((there / "partial").iterdir()) == []
     assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("packed", [lzma.compress, bz2.compress, gzip.compress])
+def test_a_packed_archive_that_is_damaged_is_refused(
+    archive: Path, tmp_path: Path, packed: Callable[[bytes], bytes]
+) -> None:
+    def longer(member: tarfile.TarInfo, content: bytes) -> list[tuple[tarfile.TarInfo, bytes]]:
+        return [(member, random.Random(0).randbytes(3 << 20) if member.name == "stages/k/model/weights" else content)]
+
+    content = bytearray(packed(rewritten(archive, longer).read_bytes()))  # of several blocks, the first of them whole
+    at = len(content) * 3 // 4
+    content[at : at + 60] = bytes(60)
+    archive.write_bytes(content)
+    with pytest.raises(XlbenchError, match="is not imported") as caught:
+        import_archive(tmp_path / "there", archive)
+    assert str(caught.value).count("\n") == 1
+    assert not (tmp_path / "there" / "stages").exists()
 
 
 @pytest.mark.parametrize("size", [0, 100, 600, 20_000])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from xlbench.corpora.corpus import Pair
 from xlbench.corpora.overlap import digest64, fold
 from xlbench.corpora.suspicions import SAMPLE, suspicions
 from xlbench.errors import PartError, XlbenchError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from xlbench.corpora.corpus import OpenCorpus, Pair
+    from xlbench.corpora.corpus import OpenCorpus
     from xlbench.progress import Advance
 
 Rows: TypeAlias = "npt.NDArray[np.void]"
@@ -218,14 +219,18 @@ def _gather_language(
             if min(rounds.values(), default=0) >= ROUNDS:
                 fault = f"has given each of its first pairs in '{code}' {ROUNDS:,} times ({count:,} pairs so far)"
                 raise _fault(corpus, fault, "A corpus must end: let it give each pair once.")
-        if count <= SAMPLE:
-            sample.append(pair)
+        if type(pair) is not Pair:  # a plugin's, which may give plain tuples
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise _fault(corpus, f"gives {pair!r:.80}, which is no pair")
+            pair = Pair(*pair)  # noqa: PLW2901 - the same pair
         try:
             sides = tuple(side.strip() for side in pair)
             folded = [fold(side).encode() for side in sides]
             english, other = (side.encode() for side in sides)
         except (TypeError, ValueError, AttributeError):
-            raise _fault(corpus, f"gives {pair!r:.80}, which is no pair") from None
+            raise _fault(corpus, f"gives {tuple(pair)!r:.80}, which is no pair") from None
+        if count <= SAMPLE:
+            sample.append(pair)
         if not all(folded) or max(map(len, sides)) > LONGEST:
             continue
         if count <= SAMPLE or sides in rounds:

@@ -251,9 +251,11 @@ def _lines(stream: Iterable[bytes], path: Path) -> Iterator[bytes]:
         ) from error
 
 
-def _columns(names: Sequence[str], path: Path, language: str) -> list[str]:
+def _columns(names: list[str], path: Path, language: str) -> list[str]:
     for columns in (["english", "non_english"], ["en", language]):
         if set(columns) <= set(names):
+            if twice := next((name for name in columns if names.count(name) > 1), None):
+                raise XlbenchError(f"{path} has the column '{twice}' {names.count(twice)} times.", "Keep one of them.")
             return columns
     raise XlbenchError(
         f"{path} has the columns {', '.join(names)}.",

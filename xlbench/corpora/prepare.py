@@ -10,7 +10,7 @@ import numpy as np
 
 from xlbench.corpora.choose import PairStatus, choose_pairs, gather_pairs
 from xlbench.corpora.facts import CorpusFacts, count_statuses
-from xlbench.corpora.prepared import FACTS, PreparedCorpus, load_prepared, write_pairs
+from xlbench.corpora.prepared import FACTS, PreparedCorpus, check_prepared, load_prepared, write_pairs
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
 from xlbench.store import get_or_build
@@ -79,7 +79,7 @@ def prepare(
             shutil.rmtree(scratch, ignore_errors=True)  # as large as the corpora, and not reused by a second try
 
     doing = "preparing the same training data"
-    entry = get_or_build(settings.home, KIND, key, build, doing=doing, quiet=settings.quiet)
+    entry = get_or_build(settings.home, KIND, key, build, doing=doing, quiet=settings.quiet, check=check_prepared)
     return _with_names(load_prepared(entry.path, key), corpora)
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from xlbench.corpora.facts import CorpusFacts
+from xlbench.errors import XlbenchError, first_line
 from xlbench.progress import progress
+from xlbench.store import require_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from xlbench.corpora.choose import Rows
+    from xlbench.store import Entry
 
 FACTS, TEXTS = "facts.json", "text.arrow"
+ARRAYS = ("pairs", "languages", "dev_pairs", "dev_languages")
 _BATCH = 65536  # sentences in one batch of the Arrow file
 
 
@@ -102,11 +106,22 @@ class PreparedCorpus:
         return np.unique(self.pairs)
 
 
+def check_prepared(entry: Entry) -> None:
+    """Refuse an entry of the store that is no training data.
+
+    Raises:
+        XlbenchError: A file of it is missing, or holds something else.
+    """
+    require_files(entry, *(f"{name}.npy" for name in ARRAYS), FACTS, TEXTS)
+    try:
+        load_prepared(entry.path, entry.manifest.key)
+    except (OSError, ValueError, EOFError) as error:
+        raise XlbenchError(f"it cannot be read: {first_line(error)}", "Run again: it is then made anew.") from error
+
+
 def load_prepared(path: Path, digest: str) -> PreparedCorpus:
     """Open a directory that :func:`xlbench.corpora.prepare.prepare` wrote; sentences and arrays are memory-mapped."""
-    pairs, languages, dev_pairs, dev_languages = (
-        np.load(path / f"{name}.npy", mmap_mode="r") for name in ("pairs", "languages", "dev_pairs", "dev_languages")
-    )
+    pairs, languages, dev_pairs, dev_languages = (np.load(path / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
     facts = CorpusFacts.model_validate_json((path / FACTS).read_text("utf-8"))
     return PreparedCorpus(path, digest, facts, Sentences(path / TEXTS), pairs, languages, dev_pairs, dev_languages)
 

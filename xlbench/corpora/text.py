@@ -8,7 +8,7 @@ from xlbench.corpora.files import find_path, open_file
 from xlbench.disk import is_disk_error
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import LENGTH, file_digest
-from xlbench.store import get_or_build, read_entry
+from xlbench.store import get_or_build, read_entry, require_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,15 @@ def keep_text(argument: str, settings: Settings) -> str:
             raise XlbenchError(f"The vocabulary text '{path}' is empty.", "Give a file with a sentence on each line.")
         return {"lines": lines}
 
-    get_or_build(settings.home, KIND, digest, build, doing="copying the vocabulary text", quiet=settings.quiet)
+    get_or_build(
+        settings.home,
+        KIND,
+        digest,
+        build,
+        doing="copying the vocabulary text",
+        quiet=settings.quiet,
+        check=lambda entry: require_files(entry, FILE),
+    )
     return digest
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
 from xlbench.progress import progress
-from xlbench.store import get_or_build
+from xlbench.store import get_or_build, require_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,7 +141,15 @@ def tokenise(
         np.save(directory / _OFFSETS, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
         return {"sentences": total, "tokens": int(lengths.sum())}
 
-    path = get_or_build(settings.home, KIND, key, build, doing="tokenising the corpus", quiet=settings.quiet).path
+    path = get_or_build(
+        settings.home,
+        KIND,
+        key,
+        build,
+        doing="tokenising the corpus",
+        quiet=settings.quiet,
+        check=lambda entry: require_files(entry, _IDS, _OFFSETS),
+    ).path
     return TokenTable(
         path=path,
         digest=key,

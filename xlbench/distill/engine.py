@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from xlbench.disk import disk_errors
 from xlbench.distill.context import StageContext
-from xlbench.distill.outcome import StageOutcome
 from xlbench.distill.plan import check_plan, declared_shape, stage_keys
+from xlbench.distill.stage_entry import FACTS, KIND, MODEL, check_stage, outcome_of, stored_stage
 from xlbench.errors import PartError
-from xlbench.store import get_or_build, read_entry
+from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from xlbench.corpora.prepare import PreparedCorpus
+    from xlbench.distill.outcome import StageOutcome
     from xlbench.distill.plan import Edit, Plan, Stage
     from xlbench.experiment import EncoderRef, Experiment
     from xlbench.fingerprint import Json
     from xlbench.settings import Settings
     from xlbench.store import Entry
     from xlbench.students.shape import Shape
-
-MODEL = "model"  # name of the SentenceTransformer directory in a stage's entry
-FACTS = "xlbench.json"  # in that directory: the encoder's shape and metadata, so that they go where the weights go
 
 
 @dataclass(frozen=True)
@@ -94,11 +92,11 @@ def run_plan(
         XlbenchError: The plan is not valid, or a stage cannot be trained.
     """
     run = _PlanRun(plan, keys, experiment, corpus, load_input, settings, say)
-    if any(read_entry(settings.home, "stages", keys[stage.name], only=()) is None for stage in plan.stages):
+    if any(stored_stage(settings.home, keys[stage.name], only=()) is None for stage in plan.stages):
         run.check()
     for stage in plan.stages:
         run.ensure(stage)
-    outcomes = tuple(_outcome(stage.name, run.entries[stage.name]) for stage in plan.stages)
+    outcomes = tuple(outcome_of(stage.name, run.entries[stage.name]) for stage in plan.stages)
     return Distilled({name: entry.path / MODEL for name, entry in run.entries.items()}, keys, outcomes)
 
 
@@ -193,11 +191,12 @@ class _PlanRun:
         key = self.keys[stage.name]
         entry = get_or_build(
             self.settings.home,
-            "stages",
+            KIND,
             key,
             lambda directory: _run_stage(stage, self.context_of(stage), directory, self.say),
             doing=f"running stage {stage.name}",
             quiet=self.settings.quiet,
+            check=check_stage,
         )
         seconds = entry.manifest.seconds
         note = f"from the store (took {seconds:.0f} s)" if entry.reused else f"made in {seconds:.0f} s"
@@ -258,7 +257,7 @@ def _metadata(directory: Path) -> dict[str, Json]:
     """Return the metadata saved in an encoder's directory; empty if xlbench did not write the directory."""
     try:
         metadata = json.loads((directory / FACTS).read_text("utf-8"))["metadata"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return metadata if isinstance(metadata, dict) else {}
 
@@ -298,19 +297,3 @@ def _check_shape(stage: Stage, edit: Edit, declared: Shape, model: SentenceTrans
     else:
         return actual
     raise PartError(f"Stage '{stage.name}': {problem}", "Correct reshape or apply of that edit.", type(edit).apply)
-
-
-def _outcome(name: str, entry: Entry) -> StageOutcome:
-    """Return a stage's outcome from the facts that the store keeps of it."""
-    facts = entry.manifest.facts
-    return StageOutcome.model_validate(
-        {
-            "name": name,
-            "key": entry.manifest.key,
-            "reused": entry.reused,
-            "seconds": entry.manifest.seconds,
-            **{field: facts[field] for field in ("peak_memory", "pairs", "evaluations")},
-            # Entries that were written before these facts were kept lack them.
-            **{field: facts[field] for field in ("shape", "metadata") if field in facts},
-        }
-    )

@@ -19,7 +19,7 @@ from xlbench.disk import disk_errors, reserve
 from xlbench.errors import XlbenchError, shortened
 from xlbench.fingerprint import Frozen, Json, fingerprint
 from xlbench.progress import note, progress
-from xlbench.store import get_or_build, read_sealed, write_sealed
+from xlbench.store import get_or_build, read_sealed, require_files, write_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +123,15 @@ def target_table(
         return _encode_sentences(directory, load(), corpus, wanted, target, precision, max_tokens, settings, called)
 
     doing = f"computing the targets of {target.encoder}"
-    entry = get_or_build(settings.home, KIND, entry_key, build, doing=doing, quiet=settings.quiet)
+    entry = get_or_build(
+        settings.home,
+        KIND,
+        entry_key,
+        build,
+        doing=doing,
+        quiet=settings.quiet,
+        check=lambda entry: require_files(entry, VECTORS),
+    )
     row_of = np.full(len(corpus.sentences), -1, dtype=np.int64)
     row_of[wanted] = np.arange(len(wanted))
     return TargetTable(entry_key, np.load(entry.path / VECTORS, mmap_mode="r"), row_of)

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from xlbench.disk import disk_errors
-from xlbench.distill.engine import MODEL
+from xlbench.distill.stage_entry import KIND, MODEL, check_stage
 from xlbench.errors import XlbenchError
 from xlbench.exports.card import write_card
 from xlbench.settings import refuse_existing
-from xlbench.store import Entry, entry_path, examine, publish
+from xlbench.store import Damage, Entry, entry_path, examine, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def student_directory(record: Record, settings: Settings) -> Path:
     """Return the SentenceTransformer directory that a record's student is in."""
-    return entry_path(settings.home, "stages", record.encoder_key) / MODEL
+    return entry_path(settings.home, KIND, record.encoder_key) / MODEL
 
 
 def verified_directory(record: Record, settings: Settings) -> Path:
@@ -38,7 +38,12 @@ def verified_directory(record: Record, settings: Settings) -> Path:
             f"'{record.name}' is an export that a board scored; its files are not kept.",
             "Name the run that it was made of, or export that: xlbench export RUN --to FORMAT DIRECTORY.",
         )
-    found = examine(settings.home, "stages", record.encoder_key)
+    found = examine(settings.home, KIND, record.encoder_key)
+    if isinstance(found, Entry):
+        try:
+            check_stage(found)
+        except XlbenchError as error:
+            found = Damage(found.path, error.problem)
     if not isinstance(found, Entry):
         missing = f"The student of '{record.name}' is no longer in the store in {settings.home}"
         raise XlbenchError(f"{found or missing}.", "Run it again with --save (in Python: save=...): it is made anew.")

@@ -200,14 +200,17 @@ def plugin_errors(files: Mapping[str, tuple[str, ...]]) -> Iterator[None]:
             raise
         problem = f"Plugin '{owner}': {error.problem.removesuffix('.')} ({where})."
         raise XlbenchError(problem, error.remedy) from error
-    except (XlbenchError, KeyboardInterrupt, GeneratorExit):
+    except (XlbenchError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        found = _raised_in(error, files)
+        # What a generator makes of a StopIteration that is raised in it says nothing of that.
+        ended = isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration)
+        cause = error.__cause__ if ended and error.__cause__ else error
+        found = _raised_in(cause, files) or _raised_in(error, files)
         if found is None or is_disk_error(error):
             raise
         owner, where = found
-        raise XlbenchError(f"Plugin '{owner}' raised {described(error)} ({where}).", FIX) from error
+        raise XlbenchError(f"Plugin '{owner}' raised {described(cause)} ({where}).", FIX) from error
 
 
 def _raised_in(error: BaseException, files: Mapping[str, tuple[str, ...]]) -> tuple[str, str] | None:

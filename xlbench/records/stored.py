@@ -10,7 +10,7 @@ from xlbench.progress import note
 from xlbench.records.predictions import read_predictions
 from xlbench.records.record import FILE, ITEMS, KIND, Record, make_provenance, read_record
 from xlbench.scoring.item_files import read_items
-from xlbench.store import Damage, Entry, entry_path, examine, get_or_build, is_name, read_entry
+from xlbench.store import Damage, Entry, entry_path, examine, get_or_build, is_name, read_entry, require_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,9 +50,20 @@ def saved_record(key: str, settings: Settings) -> StoredRecord | None:
     """
     entry = read_entry(settings.home, KIND, key)
     try:
-        return StoredRecord(read_record(entry.path / FILE), key) if entry else None
+        return StoredRecord(_checked(entry), key) if entry else None
     except XlbenchError:
         return None
+
+
+def _checked(entry: Entry) -> Record:
+    """Return the record in an entry of the store.
+
+    Raises:
+        XlbenchError: It, or its item-level scores, are missing or cannot be read.
+    """
+    require_files(entry, FILE, ITEMS)
+    read_items(entry.path / ITEMS)
+    return read_record(entry.path / FILE)
 
 
 def write_entry(key: str, settings: Settings, make: Callable[[Path], Record]) -> StoredRecord:
@@ -79,7 +90,7 @@ def write_entry(key: str, settings: Settings, make: Callable[[Path], Record]) ->
         build,
         doing="scoring the same encoder",
         quiet=settings.quiet,
-        check=lambda path: read_record(path / FILE),
+        check=_checked,
     )
     return StoredRecord(read_record(entry.path / FILE), key)
 

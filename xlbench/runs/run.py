@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from xlbench.distill.engine import Distilled, input_encoders, run_plan
 from xlbench.distill.health import FailedTrainingError
 from xlbench.distill.plan import Plan
+from xlbench.distill.stage_entry import stored_stage
 from xlbench.distill.trim import describe_losses
 from xlbench.records.record import KIND, Failure, Record
 from xlbench.records.stored import make_record, saved_record, write_entry
 from xlbench.runs.job import Job, JobRow, make_row, title
 from xlbench.runs.session import Session, check_ready, prepare_process, say_pairs
 from xlbench.runs.status import runs
-from xlbench.store import read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,7 +94,7 @@ def run_job(
         say(notice)
     stored = [found for row in job.rows if (found := saved_record(row.key, settings))]
     result = job.plan.stage(job.plan.result)
-    needs_student = with_student and result and not read_entry(settings.home, "stages", job.keys[result.name])
+    needs_student = with_student and result and not stored_stage(settings.home, job.keys[result.name])
     if len(stored) == len(job.rows) and not needs_student:
         say(f"all {len(job.rows)} records come from the store")
         if (facts := stored[-1].record.corpus) is not None:

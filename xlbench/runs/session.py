@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from xlbench.corpora.overlap import near_duplicates, text_key
 from xlbench.corpora.prepare import prepare
 from xlbench.encoders.find import load_encoder
+from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
 from xlbench.progress import progress
 from xlbench.scoring.data import require_data
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from xlbench.fingerprint import Json
     from xlbench.plugins.registry import Registry
     from xlbench.settings import Settings
+    from xlbench.store import Entry
 
 
 def check_ready(suites: Iterable[Suite], settings: Settings) -> None:
@@ -115,8 +117,9 @@ class Session:
                 return {"shares": near_duplicates(tested, corpus.sentences, advance)}
 
         home, quiet = self.settings.home, self.settings.quiet
-        entry = get_or_build(home, KIND, fingerprint(key), build, doing=NEAR_DUPLICATES, quiet=quiet)
-        return corpus.facts.model_copy(update={"near_duplicates": entry.manifest.facts["shares"]})
+        name = fingerprint(key)
+        entry = get_or_build(home, KIND, name, build, doing=NEAR_DUPLICATES, quiet=quiet, check=_shares)
+        return corpus.facts.model_copy(update={"near_duplicates": _shares(entry)})
 
     def load_input(self, encoder: str) -> SentenceTransformer:
         """Load a teacher or the assistant as a new copy, which the caller may change."""
@@ -127,3 +130,18 @@ class Session:
         if encoder == "assistant":
             return self.experiment.assistant
         return self.experiment.teachers[int(encoder.partition(":")[2] or 0)]
+
+
+def _shares(entry: Entry) -> dict[str, float]:
+    """Return the shares of near-duplicates by task that an entry of the store keeps.
+
+    Raises:
+        XlbenchError: It keeps none.
+    """
+    shares = entry.manifest.facts.get("shares")
+    if not isinstance(shares, dict):
+        raise XlbenchError("it holds no shares", "Run again: it is then made anew.")
+    found = {name: float(share) for name, share in shares.items() if isinstance(share, int | float)}
+    if len(found) < len(shares):
+        raise XlbenchError("its shares are no numbers", "Run again: it is then made anew.")
+    return found

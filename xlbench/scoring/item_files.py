@@ -87,8 +87,24 @@ def read_items(path: Path) -> Items:
         raise XlbenchError(
             f"The item-level scores '{path}' cannot be read: {error}", "Score this experiment again."
         ) from error
+    _check_columns(table, path)
     columns = [table[name].to_numpy() for name in COLUMNS]
     return {name: ItemScores(*(column[at] for column in columns)) for name, at in by_subset(table).items()}
+
+
+def _check_columns(table: Table, path: Path) -> None:
+    """Refuse a table without a number in each place.
+
+    Raises:
+        XlbenchError: A place in it is empty, or holds no number.
+    """
+    for name in COLUMNS:
+        column = table[name]
+        if column.null_count or not np.issubdtype(column.type.to_pandas_dtype(), np.number):
+            wrong = "is empty in places" if column.null_count else "holds no numbers"
+            raise XlbenchError(
+                f"The item-level scores '{path}' cannot be read: '{name}' {wrong}.", "Score this experiment again."
+            )
 
 
 class LargeFile(Mapping[tuple[str, str], ItemScores]):
@@ -124,6 +140,7 @@ class LargeFile(Mapping[tuple[str, str], ItemScores]):
 
         if self._held[0] != number:
             table = parquet.ParquetFile(self._path).read_row_group(number, columns=list(COLUMNS))
+            _check_columns(table, self._path)
             self._held = (number, [table[name].to_numpy() for name in COLUMNS])
         return self._held[1]
 

@@ -13,7 +13,18 @@ from __future__ import annotations
 
 from xlbench.store.build import get_or_build
 from xlbench.store.disk import publish, write_atomically
-from xlbench.store.entry import Damage, Entry, Manifest, entries, entry_path, examine, is_name, read_entry, refuse_links
+from xlbench.store.entry import (
+    Damage,
+    Entry,
+    Manifest,
+    entries,
+    entry_path,
+    examine,
+    is_name,
+    read_entry,
+    refuse_links,
+    require_files,
+)
 from xlbench.store.lease import claim, lease
 from xlbench.store.seal import read_sealed, write_sealed
 
@@ -32,6 +43,7 @@ __all__ = [
     "read_entry",
     "read_sealed",
     "refuse_links",
+    "require_files",
     "write_atomically",
     "write_sealed",
 ]

@@ -10,7 +10,9 @@ import io
 import os
 import shutil
 import tarfile
+import zlib
 from contextlib import contextmanager
+from lzma import LZMAError
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
@@ -164,8 +166,12 @@ def _opened(source: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(source, "r:*") as archive:
             yield archive
-    except (tarfile.TarError, EOFError, FileNotFoundError, IsADirectoryError) as error:
+    except (tarfile.TarError, EOFError, FileNotFoundError, IsADirectoryError, LZMAError, zlib.error) as error:
         raise _refused(source, first_line(error)) from error
+    except OSError as error:
+        if error.errno is not None:  # the system's: of the disk
+            raise
+        raise _refused(source, first_line(error)) from error  # bz2's and gzip's: of what they read
 
 
 def _unpack(archive: tarfile.TarFile, place: Path, source: Path) -> Index:

@@ -69,7 +69,7 @@ def get_or_build(
     *,
     doing: str = "building the same entry",
     quiet: bool = False,
-    check: Callable[[Path], object] = lambda _: None,
+    check: Callable[[Entry], object] = lambda _: None,
 ) -> Entry:
     """Return an entry, after building it if it is missing or damaged.
 
@@ -84,8 +84,8 @@ def get_or_build(
         doing: What another process that builds the same entry is doing: 'tokenising the corpus'. It is said while that
             is waited for, and again every minute.
         quiet: Say nothing.
-        check: Called with the directory of an entry that is as it was written; an :class:`XlbenchError` of it means
-            that the entry is of no use here.
+        check: Called with an entry that is as its manifest says; an :class:`XlbenchError` of it means that the entry
+            is of no use here, and is damage like any other. See :func:`~xlbench.store.entry.require_files`.
 
     Raises:
         XlbenchError: The disk is full or read-only, or a folder of the store is a link.
@@ -146,13 +146,13 @@ def _remove_unfinished_files(partial: Path) -> None:
         path.unlink() if path.is_file() else shutil.rmtree(path)
 
 
-def _usable(home: Path, kind: str, key: str, check: Callable[[Path], object]) -> Entry | Damage | None:
+def _usable(home: Path, kind: str, key: str, check: Callable[[Entry], object]) -> Entry | Damage | None:
     """Return what the store has under a key, and remember that it was used."""
     found = examine(home, kind, key)
     if not isinstance(found, Entry):
         return found
     try:
-        check(found.path)
+        check(found)
     except XlbenchError as error:
         return Damage(found.path, error.problem.rstrip("."))
     with suppress(OSError):  # a store that may only be read

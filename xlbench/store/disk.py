@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -104,7 +105,18 @@ def discard(path: Path, home: Path) -> None:
     """
     rubbish = set_aside(path, home)
     if rubbish is not None:
-        shutil.rmtree(rubbish)
+        remove_tree(rubbish)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a directory, whatever of it others delete meanwhile.
+
+    Args:
+        path: The directory; it may be gone already.
+    """
+    while os.path.lexists(path):
+        with suppress(FileNotFoundError):  # each time less is left
+            shutil.rmtree(path)
 
 
 def set_aside(path: Path, home: Path) -> Path | None:
@@ -115,5 +127,8 @@ def set_aside(path: Path, home: Path) -> Path | None:
         return None
     rubbish = home / "partial" / f"{DELETED}{uuid4().hex}"
     rubbish.parent.mkdir(parents=True, exist_ok=True)
-    path.rename(rubbish)
+    try:
+        path.rename(rubbish)
+    except FileNotFoundError:  # its build has ended, or somebody else has deleted it
+        return None
     return rubbish

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -72,6 +73,21 @@ class Damage(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.path.parent.name} {self.path.name} is damaged ({self.reason})"
+
+
+def require_files(entry: Entry, *names: str) -> None:
+    """Refuse an entry without files that all of its kind have; a manifest may say that it has none.
+
+    Args:
+        entry: An entry that is as its manifest says.
+        names: By path in the entry.
+
+    Raises:
+        XlbenchError: Names the first one that is absent.
+    """
+    for name in names:
+        if name not in entry.manifest.files:
+            raise XlbenchError(f"{name} is missing", "Run again: it is then made anew.")
 
 
 def is_name(kind: str, key: str) -> bool:
@@ -215,4 +231,9 @@ def entry_size(path: Path) -> int:
     """Return the bytes of the files of an entry, damaged or not."""
     if path.is_symlink():
         return 0
-    return sum(Path(folder, name).lstat().st_size for folder, _, names in os.walk(path) for name in names)
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                total += Path(folder, name).lstat().st_size
+    return total

@@ -10,12 +10,14 @@ import json
 import os
 import socket
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from xlbench.disk import disk_errors
+from xlbench.progress import note
 from xlbench.store.entry import refuse_links
 
 if TYPE_CHECKING:
@@ -129,6 +131,9 @@ def _held_stems(home: Path) -> list[Path]:
         stem = path.with_name(path.name.removesuffix(".lock"))
         if path.is_symlink():
             continue
+        if not path.is_file():  # somebody else's
+            _say_foreign(path)
+            continue
         lock = FileLock(path)
         try:
             lock.acquire(timeout=0)
@@ -140,6 +145,13 @@ def _held_stems(home: Path) -> list[Path]:
     return found
 
 
+@cache
+def _say_foreign(path: Path) -> None:
+    """Say once that something is no lease; a command looks for leases many times."""
+    note(f"'{path}' is no file and so no lease: it is left out, and may be deleted", quiet=False)
+
+
 def _forget(stem: Path) -> None:
-    for ending in ("json", "status", "lock"):
-        beside(stem, ending).unlink(missing_ok=True)
+    for path in (beside(stem, ending) for ending in ("json", "status", "lock")):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)

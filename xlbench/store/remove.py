@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from xlbench.store.build import ATTEMPT, entry_lock
-from xlbench.store.disk import DELETED, IMPORT, set_aside, with_disk_errors
+from xlbench.store.disk import DELETED, IMPORT, remove_tree, set_aside, with_disk_errors
 from xlbench.store.entry import entry_path, refuse_links
 from xlbench.store.lease import FOLDER, gate, leased
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @with_disk_errors
@@ -43,7 +44,7 @@ def remove_entry(home: Path, kind: str, key: str) -> str | None:
     finally:
         lock.release()
     if rubbish is not None:
-        shutil.rmtree(rubbish)
+        remove_tree(rubbish)
     return None
 
 
@@ -60,15 +61,24 @@ class Unfinished(NamedTuple):
 
 
 def unfinished(home: Path) -> Iterator[Unfinished]:
-    """Yield what builds have left that did not end, in order of their names."""
+    """Yield what builds have left that did not end, in order of their names; what goes meanwhile is left out."""
     folder = home / "partial"
     if folder.is_symlink() or not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
         if not (path.name.startswith((DELETED, IMPORT)) or (path / ATTEMPT).is_file()):
             continue
-        below = [it.lstat().st_mtime for it in path.rglob("*")] if path.is_dir() and not path.is_symlink() else []
-        yield Unfinished(path, max([path.lstat().st_mtime, *below]))
+        with suppress(FileNotFoundError):
+            changed = path.lstat().st_mtime
+            yield Unfinished(path, max([changed, *_times_below(path)]))
+
+
+def _times_below(path: Path) -> Iterator[float]:
+    """Yield when each file and directory below one was written to; a build that goes on may delete some meanwhile."""
+    for folder, folders, names in () if path.is_symlink() else os.walk(path):
+        for name in folders + names:
+            with suppress(FileNotFoundError):
+                yield Path(folder, name).lstat().st_mtime
 
 
 @with_disk_errors
@@ -91,5 +101,5 @@ def remove_unfinished(home: Path, name: str) -> str | None:
     finally:
         lock.release()
     if rubbish is not None:
-        shutil.rmtree(rubbish)
+        remove_tree(rubbish)
     return None

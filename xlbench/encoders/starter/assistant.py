@@ -9,7 +9,7 @@ from xlbench.encoders.starter.wheels import Wheel, WheelFiles, locate
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Json, fingerprint
 from xlbench.progress import progress
-from xlbench.store import get_or_build
+from xlbench.store import get_or_build, require_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +72,7 @@ def load_assistant(settings: Settings) -> SentenceTransformer:
         lambda target: _build(files, target, settings),
         doing=UNPACKING,
         quiet=settings.quiet,
+        check=lambda entry: require_files(entry, "modules.json", "model.safetensors"),
     )
     return load_directory(entry.path, settings)
 

