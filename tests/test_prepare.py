@@ -250,6 +250,11 @@ def test_the_second_time_the_store_is_used(settings: Settings) -> None:
         (toy("mine", {"de": numbered(100)}), ("de", "nl"), ["'nl'", "mine has de"]),
         (toy("mine", {"de": numbered(100), "fr": []}), ("de", "fr"), ["mine", "no pair", "'fr'"]),
         (toy("mine", {"de": numbered(9)}), ("de",), ["Too few pairs in 'de'", "9 to train on", "0 held out"]),
+        (  # A tenth of 40 is 4; 80 pairs give the 8 that are needed.
+            toy("mine", {"de": numbered(40)}),
+            ("de",),
+            ["Only 4 pairs", "of the 40 that are kept of 40; 8 are needed", "--pairs-per-language 80"],
+        ),
         (toy("mine", {"de": numbered(70)}), ("de",), ["Only 7 pairs", "8 are needed"]),
         (toy("mine", {"de": [("?", "!")] * 90}), ("de",), ["Too few pairs in 'de'", "0 to train on"]),
         (toy("mine", {"de": [("Yes.", f"Ja {n}.") for n in range(99)]}), ("de",), ["Too few pairs in 'de'"]),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlbench.corpora.choose import PairStatus, choose_pairs, gather_pairs
+from xlbench.corpora.choose import DEV_SHARE, PairStatus, choose_pairs, gather_pairs
 from xlbench.corpora.facts import CorpusFacts, count_statuses
 from xlbench.corpora.prepared import FACTS, PreparedCorpus, check_prepared, load_prepared, write_pairs
 from xlbench.errors import XlbenchError
@@ -144,9 +144,12 @@ def _check_counts(facts: CorpusFacts) -> None:
                 "A language needs at least 10 different pairs: add a corpus or leave it out.",
             )
     if (held_out := sum(facts.dev.values())) < FEWEST_DEV:
+        read, kept = sum(corpus.read for corpus in facts.corpora), held_out + sum(facts.train.values())
         raise XlbenchError(
-            f"Only {held_out} pairs can be held out for dev scores, a tenth of all; {FEWEST_DEV} are needed.",
-            "Add a corpus, or raise its cap or the budget's pairs per language.",
+            f"Only {held_out} pairs can be held out for dev scores, a tenth of the {kept:,} that are kept of {read:,};"
+            f" {FEWEST_DEV} are needed.",
+            f"Add pairs, or raise the budget's: --pairs-per-language {FEWEST_DEV * DEV_SHARE} (in Python"
+            f" pairs_per_language={FEWEST_DEV * DEV_SHARE}).",
         )
 
 

@@ -14,6 +14,7 @@ from xlbench.exports.card import write_card
 from xlbench.exports.directory import new_directory
 from xlbench.exports.exported import Exported
 from xlbench.exports.formats import find_format
+from xlbench.progress import progress
 from xlbench.scoring.footprint import WEIGHT_SUFFIXES, directory_size
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def export_encoder(
         XlbenchError: The target exists, a package is missing, the format cannot hold this encoder, the export loses
             more than its format's bound, or the disk is full.
     """
-    with new_directory(target) as directory:
+    doing = progress(f"exporting to {to}", None, quiet=settings.quiet)
+    with new_directory(target) as directory, doing:
         form = find_format(to)
         model = load().to("cpu")
         texts = sentences()

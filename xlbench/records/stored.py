@@ -191,6 +191,11 @@ def find_run(reference: str, settings: Settings) -> StoredRecord:
         )
     if not found:
         names = {name for run in kept for name in _names(run.record)}
+        if path.is_dir():
+            raise RunNotFoundError(
+                f"'{reference}' is a directory, and no run in the store in {settings.home}.",
+                f"Score its encoder first: `xlbench score {reference}`, in Python xlbench.score('{reference}').",
+            )
         raise RunNotFoundError(
             f"No run in the store in {settings.home} is called '{reference}'.", nearest(reference, names)
         )
