@@ -261,7 +261,7 @@ class Odd(torch.nn.Module):
         (lambda _: None, "'mine' of a plugin: load returned NoneType"),
         (lambda _: torch.nn.Linear(2, 2), "load returned Linear"),
         (raising, "'mine' cannot encode: TypeError: no such file"),
-        (lambda n: torch.ones(n, 3), r"declares vectors of 2 numbers, and gives an array of shape \[2, 3\] for 2"),
+        (lambda n: torch.ones(n, 3), r"declares vectors of 2 numbers, and gives an array of shape \[5, 3\] for 5"),
         (lambda n: torch.ones(n, 2, dtype=torch.int64), "gives vectors of int64"),
         (lambda n: torch.full((n, 2), torch.nan), "'mine' gives vectors that are not finite"),
         (lambda n: torch.rand(n, 2), "the same sentence two vectors, .* apart each time"),
