@@ -75,13 +75,17 @@ def _one_line(text: str) -> str:
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 200]} … {line[-200:]}"
 
 
+def near_names(name: str, valid: Iterable[str]) -> list[str]:
+    """Return up to three valid names that are spelt like ``name``, the nearest first."""
+    folded = {candidate.casefold(): candidate for candidate in sorted(valid)}
+    return [folded[it] for it in difflib.get_close_matches(name.casefold()[:LONGEST_WORD], folded, n=3, cutoff=0.55)]
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a sentence that proposes the names nearest to ``name``, or lists all valid ones."""
     names = sorted(valid)
-    folded = {candidate.casefold(): candidate for candidate in names}
-    close = difflib.get_close_matches(name.casefold()[:LONGEST_WORD], folded, n=3, cutoff=0.55)
-    if close:
-        return f"Did you mean {' or '.join(_quoted([folded[match] for match in close]))}?"
+    if close := near_names(name, names):
+        return f"Did you mean {' or '.join(_quoted(close))}?"
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return f"Valid names: {', '.join(_quoted(names[:LISTED])) or 'none'}{more}."
 

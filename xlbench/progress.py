@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -136,6 +137,12 @@ def note(text: str, *, quiet: bool) -> None:
     """Say what a user should know, on standard error; ``quiet`` says nothing."""
     if not quiet:
         _write(text)
+
+
+@cache
+def note_once(text: str, *, quiet: bool) -> None:
+    """Say something once in a process: what is found again whenever the same is looked at."""
+    note(text, quiet=quiet)
 
 
 def _ignore(amount: float = 1, note: str = "") -> None:

@@ -56,11 +56,11 @@ def _pipeline_facts(path: Path) -> dict[str, Json]:
 
     What was stored of such an encoder then is not taken from the store any more; of all others the keys stay.
     """
-    saved = _settings(path / "config_sentence_transformers.json")
-    tokenizer = _settings(path / "tokenizer_config.json")
+    saved = settings_in(path / "config_sentence_transformers.json")
+    tokenizer = settings_in(path / "tokenizer_config.json")
     prompts = saved.get("prompts")
     prompt = prompts.get(str(saved.get("default_prompt_name"))) if isinstance(prompts, dict) else None
-    lengths = (_settings(path / "sentence_bert_config.json").get("max_seq_length"), tokenizer.get("model_max_length"))
+    lengths = (settings_in(path / "sentence_bert_config.json").get("max_seq_length"), tokenizer.get("model_max_length"))
     shortest = min((length for length in lengths if isinstance(length, int)), default=TRAINED_TOKENS)
     facts: dict[str, Json] = {
         "prompt": prompt or None,
@@ -71,7 +71,7 @@ def _pipeline_facts(path: Path) -> dict[str, Json]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _settings(file: Path) -> dict[str, Json]:
+def settings_in(file: Path) -> dict[str, Json]:
     """Return the settings in a JSON file; none where it is absent or invalid, which loading refuses."""
     try:
         found = json.loads(file.read_text("utf-8"))

@@ -27,6 +27,20 @@ def student_directory(record: Record, settings: Settings) -> Path:
     return entry_path(settings.home, KIND, record.encoder_key) / MODEL
 
 
+def require_student(record: Record, remedy: str) -> None:
+    """Refuse the record of an encoder that was only scored.
+
+    Args:
+        record: Of a run.
+        remedy: What to give instead.
+
+    Raises:
+        XlbenchError: It is of no student.
+    """
+    if record.experiment is None:
+        raise XlbenchError(f"'{record.name}' was only scored, it is no student that xlbench trained.", remedy)
+
+
 def verified_directory(record: Record, settings: Settings) -> Path:
     """Return the directory of a record's student, all files of which are as they were written.
 

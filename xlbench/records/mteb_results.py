@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError, first_line, nearest
 from xlbench.records.published import PublishedRow, same_data
+from xlbench.records.record import run_git
 from xlbench.scoring.quiet import kept_random_state
 
 if TYPE_CHECKING:
@@ -149,9 +150,8 @@ def _origin(cache: Path, path: Path) -> tuple[str, str]:
 
 
 def _git(root: Path, *words: str) -> str:
-    # The words are constants of this module.
+    """Return what git prints; nothing where it cannot say."""
     try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603, S607
+        return run_git(root, *words)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip()

@@ -36,14 +36,23 @@ def git_revision() -> str | None:
     if not (home / ".git").exists():
         return None
     try:
-        commit = _git(home, "rev-parse", "HEAD")
-        return f"{commit}+changes" if _git(home, "status", "--porcelain") else commit
+        commit = run_git(home, "rev-parse", "HEAD")
+        return f"{commit}+changes" if run_git(home, "status", "--porcelain") else commit
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _git(home: Path, *words: str) -> str:
-    # The words are constants of this module.
+def run_git(home: Path, *words: str) -> str:
+    """Return what git prints of a checkout, stripped.
+
+    Args:
+        home: The checkout.
+        words: Constants of the code that calls this.
+
+    Raises:
+        OSError: There is no git.
+        subprocess.SubprocessError: It fails, or takes more than 20 seconds.
+    """
     return subprocess.run(  # noqa: S603
         ["git", *words],  # noqa: S607
         cwd=home,

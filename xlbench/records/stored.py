@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from xlbench.errors import XlbenchError, nearest
+from xlbench.errors import XlbenchError, near_names, nearest
 from xlbench.progress import note
 from xlbench.records.predictions import read_predictions
 from xlbench.records.record import FILE, ITEMS, KIND, Record, make_provenance, read_record
-from xlbench.scoring.item_files import read_items
+from xlbench.scoring.item_files import check_items, read_items
 from xlbench.store import Damage, Entry, entry_path, examine, get_or_build, is_name, read_entry, require_files
 
 if TYPE_CHECKING:
@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
 
 class RunNotFoundError(XlbenchError):
-    """No run in the store has this name."""
+    """No run in the store has this name.
+
+    Attributes:
+        misspelt: Whether one has a name that is spelt like it.
+    """
+
+    def __init__(self, problem: str, remedy: str = "", *, misspelt: bool = False) -> None:
+        super().__init__(problem, remedy)
+        self.misspelt = misspelt
 
 
 class StoredRecord(NamedTuple):
@@ -62,7 +70,7 @@ def _checked(entry: Entry) -> Record:
         XlbenchError: It, or its item-level scores, are missing or cannot be read.
     """
     require_files(entry, FILE, ITEMS)
-    read_items(entry.path / ITEMS)
+    check_items(entry.path / ITEMS)
     return read_record(entry.path / FILE)
 
 
@@ -197,7 +205,9 @@ def find_run(reference: str, settings: Settings) -> StoredRecord:
                 f"Score its encoder first: `xlbench score {reference}`, in Python xlbench.score('{reference}').",
             )
         raise RunNotFoundError(
-            f"No run in the store in {settings.home} is called '{reference}'.", nearest(reference, names)
+            f"No run in the store in {settings.home} is called '{reference}'.",
+            nearest(reference, names),
+            misspelt=bool(near_names(reference, names)),
         )
     return found[0]
 

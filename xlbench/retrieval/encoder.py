@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from xlbench.encoders.directories import is_exported
 from xlbench.encoders.find import HUB_NAME, find_directory, find_encoder, load_encoder, load_path
 from xlbench.errors import XlbenchError
-from xlbench.exports.directory import verified_directory
+from xlbench.exports.directory import require_student, verified_directory
 from xlbench.records.record import read_record
 from xlbench.records.stored import RunNotFoundError, find_run
 from xlbench.runs.session import prepare_process
@@ -88,12 +88,8 @@ def _student(reference: str, settings: Settings) -> Path | None:
         path = Path(reference)
         record = read_record(path) if path.is_file() else find_run(reference, settings).record
     except RunNotFoundError as error:
-        if error.remedy.startswith("Did you mean") and not HUB_NAME.fullmatch(reference):
+        if error.misspelt and not HUB_NAME.fullmatch(reference):
             raise
         return None
-    if record.experiment is None:
-        raise XlbenchError(
-            f"'{record.name}' was only scored, it is no student that xlbench trained.",
-            "Give the name or the directory of its encoder.",
-        )
+    require_student(record, "Give the name or the directory of its encoder.")
     return verified_directory(record, settings)

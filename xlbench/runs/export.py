@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xlbench.encoders.directories import directory_fingerprint, is_exported
 from xlbench.encoders.find import load_path
 from xlbench.errors import XlbenchError, look_up
-from xlbench.exports.directory import verified_directory
+from xlbench.exports.directory import require_student, verified_directory
 from xlbench.exports.formats import FORMATS, RESULTS, check_format
 from xlbench.exports.sentences import sample_sentences
 from xlbench.fingerprint import fingerprint
@@ -134,11 +134,7 @@ def export_student(
     """
     _refuse_early(to, target)
     record, key = stored
-    if record.experiment is None:
-        raise XlbenchError(
-            f"'{record.name}' was only scored, it is no student that xlbench trained.",
-            "Give the directory of its encoder.",
-        )
+    require_student(record, "Give the directory of its encoder.")
     path = verified_directory(record, settings)
     card = partial(card_of_export, record.name, record, key, registry, settings)
     return _export_directory(path, record, to, target, registry, settings, card, force=force, say=say)
@@ -172,8 +168,9 @@ def run_export(
     row = make_row(job.plan.result, "student", name, key, job.experiment)
     if stored := saved_record(row.key, settings):
         return stored
-    stored_student = read_entry(settings.home, "stages", job.keys[job.plan.result])
-    student = run_job(job, registry, settings, _silent if stored_student else say, with_student=True)[-1].record
+    made = read_entry(settings.home, "stages", job.keys[job.plan.result])  # of a run of which all was said already
+    tell = say if made is None else lambda _: None
+    student = run_job(job, registry, settings, tell, with_student=True)[-1].record
 
     def make(directory: Path) -> Record:
         say(f"exporting {name}")
@@ -195,10 +192,6 @@ def run_export(
     with runs(f"scoring {name}", settings):
         session = Session(job.experiment, job.corpora, registry, settings, say)
         return write_entry(row.key, settings, make)
-
-
-def _silent(line: str) -> None:
-    """Say nothing, of a run of which all was said already."""
 
 
 def _refuse_early(to: str, target: Path) -> None:

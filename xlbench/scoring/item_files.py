@@ -76,20 +76,37 @@ def read_items(path: Path) -> Items:
     Raises:
         XlbenchError: There is no such file, or it is damaged.
     """
+    table = _read_table(path)
+    if table is None:
+        return LargeFile(path)
+    columns = [table[name].to_numpy() for name in COLUMNS]
+    return {name: ItemScores(*(column[at] for column in columns)) for name, at in by_subset(table).items()}
+
+
+def check_items(path: Path) -> None:
+    """Refuse what :func:`read_items` refuses, without sorting items by subset; of a large file only its head is read.
+
+    Raises:
+        XlbenchError: There is no such file, or it is damaged.
+    """
+    _read_table(path)
+
+
+def _read_table(path: Path) -> Table | None:
+    """Return the checked table of a file; None of a large one."""
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         if parquet.read_metadata(path).num_rows > LARGE:
-            return LargeFile(path)
-        table = parquet.read_table(path, columns=["task", "subset", *COLUMNS])
+            return None
+        table: Table = parquet.read_table(path, columns=["task", "subset", *COLUMNS])
     except (OSError, pa.ArrowException) as error:
         raise XlbenchError(
             f"The item-level scores '{path}' cannot be read: {error}", "Score this experiment again."
         ) from error
     _check_columns(table, path)
-    columns = [table[name].to_numpy() for name in COLUMNS]
-    return {name: ItemScores(*(column[at] for column in columns)) for name, at in by_subset(table).items()}
+    return table
 
 
 def _check_columns(table: Table, path: Path) -> None:

@@ -6,11 +6,11 @@ import gzip
 import json
 from collections import Counter
 from contextlib import contextmanager
-from functools import cache, wraps
+from functools import wraps
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from xlbench.progress import note
+from xlbench.progress import note_once
 from xlbench.scoring.malformed import LANGUAGE, MalformedDataError
 
 if TYPE_CHECKING:
@@ -63,17 +63,11 @@ def _check(found: DatasetDict, task: AbsTask, ref: TaskRef, *, quiet: bool) -> N
     others = Counter(str(value) for value in values if value not in set(task.metadata.hf_subsets))
     if others:
         named = ", ".join(f"'{name}'" for name in list(others)[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
-        _tell_once(
+        note_once(  # the data of a task is read for each encoder
             f"{others.total()} of {len(values)} rows of split {ref.split} of task {ref.task} belong to none of its"
             f" subsets and are not scored: their '{LANGUAGE}' is {named}.",
             quiet=quiet,
         )
-
-
-@cache
-def _tell_once(text: str, *, quiet: bool) -> None:
-    """Say something once: the data of a task is read for each encoder."""
-    note(text, quiet=quiet)
 
 
 def refuse_second_files(local: Path, task: AbsTask, ref: TaskRef) -> None:

@@ -10,14 +10,13 @@ import json
 import os
 import socket
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from xlbench.disk import disk_errors
-from xlbench.progress import note
+from xlbench.progress import note_once
 from xlbench.store.entry import refuse_links
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def _held_stems(home: Path) -> list[Path]:
         if path.is_symlink():
             continue
         if not path.is_file():  # somebody else's
-            _say_foreign(path)
+            note_once(f"'{path}' is no file and so no lease: it is left out, and may be deleted", quiet=False)
             continue
         lock = FileLock(path)
         try:
@@ -143,12 +142,6 @@ def _held_stems(home: Path) -> list[Path]:
         lock.release()
         _forget(stem)
     return found
-
-
-@cache
-def _say_foreign(path: Path) -> None:
-    """Say once that something is no lease; a command looks for leases many times."""
-    note(f"'{path}' is no file and so no lease: it is left out, and may be deleted", quiet=False)
 
 
 def _forget(stem: Path) -> None:

@@ -9,10 +9,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xlbench.encoders.directories import settings_in
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from xlbench.fingerprint import Json
 
 CODE = "modeling_xlbench.py"
 CONFIG = "config.json"
@@ -34,7 +35,7 @@ def carry_code(directory: Path) -> None:
     Args:
         directory: A saved student's; its ``config.json`` gets an ``auto_map``.
     """
-    config = _config(directory)
+    config = settings_in(directory / CONFIG)
     if (classes := CLASSES.get(str(config.get("model_type")))) is None:
         return
     module = Path(CODE).stem
@@ -46,7 +47,7 @@ def carry_code(directory: Path) -> None:
 
 def has_own_architecture(directory: Path) -> bool:
     """Return whether a directory holds a student with parts that stock BERT and XLM-R lack."""
-    return str(_config(directory).get("model_type")) in CLASSES
+    return str(settings_in(directory / CONFIG).get("model_type")) in CLASSES
 
 
 def drop_code(model: SentenceTransformer) -> None:
@@ -61,12 +62,3 @@ def drop_code(model: SentenceTransformer) -> None:
     known = getattr(config, AUTO_MAP, None)
     if isinstance(known, dict) and all(str(place).startswith(Path(CODE).stem) for place in known.values()):
         delattr(config, AUTO_MAP)
-
-
-def _config(directory: Path) -> dict[str, Json]:
-    """Return the configuration of a transformers directory; none where there is no such file."""
-    try:
-        found = json.loads((directory / CONFIG).read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
