@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
@@ -153,16 +152,19 @@ def measure_encoding(material: Material, *, repetitions: int, sentences: int) ->
 
 
 def exports(material: Material) -> dict[str, SentenceTransformer]:
-    """Return the assistant exported to ONNX, in float32 and in integers; nothing without the extra 'onnx'."""
-    if find_spec("onnx") is None or find_spec("onnxruntime") is None:
-        return {}
-    from xlbench.encoders.onnx import load_exported
-    from xlbench.exports.formats import find_format
+    """Return the assistant as graphs, in float32 and in integers; those whose extra is installed."""
+    from xlbench.encoders.exported import load_exported
+    from xlbench.errors import XlbenchError
+    from xlbench.exports.formats import check_format, find_format
 
     found: dict[str, SentenceTransformer] = {}
     sentences = material.corpus.sentences
     texts = [sentences[number] for number in range(min(CALIBRATION, len(sentences)))]
-    for name, to in {"onnxruntime, float32": "onnx", INT8: "onnx-int8"}.items():
+    for name, to in {"onnxruntime, float32": "onnx", INT8: "onnx-int8", "OpenVINO, int8": "openvino-int8"}.items():
+        try:
+            check_format(to)
+        except XlbenchError:
+            continue
         directory = material.work / to
         directory.mkdir(exist_ok=True)
         find_format(to).write(material.assistant().to("cpu"), directory, texts)

@@ -20,8 +20,9 @@ import pandas as pd
 import xlbench
 from benchmarks.measure import Spread, clock, in_turns, ratios, spread
 from xlbench.encoders.encode import encode
-from xlbench.encoders.onnx import load_exported
+from xlbench.encoders.exported import load_exported
 from xlbench.runs.session import prepare_process
+from xlbench.scoring.footprint import WEIGHT_SUFFIXES, directory_size
 from xlbench.scoring.machine import describe_machine
 from xlbench.settings import read_settings
 from xlbench.students.load import load_student
@@ -49,7 +50,7 @@ LANGUAGES = ("ar", "de", "es", "fr", "it", "nl", "tr")
 SENTENCES = 1024
 FAMILY_DROP, LANGUAGE_DROP, MEGABYTES = 0.5, 1.0, 60.0  # the goal: at most
 OVER_BFLOAT16, OVER_FLOAT32 = 1.5, 3.0  # the goal: at least
-INT8 = "onnxruntime, int8"
+INTEGERS = {"onnx-int8": "onnxruntime, int8", "openvino-int8": "OpenVINO, int8"}
 
 
 def main() -> None:
@@ -78,11 +79,12 @@ def main() -> None:
     )
     student = results.student
     with TemporaryDirectory() as folder:
-        exports = {form: Path(folder, form) for form in ("onnx", "onnx-int8")}
-        student.export("onnx", exports["onnx"], force=True)
-        megabytes = student.export("onnx-int8", exports["onnx-int8"], force=True).weight_bytes / 1e6
-        scored = xlbench.score(exports["onnx-int8"], suite="paper", **where)
-        drops = dropped(results, scored)
+        exports = {form: Path(folder, form) for form in ("onnx", "onnx-int8", "openvino-int8")}
+        megabytes: dict[str, float] = {}
+        for form, path in exports.items():
+            student.export(form, path, force=True)
+            megabytes[form] = directory_size(path, WEIGHT_SUFFIXES) / 1e6
+        scored = {form: xlbench.score(exports[form], suite="paper", **where) for form in INTEGERS}
         settings = read_settings(asked.home, asked.data_root)
         prepare_process(settings)
         stored = load_student(student.path)
@@ -90,12 +92,16 @@ def main() -> None:
             "torch, bfloat16": partial(timed, stored, "bfloat16"),
             "torch, float32": partial(timed, stored, "float32"),
             "onnxruntime, float32": partial(timed, load_exported(exports["onnx"], settings), "float32"),
-            INT8: partial(timed, load_exported(exports["onnx-int8"], settings), "float32"),
+            **{name: partial(timed, load_exported(exports[it], settings), "float32") for it, name in INTEGERS.items()},
         }
         for run in runs.values():
             run()  # builds what depends on shapes
         seconds = in_turns(runs, asked.repetitions)
-    print(f"\n{describe(seconds, drops, megabytes)}\n\n{machine()}")
+    print(f"\n{rates(seconds)}")
+    for form, name in INTEGERS.items():
+        drops = dropped(results, scored[form])
+        print(f"\n{name}:\n\n{describe(seconds, name, drops, megabytes[form])}")
+    print(f"\n{machine()}")
 
 
 def timed(model: SentenceTransformer, precision: Precision) -> float:
@@ -134,15 +140,23 @@ def dropped(before: Results, after: Results) -> pd.DataFrame:
     return pd.concat([families, languages], ignore_index=True)
 
 
-def describe(seconds: dict[str, list[float]], drops: pd.DataFrame, megabytes: float) -> str:
-    """Return the tables, and each part of the goal with what was found."""
-    rates: dict[str, Spread] = {name: spread([len(sample()) / it for it in of]) for name, of in seconds.items()}
-    lines = ["| Encoder | Sentences/s |", "|---|---|"]
-    lines += [f"| {name} | {rate.show(0)} |" for name, rate in rates.items()]
-    lines += ["", "| Points after minus before | |", "|---|---|"]
+def rates(seconds: dict[str, list[float]]) -> str:
+    """Return a table of sentences per second."""
+    found: dict[str, Spread] = {name: spread([len(sample()) / it for it in of]) for name, of in seconds.items()}
+    lines = [
+        "| Encoder | Sentences/s |",
+        "|---|---|",
+        *(f"| {name} | {rate.show(0)} |" for name, rate in found.items()),
+    ]
+    return "\n".join(lines)
+
+
+def describe(seconds: dict[str, list[float]], name: str, drops: pd.DataFrame, megabytes: float) -> str:
+    """Return what an export in integers loses, and each part of the goal with what was found."""
+    lines = ["| Points after minus before | |", "|---|---|"]
     rows = zip(drops["kind"], drops["of"], drops["points"], strict=True)
     lines += [f"| {kind} {of} | {points:+.2f} |" for kind, of, points in rows]
-    half, full = (ratios(seconds[it], seconds[INT8]) for it in ("torch, bfloat16", "torch, float32"))
+    half, full = (ratios(seconds[it], seconds[name]) for it in ("torch, bfloat16", "torch, float32"))
     family, language = (float(drops.loc[drops["kind"] == it, "points"].min()) for it in ("family", "language"))
     goals = [
         (f"at least {OVER_BFLOAT16}× torch in bfloat16", f"{half.show(2)}×", half.median >= OVER_BFLOAT16),

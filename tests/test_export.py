@@ -157,7 +157,7 @@ def test_a_second_round_of_the_layers_adds_no_weights(tmp_path: Path) -> None:
         model = load_student(save_toy_encoder(tmp_path / f"toy{repeats}", hidden=64))
         keep_layers(build_student(model), 2, repeats, "spaced")
         save_student(model, tmp_path / f"s{repeats}")
-        for to in ("onnx", "onnx-int8"):
+        for to in ("onnx", "onnx-int8", "openvino-int8"):
             out = tmp_path / f"{to}{repeats}"
             sizes[to, repeats] = xlbench.export(
                 tmp_path / f"s{repeats}", to, out, quiet=True, home=tmp_path
@@ -166,6 +166,8 @@ def test_a_second_round_of_the_layers_adds_no_weights(tmp_path: Path) -> None:
     for to in ("onnx", "onnx-int8"):
         assert 0 < sizes[to, 2] - sizes[to, 1] < 9000
         assert sizes[to, 3] - sizes[to, 2] == pytest.approx(sizes[to, 2] - sizes[to, 1], rel=0.1)
+    # OpenVINO keeps its nodes in a file apart, so what differs is which rows of scales two maps share.
+    assert sizes["openvino-int8", 3] == pytest.approx(sizes["openvino-int8", 1], rel=0.1)
 
 
 def encoder_in(directory: Path, home: Path) -> SentenceTransformer:
@@ -181,7 +183,9 @@ BLOCKED = """
 import sys
 from importlib.machinery import PathFinder
 
-absent = {"torch", "xlbench", "transformers", "sentence_transformers", "onnx", "safetensors", "scipy", "sklearn"}
+absent = {
+    "torch", "xlbench", "transformers", "sentence_transformers", "onnx", "safetensors", "scipy", "sklearn", "nncf"
+}
 
 class Finder(PathFinder):
     @classmethod
@@ -192,7 +196,7 @@ sys.meta_path = [Finder if it is PathFinder else it for it in sys.meta_path]
 """
 
 
-@pytest.mark.parametrize("to", ["onnx", "onnx-int8"])
+@pytest.mark.parametrize("to", ["onnx", "onnx-int8", "openvino-int8"])
 def test_the_script_of_the_readme_gives_the_stored_vectors_without_torch_and_xlbench(tmp_path: Path, to: str) -> None:
     pytest.importorskip("onnxruntime")
     path = toy_student(tmp_path, "bottleneck", "looped")
@@ -216,7 +220,7 @@ def test_the_script_of_the_readme_gives_the_stored_vectors_without_torch_and_xlb
     assert (1 - (vectors * expected).sum(axis=1)).max() < (1e-6 if to == "onnx" else 0.01)
 
 
-@pytest.mark.parametrize("to", ["onnx", "onnx-int8"])
+@pytest.mark.parametrize("to", ["onnx", "onnx-int8", "openvino-int8"])
 def test_a_vector_does_not_depend_on_the_rest_of_the_batch(tmp_path: Path, to: str) -> None:
     pytest.importorskip("onnxruntime")
     xlbench.export(toy_student(tmp_path, "bottleneck", "looped"), to, tmp_path / "out", home=tmp_path, quiet=True)
@@ -225,6 +229,18 @@ def test_a_vector_does_not_depend_on_the_rest_of_the_batch(tmp_path: Path, to: s
     together = loaded.encode([*TEXTS, "a " * 60], show_progress_bar=False)[: len(TEXTS)]
     # Far below the 0.01 of a scale that all tokens of a batch share.
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_nothing_but_xlbench_speaks_while_integers_are_chosen(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("openvino")
+    made = xlbench.export(toy_student(tmp_path), "openvino-int8", tmp_path / "out", home=tmp_path, quiet=True)
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+    assert sorted(file.name for file in made.directory.iterdir()) == [
+        "README.md", "examples.json", "openvino_model.bin", "openvino_model.xml", "tokenizer.json",
+    ]  # fmt: skip
 
 
 def test_static_students_are_exported_too(tmp_path: Path) -> None:
@@ -238,7 +254,7 @@ def test_static_students_are_exported_too(tmp_path: Path) -> None:
     for to in FORMATS:
         xlbench.export(tmp_path / "static", to, tmp_path / to, home=tmp_path / "home", quiet=True)
         loaded = encoder_in(tmp_path / to, tmp_path)
-        atol = 0.02 if to == "onnx-int8" else 1e-6
+        atol = 0.02 if to.endswith("int8") else 1e-6
         np.testing.assert_allclose(encode(loaded, TEXTS), model.encode(TEXTS), atol=atol)
 
 
@@ -315,9 +331,9 @@ def test_errors_name_the_thing_and_the_remedy(tmp_path: Path, run: str, to: str,
 def test_a_missing_extra_is_answered_with_the_command_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xlbench.exports import formats
+    from xlbench.encoders import graph_runtimes
 
-    monkeypatch.setattr(formats, "find_spec", lambda package: None if package == "onnx" else object())
+    monkeypatch.setattr(graph_runtimes, "find_spec", lambda package: None if package == "onnx" else object())
     with pytest.raises(XlbenchError, match=r"onnx must be installed\.\nRun `pip install 'xlbench\[onnx\]'`\.$"):
         xlbench.export(toy_student(tmp_path), "onnx", tmp_path / "out", home=tmp_path / "home")
 
@@ -342,14 +358,17 @@ def test_an_exported_directory_is_scored_like_any_encoder(tmp_path: Path) -> Non
     assert sizes["onnx"].weight_bytes == (tmp_path / "onnx" / "model.onnx").stat().st_size
 
 
-def test_its_speed_is_measured_in_turns_with_another_encoder_and_the_runtime_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
+@pytest.mark.parametrize(("to", "runtime"), [("onnx-int8", "onnxruntime"), ("openvino-int8", "openvino")])
+def test_its_speed_is_measured_in_turns_with_another_encoder_and_the_runtime_is_named(
+    tmp_path: Path, to: str, runtime: str
+) -> None:
+    pytest.importorskip(runtime)
     path, home = toy_student(tmp_path, "bottleneck"), tmp_path / "home"
-    xlbench.export(path, "onnx-int8", tmp_path / "out", home=home, quiet=True)
+    xlbench.export(path, to, tmp_path / "out", home=home, quiet=True)
     (record,) = xlbench.score(tmp_path / "out", suite="toy", plugin=PLUGIN, against=path, home=home, quiet=True).records
     assert record.speed is not None
-    assert record.speed.runtime == "onnxruntime"
-    assert "onnxruntime" in record.speed.machine.versions
+    assert record.speed.runtime == runtime
+    assert runtime in record.speed.machine.versions
     assert record.scores.precision == "float32"
     with pytest.raises(XlbenchError, match="computes in its own types, not in bfloat16"):
         xlbench.score(tmp_path / "out", precision="bfloat16", home=home)

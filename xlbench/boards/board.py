@@ -47,7 +47,7 @@ class ExportEntry(Frozen):
     """``[[export]]``: the student of a ``[[run]]``, exported and scored again as what production would load."""
 
     run: str = Field(min_length=1, description="The row of the `[[run]]`, as the table calls it.")
-    to: str = Field(min_length=1, description="The format: stock, onnx or onnx-int8.")
+    to: str = Field(min_length=1, description="The format: stock, onnx, onnx-int8 or openvino-int8.")
     force: bool = Field(default=False, description="Keep an export that loses more than its format's bound.")
     name: str | None = Field(
         default=None,

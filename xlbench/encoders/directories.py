@@ -6,6 +6,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from xlbench.encoders.graph_runtimes import TOKENIZER, runtime_of
 from xlbench.encoders.named_files import OTHER_BACKENDS
 from xlbench.encoders.runtime import choose_device
 from xlbench.encoders.weights import check_files, check_modules, checked_weights, module_folders
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 WEIGHTS = ".safetensors"
 MODEL_FILES = frozenset({WEIGHTS, ".json", ".txt", ".model"})  # weights, settings, vocabularies, SentencePiece
 PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"  # of an exported encoder
-INSTALL_ONNX = "Run `pip install 'xlbench[onnx]'`."
 MANIFEST = "entry.json"  # written by the store; its time stamp must not change a fingerprint
 TRAINED_TOKENS = 128  # to which training cuts sentences, whatever an encoder reads
 SMALL = 1 << 20  # bytes; hashing a smaller file costs less than remembering its digest
@@ -37,8 +36,8 @@ def directory_fingerprint(path: Path, settings: Settings) -> str:
     Raises:
         XlbenchError: The directory holds no model, or one with pickled weights only.
     """
-    if is_exported(path):
-        chosen = exported_files(path)
+    if (runtime := runtime_of(path)) is not None:
+        chosen = [*sorted(path.glob(runtime.weights)), path / TOKENIZER]
     else:
         refuse_unsafe(path)
         chosen = model_files(path)
@@ -78,17 +77,6 @@ def settings_in(file: Path) -> dict[str, Json]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def is_exported(path: Path) -> bool:
-    """Return whether a directory holds an ONNX graph and its tokenizer, and no model of sentence-transformers."""
-    is_model = any((path / name).is_file() for name in ("modules.json", "config.json"))
-    return not is_model and all((path / name).is_file() for name in (GRAPH, TOKENIZER))
-
-
-def exported_files(path: Path) -> list[Path]:
-    """Return the files that decide an exported encoder's vectors: the graph, weights beside it, and the tokenizer."""
-    return [*sorted(path.glob(f"{GRAPH}*")), path / TOKENIZER]
 
 
 def model_files(path: Path) -> list[Path]:

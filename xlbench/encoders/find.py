@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlbench.encoders.directories import directory_fingerprint, is_exported, load_directory
+from xlbench.encoders.directories import directory_fingerprint, load_directory
+from xlbench.encoders.graph_runtimes import is_exported
 from xlbench.errors import XlbenchError, first_line, look_up, nearest
 from xlbench.experiment import EncoderRef
 from xlbench.fingerprint import fingerprint
@@ -111,7 +112,7 @@ def load_path(path: Path, settings: Settings) -> SentenceTransformer:
         XlbenchError: It cannot be loaded, or needs code from its directory.
     """
     if is_exported(path):
-        from xlbench.encoders.onnx import load_exported
+        from xlbench.encoders.exported import load_exported
 
         return load_exported(path, settings)
     return load_directory(path, settings)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, cast
 
-from xlbench.encoders.directories import INSTALL_ONNX
-from xlbench.errors import XlbenchError, look_up
+from xlbench.encoders.graph_runtimes import ONNX, OPENVINO
+from xlbench.errors import look_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,11 +20,13 @@ class Format(Protocol):
 
     Attributes:
         SUMMARY: One sentence for the card of an export.
+        LIBRARY: What loads it, as the hub names it.
         TOLERANCE: The largest difference of one number of a vector that counts as equal; None where vectors change.
         LOSS: The largest mean of 1 - cosine, over the sentences of one language, of an export that is not refused.
     """
 
     SUMMARY: str
+    LIBRARY: str
     TOLERANCE: float | None
     LOSS: float
 
@@ -51,9 +52,14 @@ FORMATS = {
     "stock": "xlbench.exports.stock",
     "onnx": "xlbench.exports.onnx_float32",
     "onnx-int8": "xlbench.exports.onnx_int8",
+    "openvino-int8": "xlbench.exports.openvino_int8",
 }
 RESULTS = "mteb-results"  # the scores of a run and not its encoder: xlbench.exports.mteb_results
-NEEDED = {"onnx": ("onnx", "onnxruntime"), "onnx-int8": ("onnx", "onnxruntime")}  # packages
+NEEDED = {  # of each, what runs it, and packages to write and run it
+    "onnx": (ONNX, ("onnx", "onnxruntime")),
+    "onnx-int8": (ONNX, ("onnx", "onnxruntime")),
+    "openvino-int8": (OPENVINO, ("onnx", "openvino", "nncf")),
+}
 
 
 def check_format(name: str) -> None:
@@ -63,9 +69,9 @@ def check_format(name: str) -> None:
         XlbenchError: There is none of that name, or a package that it needs is not installed.
     """
     look_up("format", name, FORMATS)
-    missing = [package for package in NEEDED.get(name, ()) if find_spec(package) is None]
-    if missing:
-        raise XlbenchError(f"To export to '{name}', {' and '.join(missing)} must be installed.", INSTALL_ONNX)
+    if name in NEEDED:
+        runtime, packages = NEEDED[name]
+        runtime.require(packages, f"To export to '{name}'")
 
 
 def find_format(name: str) -> Format:

@@ -256,6 +256,14 @@ class Parts:
         return self.floats(values) if self.bits != 8 else quantised(values)
 
 
+class ByteTables(Parts):
+    """Adds the modules of an encoder, its tables in 8 bits whatever they are stored in."""
+
+    def table(self, values: torch.Tensor) -> Weight:
+        """Return a table in 8 bits with a scale for each row."""
+        return quantised(values)
+
+
 def stored_bits(model: SentenceTransformer) -> Bits:
     """Return the bits that an encoder's weights are stored with."""
     bits: Bits = getattr(getattr(inner_model(model), "config", None), "bits", 32)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from xlbench.encoders.directories import GRAPH, TOKENIZER
 from xlbench.encoders.encode import dimension
-from xlbench.encoders.onnx import FACTS, GraphFacts
+from xlbench.encoders.exported import GraphFacts
+from xlbench.encoders.graph_runtimes import FACTS, ONNX, TOKENIZER
 from xlbench.exports.graph import Graph
 from xlbench.exports.network import Parts, stored_bits
 from xlbench.exports.tokenizer import tokenizer_text
@@ -23,6 +22,7 @@ SUMMARY = (
     "An ONNX graph with pooling and normalisation inside, computed in float32. Its weights are stored with the bits of "
     "the encoder, those of looped layers once."
 )
+LIBRARY = "onnx"
 TOLERANCE: float | None = 1e-5
 LOSS = 1e-6
 
@@ -59,7 +59,11 @@ def usage() -> str:
 
 def write_graph(model: SentenceTransformer, graph: Graph, output: str, directory: Path, name: str) -> None:
     """Write a finished graph, with the sizes of the encoder as its metadata, and the tokenizer."""
-    width = dimension(model)
-    facts = GraphFacts(format=name, parameters=graph.parameters, dimension=width, **count_parts(model))
-    graph.save(output, width, directory / GRAPH, {FACTS: json.dumps(facts.model_dump(exclude_none=True))})
     (directory / TOKENIZER).write_text(tokenizer_text(model), "utf-8")
+    facts = graph_facts(model, graph, name)
+    graph.save(output, facts.dimension, directory / ONNX.graph, {FACTS: facts.model_dump_json(exclude_none=True)})
+
+
+def graph_facts(model: SentenceTransformer, graph: Graph, name: str) -> GraphFacts:
+    """Return what the metadata of a graph in a format says of the encoder."""
+    return GraphFacts(format=name, parameters=graph.parameters, dimension=dimension(model), **count_parts(model))

@@ -15,7 +15,7 @@ from transformers import BertModel, XLMRobertaModel
 
 from xlbench.encoders.modules import inner_model
 from xlbench.exports.graph import CONTRIBUTED, Graph, Weight
-from xlbench.exports.network import Parts, quantised
+from xlbench.exports.network import ByteTables
 from xlbench.exports.onnx_float32 import USAGE, write_graph
 from xlbench.exports.tolerance import intolerant_maps
 
@@ -29,6 +29,7 @@ SUMMARY = (
     "An ONNX graph for onnxruntime with pooling and normalisation inside. Tables are stored in 8 bits with a scale for "
     "each row, and the linear maps of the layers are computed in integers."
 )
+LIBRARY = "onnx"
 TOLERANCE: float | None = None
 LOSS = 0.01
 
@@ -47,7 +48,7 @@ def write(model: SentenceTransformer, directory: Path, sentences: Sequence[str])
     floats = (
         intolerant_maps(model, _maps(model), sentences, rounded_inputs, rounded_weights) if sentences else frozenset()
     )
-    output = Int8Parts(graph, 32, IntegerKernel(floats)).encoder(model)
+    output = ByteTables(graph, 32, IntegerKernel(floats)).encoder(model)
     write_graph(model, graph, output, directory, "onnx-int8")
 
 
@@ -80,14 +81,6 @@ def rounded_weights(matrix: torch.Tensor) -> torch.Tensor:
     weight = integers(matrix)
     assert weight.scale is not None
     return torch.from_numpy(weight.values.astype(np.float32).T * weight.scale.astype(np.float32)[:, None])
-
-
-class Int8Parts(Parts):
-    """Adds an encoder whose tables are stored in 8 bits."""
-
-    def table(self, values: torch.Tensor) -> Weight:
-        """Return a table in 8 bits."""
-        return quantised(values)
 
 
 class IntegerKernel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench.encoders.directories import is_exported
+from xlbench.encoders.graph_runtimes import is_exported
 from xlbench.errors import XlbenchError
 from xlbench.exports.card import CARD
 from xlbench.students.carried_code import CODE, code
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xlbench.settings import Settings
 
 MORE_PICKLES = frozenset({".pickle", ".joblib", ".npy"})
+OPENVINO_WEIGHTS = "openvino_model.bin"  # of an export: plain numbers, which OpenVINO reads by offsets
 
 
 def files_to_push(directory: Path) -> dict[str, Path]:
@@ -38,7 +39,7 @@ def files_to_push(directory: Path) -> dict[str, Path]:
             raise XlbenchError(f"'{path}' is a link, and only files are pushed.", "Put a copy of the file there.")
         if not path.is_file():
             continue
-        if path.suffix in PICKLES | MORE_PICKLES:
+        if path.suffix in PICKLES | MORE_PICKLES and name.as_posix() != OPENVINO_WEIGHTS:
             raise XlbenchError(
                 f"'{path}' may be a pickle, which can run code when it is loaded; none is pushed.",
                 "Keep the weights as safetensors, and move this file elsewhere.",
@@ -60,7 +61,7 @@ def check_whole(directory: Path, settings: Settings) -> None:
         XlbenchError: It holds no encoder, or a damaged one.
     """
     if is_exported(directory):
-        from xlbench.encoders.onnx import load_exported
+        from xlbench.encoders.exported import load_exported
 
         load_exported(directory, settings.model_copy(update={"device": "cpu"}))
     else:

@@ -19,6 +19,7 @@ SUMMARY = (
     "A plain SentenceTransformer directory: the two factors of the token embeddings are multiplied out and looped "
     "layers are written once for each time that they run, so that every library loads it, and it is larger."
 )
+LIBRARY = "sentence-transformers"
 TOLERANCE: float | None = 1e-6
 LOSS = 1e-6
 

@@ -189,7 +189,7 @@ def compare(first: Run, second: Run, *, examples: int = 5, **where: Unpack[Where
 @overload
 def export(
     run: Run,
-    to: Literal["stock", "onnx", "onnx-int8"],
+    to: Literal["stock", "onnx", "onnx-int8", "openvino-int8"],
     directory: str | Path,
     *,
     force: bool = False,
@@ -230,7 +230,8 @@ def export(
     Args:
         run: A student, as :func:`compare` takes it, or the directory of an encoder; for 'mteb-results' any run.
         to: 'stock', a plain SentenceTransformer directory; 'onnx', one file from token ids to the sentence vector;
-            'onnx-int8', the same computed in integers; 'mteb-results', the scores as MTEB's result files.
+            'onnx-int8', the same computed in integers; 'openvino-int8', that for OpenVINO; 'mteb-results', the scores
+            as MTEB's result files.
         directory: The directory to make.
         force: Keep an export that loses more than its format's bound.
         say: Told when the corpus is gone and other sentences are measured on, and what result files lack.

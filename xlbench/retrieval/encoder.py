@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from xlbench.encoders.directories import is_exported
 from xlbench.encoders.find import HUB_NAME, find_directory, find_encoder, load_encoder, load_path
+from xlbench.encoders.graph_runtimes import is_exported
 from xlbench.errors import XlbenchError
 from xlbench.exports.directory import require_student, verified_directory
 from xlbench.records.record import read_record

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from xlbench.records.record import Record
     from xlbench.settings import Settings
 
-PLAIN = "stock"  # the format that sentence-transformers loads; others are graphs
-
 
 def card_of_saved(directory: Path, record: Record, key: str, registry: Registry, settings: Settings) -> str:
     """Return the card of a student that was copied out of the store.
@@ -60,7 +58,7 @@ def card_of_export(
         exported: What the export gave.
         form: Its format.
     """
-    library = "sentence-transformers" if exported.format == PLAIN else "onnx"
+    library = form.LIBRARY
     use, about = use_of_export(form), about_export(exported, form)
     if record is None:
         return model_card(CardFacts(name=f"{name}, {exported.format}", use=use, export=about, library=library))

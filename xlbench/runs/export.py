@@ -8,8 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from xlbench.encoders.directories import directory_fingerprint, is_exported
+from xlbench.encoders.directories import directory_fingerprint
 from xlbench.encoders.find import load_path
+from xlbench.encoders.graph_runtimes import is_exported
 from xlbench.errors import XlbenchError, look_up
 from xlbench.exports.directory import require_student, verified_directory
 from xlbench.exports.formats import FORMATS, RESULTS, check_format

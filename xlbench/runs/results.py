@@ -87,7 +87,7 @@ class Student:
 
     @overload
     def export(
-        self, to: Literal["stock", "onnx", "onnx-int8"], directory: str | Path, *, force: bool = False
+        self, to: Literal["stock", "onnx", "onnx-int8", "openvino-int8"], directory: str | Path, *, force: bool = False
     ) -> Exported: ...
 
     @overload

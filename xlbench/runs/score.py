@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from xlbench.encoders.directories import is_exported
 from xlbench.encoders.find import find_encoder, load_encoder
+from xlbench.encoders.graph_runtimes import is_exported
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
 from xlbench.records.stored import make_record, saved_record, write_entry

@@ -52,7 +52,7 @@ def measure_footprint(model: SentenceTransformer, path: Path | None) -> Footprin
     Raises:
         XlbenchError: The model does not say how wide its embeddings are.
     """
-    from xlbench.encoders.onnx import exported_encoder
+    from xlbench.encoders.exported import exported_encoder
     from xlbench.students.quantised import count_parameters
 
     dimension = model.get_embedding_dimension()
@@ -93,7 +93,7 @@ def count_parts(model: SentenceTransformer) -> dict[str, int]:
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from torch.nn import ModuleList
 
-    from xlbench.encoders.onnx import exported_encoder
+    from xlbench.encoders.exported import exported_encoder
     from xlbench.students.quantised import count_parameters
 
     if (exported := exported_encoder(model)) is not None:

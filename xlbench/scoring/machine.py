@@ -14,7 +14,7 @@ from xlbench.encoders.runtime import choose_device
 from xlbench.fingerprint import Frozen
 from xlbench.settings import Settings
 
-PACKAGES = ("torch", "transformers", "sentence-transformers", "mteb", "numpy", "onnxruntime")
+PACKAGES = ("torch", "transformers", "sentence-transformers", "mteb", "numpy", "onnxruntime", "openvino")
 
 
 class Machine(Frozen):

@@ -57,7 +57,7 @@ class Speed(Frozen):
     sentences: int = Field(ge=1)
     repetitions: int = Field(ge=1)
     precision: Precision
-    runtime: str = Field(default="torch", description="What ran the model: 'torch' or 'onnxruntime'.")
+    runtime: str = Field(default="torch", description="What ran the model: 'torch', 'onnxruntime' or 'openvino'.")
     machine: Machine
 
 
@@ -89,7 +89,7 @@ def measure_speed(
         XlbenchError: There are no texts, or no rounds.
     """
     from xlbench.encoders.encode import encode, encoding_mode
-    from xlbench.encoders.onnx import RUNTIME, exported_encoder
+    from xlbench.encoders.exported import exported_encoder
 
     if not texts or repetitions < 1:
         raise XlbenchError(
@@ -135,7 +135,7 @@ def measure_speed(
         sentences=len(texts),
         repetitions=repetitions,
         precision=precision,
-        runtime="torch" if exported_encoder(model) is None else RUNTIME,
+        runtime="torch" if (exported := exported_encoder(model)) is None else exported.runtime.name,
         machine=describe_machine(settings),
     )
 

@@ -1,16 +1,15 @@
-"""Exported encoders: an ONNX graph from token ids to the sentence vector, run by onnxruntime."""
+"""Exported encoders: a graph from token ids to the sentence vector, run by onnxruntime or OpenVINO."""
 
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 import torch
 from pydantic import Field, ValidationError
 from sentence_transformers.base.modules import InputModule
 
-from xlbench.encoders.directories import GRAPH, INSTALL_ONNX, TOKENIZER
+from xlbench.encoders.graph_runtimes import FACTS, TOKENIZER, Runtime, open_session, runtime_of
 from xlbench.errors import XlbenchError, first_line
 from xlbench.fingerprint import Frozen
 
@@ -23,13 +22,11 @@ if TYPE_CHECKING:
 
     from xlbench.settings import Settings
 
-FACTS = "xlbench"  # metadata of the graph
-RUNTIME = "onnxruntime"
 INPUTS = ("input_ids", "attention_mask")
 
 
 class GraphFacts(Frozen):
-    """What an export writes into the graph's metadata about the encoder: sizes that onnxruntime does not tell."""
+    """What an export writes into the graph's metadata about the encoder: sizes that runtimes do not tell."""
 
     format: str = Field(description="What it was exported to, e.g. 'onnx-int8'.")
     parameters: int = Field(ge=0, description="Weights in the graph; those of looped layers are there once.")
@@ -41,33 +38,29 @@ class GraphFacts(Frozen):
     executed_layers: int | None = None
 
 
-class OnnxEncoder(InputModule):
+class ExportedEncoder(InputModule):
     """The only module of an exported encoder's SentenceTransformer.
 
     Attributes:
         directory: Where it lies.
+        runtime: What runs it.
         facts: What the graph says of itself.
         tokenizer: Of transformers, made of ``tokenizer.json``.
         max_seq_length: The most tokens of a sentence; None if they are not limited.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, runtime: Runtime, threads: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        import onnxruntime
-
         self.directory = path
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors only
-        self.session = onnxruntime.InferenceSession(str(path / GRAPH), options, providers=["CPUExecutionProvider"])
-        self.facts = _facts(path, self.session.get_modelmeta().custom_metadata_map.get(FACTS, ""))
+        self.runtime = runtime
+        self.session = open_session(path, runtime, threads)
+        self.facts = _facts(path / runtime.graph, self.session.facts)
         self.tokenizer, self.max_seq_length = _tokenizer(path / TOKENIZER)
 
     def forward(self, features: dict[str, torch.Tensor], **kwargs: object) -> dict[str, torch.Tensor]:
         """Add the sentence vectors, float32 [sentences, dimension], to token ids and mask."""
         given = {name: features[name].cpu().numpy() for name in INPUTS}
-        (vectors,) = self.session.run(["sentence_embedding"], given)
-        return {**features, "sentence_embedding": torch.from_numpy(vectors)}
+        return {**features, "sentence_embedding": torch.from_numpy(self.session(given))}
 
     def preprocess(  # type: ignore[override]
         self, inputs: Sequence[str], prompt: str | None = None, **kwargs: object
@@ -100,35 +93,37 @@ def load_exported(path: Path, settings: Settings) -> SentenceTransformer:
         settings: Say with how many threads it runs.
 
     Raises:
-        XlbenchError: onnxruntime is not installed, or the directory holds no encoder that xlbench exported.
+        XlbenchError: Its runtime is not installed, or the directory holds no encoder that xlbench exported.
     """
-    if find_spec(RUNTIME) is None:
-        raise XlbenchError(f"'{path}' is an exported encoder, and {RUNTIME} is not installed.", INSTALL_ONNX)
+    runtime = runtime_of(path)
+    if runtime is None:
+        raise XlbenchError(f"'{path}' holds no exported encoder.", "Give a directory that `xlbench export` wrote.")
+    runtime.require([runtime.name], f"To run the exported encoder in '{path}'")
     from sentence_transformers import SentenceTransformer
 
     try:
-        encoder = OnnxEncoder(path, settings.threads or torch.get_num_threads())
+        encoder = ExportedEncoder(path, runtime, settings.threads or torch.get_num_threads())
     except XlbenchError:
         raise
-    except Exception as error:  # onnxruntime's errors derive from nothing narrower
+    except Exception as error:  # the runtimes' errors derive from nothing narrower
         raise XlbenchError(
             f"The exported encoder in '{path}' cannot be loaded: {first_line(error)}", "Export it again."
         ) from error
     return SentenceTransformer(modules=[encoder], device="cpu").eval()
 
 
-def exported_encoder(model: SentenceTransformer) -> OnnxEncoder | None:
+def exported_encoder(model: SentenceTransformer) -> ExportedEncoder | None:
     """Return the exported encoder inside; None if the model is of another kind."""
     first = next(iter(model.children()), None)
-    return first if isinstance(first, OnnxEncoder) else None
+    return first if isinstance(first, ExportedEncoder) else None
 
 
-def _facts(path: Path, text: str) -> GraphFacts:
+def _facts(graph: Path, text: str) -> GraphFacts:
     try:
         return GraphFacts.model_validate_json(text)
     except ValidationError:
         raise XlbenchError(
-            f"'{path / GRAPH}' was not written by `xlbench export`: its metadata lacks '{FACTS}'.",
+            f"'{graph}' was not written by `xlbench export`: its metadata lacks '{FACTS}'.",
             "Export the encoder with xlbench, or give its SentenceTransformer directory.",
         ) from None
 
