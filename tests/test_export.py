@@ -394,6 +394,22 @@ def test_weights_beside_the_graph_count_and_identify(tmp_path: Path, monkeypatch
     assert directory_fingerprint(out, Settings(home=home)) != before
 
 
+def test_no_sentence_of_a_test_set_takes_part_in_what_an_export_chooses(tmp_path: Path) -> None:
+    from xlbench.corpora.overlap import text_key
+    from xlbench.plugins.registry import load_registry
+    from xlbench.settings import Settings
+
+    registered, settings = load_registry().corpora, Settings(home=tmp_path)
+    before = sentences.sample_sentences(None, registered, settings, print)
+    tested = {text_key(before["en"][0]), text_key(before["de"][1])}
+    after = sentences.sample_sentences(None, registered, settings, print, lambda: tested)
+    # The translations of the first English sentence go with it, and the English side of the second German one.
+    assert after["de"] == before["de"][2:] + after["de"][2:]
+    assert before["en"][0] not in after["en"]
+    assert all(before[language][0] not in of for language, of in after.items())
+    assert {language: len(of) for language, of in after.items()} == dict.fromkeys(before, 4)
+
+
 @pytest.mark.starter
 def test_the_starter_assistant_keeps_its_languages_in_integers(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from xlbench.corpora.overlap import text_key
 from xlbench.encoders.directories import directory_fingerprint
 from xlbench.encoders.find import load_path
 from xlbench.encoders.graph_runtimes import is_exported
@@ -23,12 +24,15 @@ from xlbench.runs.job import make_row
 from xlbench.runs.run import run_job, score_row
 from xlbench.runs.session import Session
 from xlbench.runs.status import runs
+from xlbench.scoring.data import require_data
+from xlbench.scoring.tasks import evaluation_texts
 from xlbench.settings import refuse_existing
 from xlbench.store import read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from xlbench.experiment import Experiment
     from xlbench.exports.exported import Exported, ResultFiles
     from xlbench.exports.formats import Format
     from xlbench.plugins.registry import Registry
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from xlbench.runs.job import Job
     from xlbench.settings import Settings
 
-VERSION = 1  # of the exports that records are of; raise it when an export of the same student gives other vectors
+VERSION = 2  # of the exports that records are of; raise it when an export of the same student gives other vectors
 
 
 def export(
@@ -230,9 +234,23 @@ def _export_directory(
         partial(load_student, path),
         to,
         target,
-        partial(sample_sentences, experiment, registry.corpora, settings, say),
+        partial(
+            sample_sentences, experiment, registry.corpora, settings, say, partial(_tested, experiment, settings, say)
+        ),
         settings,
         card,
         source=path,
         force=force,
     )
+
+
+def _tested(experiment: Experiment | None, settings: Settings, say: Callable[[str], None]) -> set[int]:
+    """Return the keys of the sentences of an experiment's suites, on which nothing may be chosen."""
+    if experiment is None:
+        return set()
+    try:
+        require_data(experiment.kept_out, settings)
+        return {text_key(text) for text in evaluation_texts(experiment.kept_out, settings)}
+    except XlbenchError as error:
+        say(f"{error.problem} Test sentences may be among those of the corpus that the export is measured on.")
+        return set()
