@@ -69,7 +69,7 @@ def run_trial(
             "assistant_pairs": arguments.assistant_pairs,
             "student_pairs": arguments.student_pairs,
             "pairs_per_language": arguments.pairs_per_language,
-            "options": dict(option.split("=") for option in options),
+            "options": dict(option.split("=", 1) for option in options),
         }
     )
     (experiment,), corpora = resolve(request, registry, settings)
@@ -77,7 +77,8 @@ def run_trial(
     plan = make_plan(experiment, registry.methods[experiment.method])
     if arguments.until is not None:
         names = [stage.name for stage in plan.stages]
-        plan = Plan(plan.stages[: names.index(arguments.until) + 1], arguments.until)
+        stages = plan.stages[: names.index(arguments.until) + 1]
+        plan = Plan(stages, arguments.until, blends=plan.blends)
     keys = encoder_keys(plan, experiment)
     made = run_plan(plan, keys, experiment, session.corpus, session.load_input, settings, lambda _: None)
     for stage in made.stages:

@@ -9,6 +9,7 @@ from xlbench.corpora.corpus import Corpus, CorpusReader, Pair
 from xlbench.corpora.files import open_parquet, open_tsv
 from xlbench.corpora.hub import open_hub
 from xlbench.corpora.starter import open_starter
+from xlbench.distill.blend import Blend
 from xlbench.distill.edits import Average, Bottleneck, Centre, FrequencyAdaptiveEmbedding, Loop
 from xlbench.distill.live import Layer, LayerStates, LiveObjective, MatchHidden, MatchRelations
 from xlbench.distill.low_rank import LowRank
@@ -16,6 +17,7 @@ from xlbench.distill.method import Method, Options
 from xlbench.distill.objectives import MatchNeighbours, MatchSimilarities, Objective, PairVectors, PullToTarget, Target
 from xlbench.distill.options import (
     AlignOptions,
+    BlendOptions,
     BottleneckOptions,
     CentreOptions,
     CutOptions,
@@ -33,6 +35,7 @@ from xlbench.distill.options import (
 from xlbench.distill.plan import Edit, Plan, Stage, Training
 from xlbench.distill.stages import (
     align_stages,
+    blends,
     bottleneck_edits,
     bottleneck_stage,
     centre_stages,
@@ -42,10 +45,12 @@ from xlbench.distill.stages import (
     english_target,
     layer_edit,
     make_training,
+    matrix_teachers,
     neighbour_terms,
     own_target,
     recurrent_stage,
     relation_stage,
+    shown_teacher,
     similarity_terms,
     teacher_names,
     trim_edits,
@@ -53,7 +58,7 @@ from xlbench.distill.stages import (
 from xlbench.distill.static import TokenVectors
 from xlbench.distill.trim import TrimVocabulary
 from xlbench.encoders.find import RegisteredEncoder
-from xlbench.encoders.starter import starter_encoders
+from xlbench.encoders.starter import further_teachers, starter_encoders
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, Experiment, StudentSpec, Suite, TaskRef
 from xlbench.fingerprint import Frozen
@@ -69,6 +74,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AlignOptions",
     "Average",
+    "Blend",
+    "BlendOptions",
     "Bottleneck",
     "BottleneckOptions",
     "Budget",
@@ -120,6 +127,7 @@ __all__ = [
     "TrimVocabulary",
     "XlbenchError",
     "align_stages",
+    "blends",
     "bottleneck_edits",
     "bottleneck_stage",
     "build_student",
@@ -129,9 +137,11 @@ __all__ = [
     "embedding_edits",
     "encode",
     "english_target",
+    "further_teachers",
     "hookimpl",
     "layer_edit",
     "make_training",
+    "matrix_teachers",
     "neighbour_terms",
     "open_hub",
     "open_parquet",
@@ -141,6 +151,7 @@ __all__ = [
     "paper_values",
     "recurrent_stage",
     "relation_stage",
+    "shown_teacher",
     "similarity_terms",
     "starter_encoders",
     "stock_encoder",

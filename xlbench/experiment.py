@@ -155,7 +155,8 @@ class Experiment(Frozen):
     options: dict[str, Json] = Field(description="The method's options, defaults filled in.")
     student: StudentSpec
     teachers: tuple[EncoderRef, ...] = Field(
-        min_length=1, description="The first gives the target space; any others join the similarity matrix."
+        min_length=1,
+        description="The first gives the target space; any others join the similarity matrix, or all are blended.",
     )
     assistant: EncoderRef
     data: Data

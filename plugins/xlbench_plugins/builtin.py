@@ -1,4 +1,4 @@
-"""The built-in encoders: the starter kit."""
+"""What comes with xlbench by name: encoders, corpora, students, budgets and suites."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from xlbench.api import (
     StudentSpec,
     Suite,
     TaskRef,
+    further_teachers,
     hookimpl,
     open_hub,
     open_parquet,
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def xlbench_encoders() -> tuple[RegisteredEncoder, ...]:
-    """Bring the starter teacher and assistant."""
-    return starter_encoders()
+    """Bring the starter teacher and assistant, and a stronger teacher."""
+    return (*starter_encoders(), *further_teachers())
 
 
 @hookimpl

@@ -25,11 +25,12 @@ from xlbench.api import (
     TrimVocabulary,
     XlbenchError,
     align_stages,
+    blends,
     centre_stages,
     hookimpl,
     paper_values,
     recurrent_stage,
-    teacher_names,
+    shown_teacher,
 )
 
 if TYPE_CHECKING:
@@ -83,8 +84,9 @@ def plan(experiment: Experiment, options: FrequencyAdaptiveOptions) -> Plan:
     return Plan(
         (*centre_stages(experiment, options), *align_stages(experiment, options), student),
         result="student",
-        teacher=teacher_names(experiment, options)[0],
+        teacher=shown_teacher(experiment, options),
         assistant="aligned",
+        blends=blends(experiment, options),
     )
 
 

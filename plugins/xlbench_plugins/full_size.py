@@ -11,10 +11,11 @@ from xlbench.api import (
     Stage,
     TrimOptions,
     align_stages,
+    blends,
     centre_stages,
     hookimpl,
     paper_values,
-    teacher_names,
+    shown_teacher,
     trim_edits,
 )
 
@@ -36,8 +37,9 @@ def plan(experiment: Experiment, options: FullSizeOptions) -> Plan:
     return Plan(
         stages,
         result=stages[-1].name,
-        teacher=teacher_names(experiment, options)[0],
+        teacher=shown_teacher(experiment, options),
         assistant="aligned",
+        blends=blends(experiment, options),
     )
 
 

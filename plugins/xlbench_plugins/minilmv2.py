@@ -17,12 +17,15 @@ from xlbench.api import (
     Plan,
     StudentOptions,
     align_stages,
+    blends,
     centre_stages,
     contrastive_stage,
     cut_edits,
     hookimpl,
+    matrix_teachers,
     paper_values,
     relation_stage,
+    shown_teacher,
     similarity_terms,
     teacher_names,
 )
@@ -70,9 +73,15 @@ def plan(experiment: Experiment, options: MiniLMv2Options) -> Plan:
     stages = (*centre_stages(experiment, options), *align_stages(experiment, options), related)
     left = pairs - round(options.relation_share * pairs)
     if left > 0:
-        terms = similarity_terms(teachers, options.matrix_weight, options)
+        terms = similarity_terms(matrix_teachers(experiment, options), options.matrix_weight, options)
         stages += (contrastive_stage(experiment, options, "relations", left, teacher=teachers[0], terms=terms),)
-    return Plan(stages, result=stages[-1].name, teacher=teachers[0], assistant="aligned")
+    return Plan(
+        stages,
+        result=stages[-1].name,
+        teacher=shown_teacher(experiment, options),
+        assistant="aligned",
+        blends=blends(experiment, options),
+    )
 
 
 @hookimpl

@@ -16,15 +16,18 @@ from xlbench.api import (
     StudentOptions,
     StudentTrainingOptions,
     align_stages,
+    blends,
     bottleneck_stage,
     centre_stages,
     contrastive_stage,
     embedding_edits,
     hookimpl,
     layer_edit,
+    matrix_teachers,
     neighbour_terms,
     paper_values,
     recurrent_stage,
+    shown_teacher,
     similarity_terms,
     teacher_names,
 )
@@ -127,15 +130,16 @@ def plan(experiment: Experiment, options: MultistageOptions, after_loop: Sequenc
     )
     student.append(recurrent)
     terms: tuple[Objective, ...] = (
-        *similarity_terms(teachers, options.matrix_weight, options),
+        *similarity_terms(matrix_teachers(experiment, options), options.matrix_weight, options),
         *neighbour_terms(teachers[0], options.neighbour_weight, options),
     )
     last = contrastive_stage(experiment, options, "recurrent", pairs - _seen(student), teacher=teachers[0], terms=terms)
     return Plan(
         (*centre_stages(experiment, options), *align_stages(experiment, options), *student, last),
         result="contrastive",
-        teacher=teachers[0],
+        teacher=shown_teacher(experiment, options),
         assistant="aligned",
+        blends=blends(experiment, options),
     )
 
 

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from xlbench.api import (
-    CentreOptions,
+    BlendOptions,
     Method,
     NeighbourOptions,
     Plan,
     StudentOptions,
+    blends,
     centre_stages,
     contrastive_stage,
     cut_edits,
     hookimpl,
     neighbour_terms,
     paper_values,
+    shown_teacher,
     teacher_names,
 )
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 REFERENCE = "Reimers & Gurevych, EMNLP 2020, arXiv:2004.09813"
 
 
-class SingleStageOptions(CentreOptions, StudentOptions, NeighbourOptions):
+class SingleStageOptions(BlendOptions, StudentOptions, NeighbourOptions):
     """What the one stage minimises beside the pull to the teacher."""
 
     neighbour_weight: float = Field(
@@ -48,7 +50,12 @@ def plan(experiment: Experiment, options: SingleStageOptions) -> Plan:
         edits=cut_edits(experiment, options),
         name="student",
     )
-    return Plan((*centre_stages(experiment, options), student), "student", teacher=teacher)
+    return Plan(
+        (*centre_stages(experiment, options), student),
+        "student",
+        teacher=shown_teacher(experiment, options),
+        blends=blends(experiment, options),
+    )
 
 
 @hookimpl

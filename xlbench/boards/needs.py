@@ -17,7 +17,7 @@ from xlbench.corpora.starter import StarterCorpus
 from xlbench.encoders.directories import model_files, remembered_digest
 from xlbench.encoders.find import find_directory
 from xlbench.encoders.hub import UNWANTED, WANTED
-from xlbench.encoders.starter import starter_wheel
+from xlbench.encoders.starter import encoder_wheels
 from xlbench.encoders.starter.wheels import carried_files, locate
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Json, file_digest, fingerprint
@@ -119,10 +119,10 @@ class _Collector:
         name, settings = encoder.name, self.settings
         if encoder.origin == "registered":
             registered = self.registry.encoders[name]
-            if wheel := starter_wheel(registered):
+            for wheel in (wheels := encoder_wheels(registered)):
                 part = _wheel_part(locate(wheel, settings), name)
                 self.parts[part.path] = part
-            else:
+            if not wheels:
                 self.notes.append(f"encoder '{name}': the package that brings it must be installed there too")
         elif encoder.origin == "hub":
             assert encoder.revision is not None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xlbench.corpora.tokens import tokenise
+from xlbench.distill.blended_targets import KNOWN, blended_table
 from xlbench.distill.targets import TargetTable, target_table
 from xlbench.fingerprint import fingerprint
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from xlbench.corpora.prepare import PreparedCorpus
     from xlbench.corpora.tokens import TokenTable
+    from xlbench.distill.blend import Blend
     from xlbench.distill.objectives import Target
     from xlbench.experiment import Precision
     from xlbench.fingerprint import Json
@@ -43,6 +45,7 @@ class StageContext:
         start: What the encoder is called that the stage starts from, for errors.
         group: What trackers call the stages of one student together.
         place: Which of the plan's stages this is: '2 of 5'.
+        blends: The plan's blends of teachers, by name.
     """
 
     corpus: PreparedCorpus
@@ -56,6 +59,7 @@ class StageContext:
     start: str = "encoder"
     group: str = "xlbench"
     place: str = ""
+    blends: Mapping[str, Blend] = field(default_factory=dict)
 
     def annotate(self, name: str, value: Json) -> None:
         """Add metadata that readers of boards must know about the encoder, e.g. the languages that it kept.
@@ -89,11 +93,15 @@ class StageContext:
     ) -> TargetTable:
         """Return the vectors of a target, computed once per encoder and corpus and kept in the store.
 
+        What is known of a blend of teachers is added to the metadata.
+
         Args:
             target: The encoder, side and level of the vectors.
             max_tokens: Longer sentences are cut to this many tokens.
             sentences: Ids of the sentences that will be looked up, int [n], ascending; None for all of the corpus.
         """
+        if (blend := self.blends.get(target.encoder)) is not None:
+            return self._blended(blend, max_tokens)
         table = target_table(
             target,
             key=self.keys[target.encoder],
@@ -106,6 +114,23 @@ class StageContext:
             name=self.names.get(target.encoder, ""),
         )
         self.targets_used.append(table.key)
+        return table
+
+    def _blended(self, blend: Blend, max_tokens: int) -> TargetTable:
+        table, facts = blended_table(
+            blend,
+            keys=self.keys,
+            table_of=lambda target, sentences: self.targets(target, max_tokens, sentences),
+            corpus=self.corpus,
+            sample=np.array(_evenly_spaced(self.corpus.english_ids(), blend.sample)),
+            precision=self.precision,
+            max_tokens=max_tokens,
+            settings=self.settings,
+        )
+        read = facts["targets"]
+        assert isinstance(read, list)
+        self.targets_used.extend(map(str, [*read, table.key]))
+        self.annotate(blend.name, {name: facts[name] for name in KNOWN})
         return table
 
     def english_sample(self, size: int) -> list[str]:

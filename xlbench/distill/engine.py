@@ -155,6 +155,7 @@ class _PlanRun:
             self.load,
             names=names,
             group=f"{experiment.method}/{experiment.student.name}, seed {experiment.seed}",
+            blends={blend.name: blend for blend in self.plan.blends},
         )
 
     def context_of(self, stage: Stage) -> StageContext:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from xlbench.distill.blend import parse_weights
 from xlbench.distill.method import Options
 from xlbench.experiment import LARGEST_SEED
 
@@ -24,6 +25,24 @@ class CentreOptions(Options):
     centre: bool = Field(
         default=True, description="Subtract the corpus's mean English vector from the teachers' vectors."
     )
+
+
+class BlendOptions(CentreOptions):
+    """Blending of several teachers into one target space."""
+
+    blend: str | None = Field(
+        default=None,
+        examples=["1", "1,1"],
+        # Left out where there is none, so that experiments from before there were blends are the same.
+        exclude_if=lambda blend: blend is None,
+        description="Weights of the teachers, in their order, in a target space that is blended of them all: 0.3,0.7."
+        " None: the first teacher alone gives the target space, and the others join the similarity matrix.",
+    )
+
+    @field_validator("blend")
+    @classmethod
+    def _weights(cls, blend: str | None) -> str | None:
+        return None if blend is None else ",".join(f"{weight:g}" for weight in parse_weights(blend))
 
 
 class TrainingOptions(Options):
@@ -135,9 +154,15 @@ class NeighbourOptions(Options):
     )
 
 
-class AlignOptions(CentreOptions, TrainingOptions, MatrixOptions, NeighbourOptions):
+class AlignOptions(BlendOptions, TrainingOptions, MatrixOptions, NeighbourOptions):
     """Stage 1: aligning the assistant to the teacher."""
 
+    blend_matrix: Literal["reduced", "joint"] = Field(
+        default="reduced",
+        exclude_if=lambda space: space == "reduced",
+        description="Where teachers are blended, whose cosines the similarity matrix has: of the blend at the"
+        " assistant's width, or of all the teachers' dimensions together.",
+    )
     assistant_learning_rate: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate of stage 1.")
     assistant_seed: int = Field(
         default=0, ge=0, le=LARGEST_SEED, description="Seed of stage 1: all seeds of a comparison share one assistant."

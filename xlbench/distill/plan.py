@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 from xlbench.distill.live import LiveObjective
-from xlbench.distill.objectives import Level, Objective, PullToTarget
+from xlbench.distill.objectives import Level, MatchNeighbours, Objective, PullToTarget
 from xlbench.errors import PartError, XlbenchError
 from xlbench.fingerprint import Frozen, Json, fingerprint, meaning
 from xlbench.students.shape import TRANSFORMERS, Shape
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from sentence_transformers import SentenceTransformer
 
+    from xlbench.distill.blend import Blend
     from xlbench.distill.context import StageContext
     from xlbench.distill.live import Layer
+    from xlbench.distill.objectives import Target
 
 ENGINE_VERSION = 1
 """Part of every stage's fingerprint: raised when the engine trains differently from the same settings."""
@@ -115,13 +117,21 @@ class Stage:
     training: Training | None = None
 
     def inputs(self) -> tuple[str, ...]:
-        """Return everything that it reads, each once: its start, its edits' encoders, its targets', its layers'."""
+        """Return everything that it reads, each once: encoders, and what its targets are of."""
+        return tuple(dict.fromkeys([*self.encoders(), *(target.encoder for target in self.targets())]))
+
+    def encoders(self) -> tuple[str, ...]:
+        """Return whose weights it reads: its start's, its edits' encoders', its layers'."""
         read = [self.start, *(encoder for edit in self.edits for encoder in edit.inputs())]
         if self.training is not None:
-            read += [target.encoder for term in self.training.terms for target in term.targets()]
             layers = (layer for term in self.training.live_terms for layer in term.layers())
             read += [layer.encoder for layer in layers if layer.encoder is not None]
-        return tuple(dict.fromkeys(read))
+        return tuple(read)
+
+    def targets(self) -> tuple[Target, ...]:
+        """Return the targets of its training, one for each time that an objective names it."""
+        terms = self.training.terms if self.training is not None else ()
+        return tuple(target for term in terms for target in term.targets())
 
     def describe(self) -> dict[str, Json]:
         """Return the stage as data, with what identifies the code of its parts."""
@@ -160,12 +170,14 @@ class Plan:
         result: The encoder that is the method's outcome.
         teacher: The encoder that taught, as it was used.
         assistant: The encoder that the result is compared with, as it was used.
+        blends: Target spaces of several teachers, of encoders that are there from the start.
     """
 
     stages: tuple[Stage, ...]
     result: str
     teacher: str = "teacher"
     assistant: str = "assistant"
+    blends: tuple[Blend, ...] = ()
 
     def stage(self, name: str) -> Stage | None:
         """Return a stage by name; None for an input encoder."""
@@ -188,10 +200,16 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
             or a target has another width than the student that is pulled to it.
     """
     shapes, widths = dict(shapes), dict(widths)  # those of stages are added in their order
+    blended: dict[str, int] = {}
+    for blend in plan.blends:
+        blend.check_inputs(widths)
+        blended[blend.name] = blend.width(widths)
     for stage in plan.stages:
-        if stage.name in widths:
+        if stage.name in widths or stage.name in blended:
             raise XlbenchError(f"Two encoders of the plan are called '{stage.name}'.", "Rename one of the stages.")
-        _check_inputs(stage, widths)
+        _check_inputs(stage, {**widths, **blended})
+        for blend in plan.blends:
+            blend.check_read(stage.name, stage.encoders(), stage.targets())
         if stage.start not in shapes:
             raise XlbenchError(
                 f"Stage '{stage.name}' starts from '{stage.start}', which is no BERT or XLM-R encoder.",
@@ -200,7 +218,7 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
         shape = shapes[stage.start]
         for edit in stage.edits:
             shape = declared_shape(stage, edit, shape)
-        _check_training(stage, shape, shapes, widths)
+        _check_training(stage, shape, shapes, {**widths, **blended})
         shapes[stage.name] = shape
         widths[stage.name] = shape.width
     for shown in (plan.result, plan.teacher, plan.assistant):
@@ -245,22 +263,25 @@ def _check_training(stage: Stage, shape: Shape, shapes: Mapping[str, Shape], wid
         return
     try:
         shape.require_transformer("trained")
-        for target in (target for term in stage.training.terms for target in term.targets()):
+        for target in stage.targets():
             if target.level == "embeddings" and target.encoder in shapes:
                 shapes[target.encoder].require_transformer("read at their embedding layer")
     except XlbenchError as error:
         raise XlbenchError(f"Stage '{stage.name}': {error.problem}", "Leave its training out.") from None
     width = shape.hidden if stage.training.level == "embeddings" else shape.width
     for term in stage.training.terms:
-        if not isinstance(term, PullToTarget):
+        if not isinstance(term, PullToTarget | MatchNeighbours):  # a matrix of cosines has no width
             continue
         encoder = term.target.encoder
         at_embeddings = term.target.level == "embeddings" and encoder in shapes
         target_width = shapes[encoder].hidden if at_embeddings else widths[encoder]
         if target_width != width:
+            verb, with_ = ("pulls", "to") if isinstance(term, PullToTarget) else ("compares", "with")
             raise XlbenchError(
-                f"Stage '{stage.name}' pulls vectors of width {width} to '{encoder}', whose width is {target_width}.",
-                "Choose a teacher as wide as the assistant (--teacher assistant always is).",
+                f"Stage '{stage.name}' {verb} vectors of width {width} {with_} '{encoder}', whose width is"
+                f" {target_width}.",
+                "Choose a teacher as wide as the assistant (--teacher assistant always is), or bring it to that width"
+                " (-o blend=1).",
             )
     try:
         _check_live(stage.training, shape, shapes)
@@ -307,6 +328,9 @@ def stage_keys(plan: Plan, given: Mapping[str, str], data: str, precision: str) 
         XlbenchError: A stage reads what neither is given nor comes before it.
     """
     keys = dict(given)
+    for blend in plan.blends:
+        blend.check_inputs(given)
+        keys[blend.name] = blend.fingerprint(given)
     for stage in plan.stages:
         _check_inputs(stage, keys)
         facts: Json = {

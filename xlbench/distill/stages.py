@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xlbench.distill.blend import Blend, parse_weights
 from xlbench.distill.edits import Average, Bottleneck, Centre, Loop
 from xlbench.distill.live import MatchHidden, MatchRelations
 from xlbench.distill.objectives import MatchNeighbours, MatchSimilarities, PullToTarget, Target
+from xlbench.distill.options import AlignOptions, BlendOptions
 from xlbench.distill.plan import Stage, Training
 from xlbench.distill.trim import TrimVocabulary
+from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from xlbench.distill.live import LiveObjective
     from xlbench.distill.objectives import Level, Objective
     from xlbench.distill.options import (
-        AlignOptions,
         BottleneckOptions,
         CentreOptions,
         CutOptions,
@@ -37,16 +39,63 @@ if TYPE_CHECKING:
     from xlbench.experiment import Experiment
 
 
+BLEND, JOINT = "blend", "blend-joint"  # what plans call the blend of the teachers, and the same before it is reduced
+
+
 def centre_stages(experiment: Experiment, options: CentreOptions) -> tuple[Stage, ...]:
-    """Return a stage for each teacher that subtracts the mean of its vectors; none without ``centre``."""
-    if not options.centre:
+    """Return a stage for each teacher that subtracts the mean of its vectors.
+
+    None without ``centre``; nor with a blend, which subtracts the means itself.
+    """
+    if not options.centre or _is_blended(options):
         return ()
     return tuple(Stage(f"{encoder}-centred", encoder, (Centre(),)) for encoder in _teachers(experiment))
 
 
 def teacher_names(experiment: Experiment, options: CentreOptions) -> list[str]:
-    """Return the names of the encoders that teach, centred or as they are, the first teacher first."""
+    """Return the names that targets give what teaches: the blend, or the teachers, centred or not, the first first."""
+    if _is_blended(options):
+        return [BLEND]
     return [f"{encoder}-centred" if options.centre else encoder for encoder in _teachers(experiment)]
+
+
+def matrix_teachers(experiment: Experiment, options: AlignOptions) -> list[str]:
+    """Return the names of what gives the similarity matrix: as of what teaches, or a blend's joint space."""
+    return [JOINT] if _is_joint(options) else teacher_names(experiment, options)
+
+
+def shown_teacher(experiment: Experiment, options: CentreOptions) -> str:
+    """Return the encoder that boards show as the teacher: the first, of a blend as it was given."""
+    return "teacher" if _is_blended(options) else teacher_names(experiment, options)[0]
+
+
+def blends(experiment: Experiment, options: BlendOptions) -> tuple[Blend, ...]:
+    """Return the blends of the teachers that a plan's targets are of: none, one, or one more for the matrix.
+
+    Raises:
+        XlbenchError: There are not as many weights as teachers.
+    """
+    if options.blend is None:
+        return ()
+    weights, teachers = parse_weights(options.blend), _teachers(experiment)
+    if len(weights) != len(teachers):
+        named = ", ".join(teacher.name for teacher in experiment.teachers)
+        raise XlbenchError(
+            f"The option 'blend' gives {options.blend}, for the teachers {named}.",
+            "Give one weight for each --teacher, in their order.",
+        )
+    together = tuple(zip(teachers, weights, strict=True))
+    blend = Blend(name=BLEND, teachers=together, centre=options.centre)
+    joint = Blend(name=JOINT, teachers=together, centre=options.centre, dimension="joint")
+    return (blend, joint) if _is_joint(options) else (blend,)
+
+
+def _is_joint(options: CentreOptions) -> bool:
+    return isinstance(options, AlignOptions) and options.blend is not None and options.blend_matrix == "joint"
+
+
+def _is_blended(options: CentreOptions) -> bool:
+    return isinstance(options, BlendOptions) and options.blend is not None
 
 
 def _teachers(experiment: Experiment) -> list[str]:
@@ -56,16 +105,24 @@ def _teachers(experiment: Experiment) -> list[str]:
 def align_stages(experiment: Experiment, options: AlignOptions) -> tuple[Stage, ...]:
     """Stage 1: pull both sides of the assistant to the teacher's English vectors; its result is called 'aligned'.
 
-    Where the teacher is the assistant's own centred English side, the centred assistant is also what is trained. With
-    an ``assistant_start_share`` the weights are then averaged with those before, in a stage of its own.
+    Where the teacher is the assistant's own centred English side, the centred assistant is also what is trained; so it
+    is towards a blend, which is rotated onto the centred assistant. With an ``assistant_start_share`` the weights are
+    then averaged with those before, in a stage of its own.
     """
     teachers = teacher_names(experiment, options)
-    start = teachers[0] if experiment.self_taught() else "assistant"
+    before: tuple[Stage, ...] = ()
+    if options.blend is not None and options.centre:
+        before = (Stage("assistant-centred", "assistant", (Centre(),)),)
+        start = "assistant-centred"
+    elif options.blend is None and experiment.self_taught():
+        start = teachers[0]
+    else:
+        start = "assistant"
     if experiment.budget.assistant_pairs == 0:
-        return (Stage("aligned", start),)
+        return (*before, Stage("aligned", start))
     objectives: tuple[Objective, ...] = (
         PullToTarget(target=english_target(teachers[0])),
-        *similarity_terms(teachers, options.assistant_matrix_weight, options),
+        *similarity_terms(matrix_teachers(experiment, options), options.assistant_matrix_weight, options),
         *neighbour_terms(teachers[0], options.assistant_neighbour_weight, options),
     )
     if options.assistant_own_weight > 0:
@@ -80,9 +137,9 @@ def align_stages(experiment: Experiment, options: AlignOptions) -> tuple[Stage, 
         seed=options.assistant_seed,
     )
     if options.assistant_start_share == 0:
-        return (Stage("aligned", start, (), training),)
+        return (*before, Stage("aligned", start, (), training))
     average = Average(other=start, share=options.assistant_start_share)
-    return Stage("alignment", start, (), training), Stage("aligned", "alignment", (average,))
+    return (*before, Stage("alignment", start, (), training), Stage("aligned", "alignment", (average,)))
 
 
 def bottleneck_stage(

@@ -11,7 +11,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from xlbench.distill.objectives import Target
     from xlbench.experiment import Precision
     from xlbench.settings import Settings
+    from xlbench.store import Entry
 
 FORMAT = 1
 KIND = "targets"  # kind of the entries in the store
@@ -132,15 +133,25 @@ def target_table(
         quiet=settings.quiet,
         check=lambda entry: require_files(entry, VECTORS),
     )
+    return read_table(entry, corpus, wanted)
+
+
+def read_table(entry: Entry, corpus: PreparedCorpus, wanted: np.ndarray) -> TargetTable:
+    """Return the vectors of an entry, which has a row for each of the sentences with the ids ``wanted``."""
     row_of = np.full(len(corpus.sentences), -1, dtype=np.int64)
     row_of[wanted] = np.arange(len(wanted))
-    return TargetTable(entry_key, np.load(entry.path / VECTORS, mmap_mode="r"), row_of)
+    return TargetTable(entry.manifest.key, np.load(entry.path / VECTORS, mmap_mode="r"), row_of)
+
+
+def english_sentences(corpus: PreparedCorpus) -> np.ndarray:
+    """Return the ids of all English sentences of a corpus, ascending, those of dev pairs too."""
+    return np.union1d(corpus.english_ids(), np.asarray(corpus.dev_pairs[:, 0]))
 
 
 def _wanted_sentences(target: Target, corpus: PreparedCorpus, sentences: np.ndarray | None) -> tuple[np.ndarray, str]:
     """Return the ids of the sentences to encode, ascending, and what stands for them in the entry's fingerprint."""
     if target.side == "english":
-        return np.union1d(corpus.english_ids(), np.asarray(corpus.dev_pairs[:, 0])), "english"
+        return english_sentences(corpus), "english"
     if sentences is None or len(sentences) == len(corpus.sentences):
         return np.arange(len(corpus.sentences)), "all"
     return sentences, fingerprint(sentences.tolist())
@@ -213,9 +224,7 @@ def _encode_sentences(
         path.open("r+b" if done else "xb") as stream,
         progress(title, len(wanted), quiet=settings.quiet, done=done, unit="sentences") as advance,
     ):
-        header = {"descr": "<f2", "fortran_order": False, "shape": (len(wanted), width)}
-        np.lib.format.write_array_header_1_0(stream, header)
-        reserve(stream, stream.tell() + len(wanted) * row)
+        begin_vectors(stream, (len(wanted), width))
         stream.seek(done * row, os.SEEK_CUR)
         for start in range(done, len(wanted), CHUNK):
             texts = [corpus.sentences[int(index)] for index in wanted[start : start + CHUNK]]
@@ -232,6 +241,12 @@ def _encode_sentences(
             write_sealed(state, RowsDone(chunks=tuple(chunks)))
     check_varied(name, np.load(path, mmap_mode="r"))
     return {"encoder": target.encoder, "sentences": len(wanted), "width": width}
+
+
+def begin_vectors(stream: IO[bytes], shape: tuple[int, int]) -> None:
+    """Write the header of a file of vectors, float16 of a shape, and have space set aside for them."""
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f2", "fortran_order": False, "shape": shape})
+    reserve(stream, stream.tell() + shape[0] * shape[1] * np.dtype(np.float16).itemsize)
 
 
 def _check_finite(name: str, encoded: np.ndarray, stored: np.ndarray, texts: list[str]) -> None:

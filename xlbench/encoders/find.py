@@ -35,6 +35,7 @@ class RegisteredEncoder:
         notes: What readers of scores must know (licence, training data).
         license: Of the weights, as model cards write it, e.g. 'mit'; empty where it is not known.
         published: Where the weights are on the hub, 'org/name'; empty where they are not.
+        optional: Whether `xlbench doctor` takes no offence at its absence.
     """
 
     name: str
@@ -44,6 +45,7 @@ class RegisteredEncoder:
     notes: str = field(default="")
     license: str = field(default="")
     published: str = field(default="")
+    optional: bool = field(default=False)
 
 
 def find_encoder(name: str, registered: Mapping[str, RegisteredEncoder], settings: Settings) -> EncoderRef:

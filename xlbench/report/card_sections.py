@@ -63,12 +63,15 @@ def method_section(facts: CardFacts, record: Record) -> str:
         if experiment.self_taught()
         else _described(experiment.teacher, facts)
     )
+    weights = experiment.options.get("blend")
+    part = "First teacher of a blend, whose" if weights else "Teacher, whose"
     lines = [
         f"Method: `{experiment.method}`{about.rstrip('.')}.{reference}",
         f"Student: {_spec(experiment.student)}",
         f"Assistant, the encoder that it is cut from: {_described(experiment.assistant, facts)}",
-        f"Teacher, whose English vectors are the target: {teachers}",
+        f"{part} English vectors are the target: {teachers}",
         *(f"Further teacher: {_described(it, facts)}" for it in experiment.teachers[1:]),
+        *([f"Weights of the teachers in the blend: {_code(str(weights))}"] if weights else []),
         f"Budget {_code(budget.name)}: {budget.assistant_pairs:,} pairs seen by the assistant's alignment, "
         f"{budget.student_pairs:,} by the student; seed {experiment.seed}; {experiment.precision}.",
     ]

@@ -140,11 +140,12 @@ def _memory() -> Finding:
 
 
 def _encoder(name: str, registry: Registry, settings: Settings) -> Finding:
+    encoder = registry.encoders[name]
     try:
-        registry.encoders[name].fingerprint(settings)
+        encoder.fingerprint(settings)
     except XlbenchError as error:
-        return Finding("encoder", False, f"{name}: {error.problem}", error.remedy)
-    return Finding("encoder", True, f"{name}: {registry.encoders[name].summary}")
+        return Finding("encoder", None if encoder.optional else False, f"{name}: {error.problem}", error.remedy)
+    return Finding("encoder", True, f"{name}: {encoder.summary}")
 
 
 def _data_root(settings: Settings) -> Finding:

