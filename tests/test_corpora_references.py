@@ -47,7 +47,7 @@ def test_a_reference_has_one_canonical_spelling() -> None:
         ("", "names no corpus", "tsv:PATH"),
         (":x", "names no corpus", "tsv:PATH"),
         ("tsv:", "names no corpus", "tsv:PATH"),
-        ("x?limit=3", "Unknown option 'limit'", "cap, languages"),
+        ("x?limit=3", "Unknown option 'limit'", "cap, language, languages"),
         ("x?cpa=3", "Unknown option 'cpa'", "Did you mean cap?"),
         ("x?cap=0", "cap='0'", "cap=5000"),
         ("x?cap=-3", "cap='-3'", "cap=5000"),
@@ -125,4 +125,4 @@ def test_built_in_schemes_load_nothing_heavy() -> None:
         check=True,
         env={"PYTHONPATH": f"{root}:{root / 'plugins'}"},
     )
-    assert done.stdout.splitlines() == ["starter tsv parquet hub", ""]
+    assert done.stdout.splitlines() == ["starter tsv parquet text hub", ""]

@@ -9,6 +9,7 @@ from xlbench.corpora.corpus import Corpus, CorpusReader, Pair
 from xlbench.corpora.files import open_parquet, open_tsv
 from xlbench.corpora.hub import open_hub
 from xlbench.corpora.starter import open_starter
+from xlbench.corpora.untranslated import open_text
 from xlbench.distill.blend import Blend
 from xlbench.distill.edits import Average, Bottleneck, Centre, FrequencyAdaptiveEmbedding, Loop
 from xlbench.distill.live import Layer, LayerStates, LiveObjective, MatchHidden, MatchRelations
@@ -146,6 +147,7 @@ __all__ = [
     "open_hub",
     "open_parquet",
     "open_starter",
+    "open_text",
     "open_tsv",
     "own_target",
     "paper_values",

@@ -15,6 +15,7 @@ from xlbench.api import (
     open_hub,
     open_parquet,
     open_starter,
+    open_text,
     open_tsv,
     starter_encoders,
 )
@@ -33,7 +34,7 @@ def xlbench_encoders() -> tuple[RegisteredEncoder, ...]:
 
 @hookimpl
 def xlbench_corpora() -> Iterable[CorpusReader]:
-    """Return the schemes starter, tsv, parquet and hub."""
+    """Return the schemes starter, tsv, parquet, text and hub."""
     return (
         CorpusReader(
             scheme="starter",
@@ -52,6 +53,12 @@ def xlbench_corpora() -> Iterable[CorpusReader]:
             summary="a file en-xx.parquet (columns english, non_english), or a directory of them",
             example="parquet:my/corpus/en-de.parquet",
             open=open_parquet,
+        ),
+        CorpusReader(
+            scheme="text",
+            summary="untranslated: a file with a sentence on each line, .gz too, beside a corpus of pairs",
+            example="text:my/lines.txt?language=de",
+            open=open_text,
         ),
         CorpusReader(
             scheme="hub",

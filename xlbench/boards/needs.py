@@ -14,6 +14,7 @@ from xlbench.corpora.corpus import open_corpus
 from xlbench.corpora.files import FileCorpus, find_path
 from xlbench.corpora.hub import CARRIED, CarriedDataset, HubCorpus, split_name
 from xlbench.corpora.starter import StarterCorpus
+from xlbench.corpora.untranslated import TextCorpus
 from xlbench.encoders.directories import model_files, remembered_digest
 from xlbench.encoders.find import find_directory
 from xlbench.encoders.hub import UNWANTED, WANTED
@@ -157,6 +158,8 @@ class _Collector:
                 self._add_local(str(PurePath(parsed.argument).parent), _below(found.parent, paths))
             elif all(path.is_relative_to(found) for path in paths):
                 self._add_local(parsed.argument, _below(found, paths))
+        elif isinstance(corpus, TextCorpus):
+            self._add_local(str(PurePath(parsed.argument).parent), _below(corpus.path.parent, [corpus.path]))
         elif not isinstance(corpus, StarterCorpus):
             self.notes.append(f"corpus '{opened.ref.reference}': what its plugin reads must be there too")
 

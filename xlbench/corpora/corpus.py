@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
-from xlbench.corpora.languages import check_codes
+from xlbench.corpora.languages import ENGLISH, check_codes
 from xlbench.errors import XlbenchError, look_up, nearest
 from xlbench.experiment import CorpusRef
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xlbench.settings import Settings
 
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*")
-OPTIONS = ("cap", "languages")
+OPTIONS = ("cap", "language", "languages")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@\w+)?")
 _FILE_SCHEMES = {".tsv": "tsv", ".tsv.gz": "tsv", ".parquet": "parquet"}
 
@@ -52,6 +52,19 @@ class Corpus(Protocol):
 
         Raises:
             XlbenchError: A row is malformed; the message names file and line.
+        """
+        ...
+
+
+@runtime_checkable
+class Untranslated(Protocol):
+    """A corpus of lines in one language, which its reference names; it has no pairs."""
+
+    def untranslated_lines(self) -> Iterator[str]:
+        """Yield the lines, in order, without loading all of them.
+
+        Raises:
+            XlbenchError: A line cannot be read; the message names it.
         """
         ...
 
@@ -127,15 +140,22 @@ class OpenCorpus:
         return self.corpus.notices if isinstance(self.corpus, Noticing) else ()
 
     def languages(self) -> tuple[str, ...]:
-        """Return the languages to use from it, sorted."""
-        return self.corpus.languages() if self.parsed.languages is None else self.parsed.languages
+        """Return the languages to use its pairs of, sorted; none of a text without translations."""
+        if self.parsed.languages is None or isinstance(self.corpus, Untranslated):
+            return self.corpus.languages()
+        return self.parsed.languages
+
+    def text_language(self) -> str:
+        """Return the language of a text without translations."""
+        assert self.parsed.languages is not None
+        return self.parsed.languages[0]
 
 
 def parse_reference(reference: str) -> ParsedReference:
     """Split a reference into its parts.
 
-    It is 'starter', 'tsv:PATH', 'parquet:PATH', 'hub:org/name', plain 'org/name' or the scheme of a plugin. Options
-    may follow, as in '?cap=5000&languages=de,fr'.
+    It is 'starter', 'tsv:PATH', 'parquet:PATH', 'text:FILE', 'hub:org/name', plain 'org/name' or the scheme of a
+    plugin. Options may follow, as in '?cap=5000&languages=de,fr' or '?language=de'.
 
     Raises:
         XlbenchError: The reference has another form; an option is unknown, occurs twice or has an invalid value.
@@ -169,6 +189,15 @@ def open_corpus(reference: str, registered: Mapping[str, CorpusReader], settings
         problem = f"Unknown corpus '{reference}'; there is a directory of that name."
         raise XlbenchError(problem, f"Write tsv:{reference} or parquet:{reference}.")
     corpus = look_up("corpus", parsed.scheme, registered).open(parsed.argument, settings)
+    if isinstance(corpus, Untranslated):
+        if parsed.languages is None or len(parsed.languages) > 1:
+            raise XlbenchError(
+                f"Corpus '{reference}' does not say which language its lines are in.",
+                f"Write {parsed.scheme}:{parsed.argument}?language=de.",
+            )
+        if parsed.languages != (ENGLISH,):
+            check_codes(parsed.languages, reference)
+        return OpenCorpus(corpus, parsed, CorpusRef(reference=str(parsed), digest=corpus.digest, note=corpus.note))
     available = corpus.languages()
     for code in parsed.languages or ():
         if code not in available:
@@ -215,9 +244,11 @@ def _parse_cap(options: Mapping[str, str], reference: str) -> int | None:
 
 
 def _parse_languages(options: Mapping[str, str], reference: str) -> tuple[str, ...] | None:
-    if (text := options.get("languages")) is None:
+    if "language" in options and "languages" in options:
+        raise XlbenchError(f"Corpus '{reference}' has the options language and languages.", "Leave one out.")
+    if (text := options.get("languages", options.get("language"))) is None:
         return None
-    codes = text.split(",")
+    codes = text.split(",") if "languages" in options else [text]
     for code in codes:
         if not LANGUAGE.fullmatch(code):
             raise XlbenchError(

@@ -32,6 +32,20 @@ class CorpusCount(Frozen):
     kept: dict[str, int] = Field(description="Training pairs by language.")
 
 
+class LineCount(Frozen):
+    """How many lines of one untranslated corpus have which status; the counts add up to ``read``."""
+
+    reference: str = Field(description="The corpus, as the experiment names it.")
+    language: str = Field(description="Of its lines.")
+    read: int = Field(description="Lines.")
+    unusable: int = Field(description="Dropped: no letter or digit, or over 2,000 characters.")
+    overlap: int = Field(description="Dropped: also a sentence of the evaluation data.")
+    duplicates: int = Field(description="Dropped: a training pair or an earlier line says the same.")
+    surplus: int = Field(description="Left out by a cap.")
+    withheld: int = Field(description="Left out: also in a dev pair.")
+    kept: int = Field(description="Lines to train on, in stages that match an encoder's own vectors.")
+
+
 class CorpusFacts(Frozen):
     """What a record says of its training data."""
 
@@ -47,6 +61,9 @@ class CorpusFacts(Frozen):
     )
 
     warnings: tuple[str, ...] = Field(default=(), description="What looks wrong with the pairs, e.g. swapped sides.")
+    lines: tuple[LineCount, ...] = Field(
+        default=(), exclude_if=lambda lines: not lines, description="Corpora of untranslated lines, if there are any."
+    )
 
     def summary(self) -> str:
         """Return one line that accounts for every pair that was read."""
@@ -60,8 +77,25 @@ class CorpusFacts(Frozen):
         always = ("duplicates", "in a test set", "over the budget or a cap")
         lost = [f"{count:,} {name}" for name, count in counts.items() if count or name in always]
         read, train, dev = sum(it.read for it in self.corpora), sum(self.train.values()), sum(self.dev.values())
+        kept = f"{train + dev:,} kept ({train:,} to train on, {dev:,} held out)"
+        return f"pairs: {read:,} read; {', '.join(lost)}; {kept}{self._lines()}"
+
+    def _lines(self) -> str:
+        """Return what accounts for every untranslated line that was read; nothing where there is none."""
+        if not self.lines:
+            return ""
+        counts = {
+            "duplicates": sum(it.duplicates for it in self.lines),
+            "in a test set": sum(it.overlap for it in self.lines),
+            "over a cap": sum(it.surplus for it in self.lines),
+            "empty or too long": sum(it.unusable for it in self.lines),
+            "in a held-out pair": sum(it.withheld for it in self.lines),
+        }
+        lost = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        read, kept = sum(it.read for it in self.lines), sum(it.kept for it in self.lines)
         return (
-            f"pairs: {read:,} read; {', '.join(lost)}; {train + dev:,} kept ({train:,} to train on, {dev:,} held out)"
+            f"; untranslated lines: {read:,} read; {f'{lost}; ' if lost else ''}{kept:,} kept, for stages that match an"
+            " encoder's own vectors alone"
         )
 
     def overlap(self) -> int:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xlbench.corpora.choose import DEV_SHARE, PairStatus, choose_pairs, gather_pairs
+from xlbench.corpora.choose_lines import choose_lines
+from xlbench.corpora.corpus import Untranslated
 from xlbench.corpora.facts import CorpusFacts, count_statuses
+from xlbench.corpora.languages import ENGLISH
 from xlbench.corpora.prepared import FACTS, PreparedCorpus, check_prepared, load_prepared, write_pairs
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xlbench.corpora.choose import GatheredPairs, Rows, Statuses
+    from xlbench.corpora.choose_lines import ChosenLines
     from xlbench.corpora.corpus import OpenCorpus
     from xlbench.experiment import Data
     from xlbench.fingerprint import Json
@@ -40,7 +44,7 @@ def prepare(
     All corpora are streamed. A pair is dropped if a side is empty, too long or an evaluation sentence, or if an equal
     pair came earlier. Caps keep the pairs with the lowest hash. The cap per language is spread over the corpora so that
     small ones are used whole. Dev pairs are held out by English sentence; every pair that shares a (folded) text with a
-    dev pair is left out.
+    dev pair is left out. Untranslated lines are filtered alike, and none is held out.
 
     Args:
         data: What the experiment says of its data; its digest is part of the key in the store.
@@ -66,15 +70,17 @@ def prepare(
         scratch = directory / "scratch"
         try:
             gathered = gather_pairs(corpora, languages, scratch, quiet=settings.quiet)
+            kept_out = np.fromiter(excluded(), np.uint64)
             status = choose_pairs(
                 gathered.rows,
                 caps=[corpus.parsed.cap for corpus in corpora],
                 languages=len(languages),
-                excluded=np.fromiter(excluded(), np.uint64),
+                excluded=kept_out,
                 pairs_per_language=data.pairs_per_language,
                 dev_pairs=data.dev_pairs,
             )
-            return _write_entry(directory, gathered, status, corpora, languages, quiet=settings.quiet)
+            lines = choose_lines(corpora, gathered.texts, gathered.rows, status, kept_out, quiet=settings.quiet)
+            return _write_entry(directory, gathered, status, lines, corpora, languages, quiet=settings.quiet)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)  # as large as the corpora, and not reused by a second try
 
@@ -89,7 +95,14 @@ def corpus_key(data: Data) -> str:
 
 
 def _check_languages(languages: Sequence[str], corpora: Sequence[OpenCorpus]) -> None:
-    available = {corpus.ref.reference: corpus.languages() for corpus in corpora}
+    for corpus in corpora:
+        if isinstance(corpus.corpus, Untranslated) and corpus.text_language() not in {ENGLISH, *languages}:
+            raise XlbenchError(
+                f"Corpus '{corpus.ref.reference}' has lines in '{corpus.text_language()}', which is none of the"
+                f" languages that are trained on: {' '.join(languages)}.",
+                "Leave it out, or add pairs in its language.",
+            )
+    available = {it.ref.reference: it.languages() for it in corpora if not isinstance(it.corpus, Untranslated)}
     missing = sorted(set(languages) - {code for codes in available.values() for code in codes})
     if missing:
         have = "; ".join(f"{reference} has {' '.join(codes)}" for reference, codes in sorted(available.items()))
@@ -102,6 +115,7 @@ def _write_entry(
     directory: Path,
     gathered: GatheredPairs,
     status: Statuses,
+    lines: ChosenLines,
     corpora: Sequence[OpenCorpus],
     languages: tuple[str, ...],
     *,
@@ -121,9 +135,10 @@ def _write_entry(
         corpora=counts,
         notes=(),
         warnings=gathered.warnings,
+        lines=lines.counts,
     )
     _check_counts(facts)
-    sentences = write_pairs(directory, gathered.texts, train, dev, quiet=quiet)
+    sentences = write_pairs(directory, gathered.texts, train, dev, lines.rows, quiet=quiet)
     facts = facts.model_copy(update={"sentences": sentences})
     (directory / FACTS).write_text(facts.model_dump_json(indent=1), "utf-8")
     return {"pairs": len(train), "dev": len(dev), "sentences": sentences, "languages": languages}
@@ -159,5 +174,12 @@ def _with_names(prepared: PreparedCorpus, corpora: Sequence[OpenCorpus]) -> Prep
         count.model_copy(update={"reference": corpus.ref.reference})
         for count, corpus in zip(prepared.facts.corpora, corpora, strict=True)
     )
+    texts = [corpus.ref.reference for corpus in corpora if isinstance(corpus.corpus, Untranslated)]
+    lines = tuple(
+        count.model_copy(update={"reference": reference})
+        for count, reference in zip(prepared.facts.lines, texts, strict=True)
+    )
     notes = tuple(dict.fromkeys(f"{corpus.ref.reference}: {corpus.ref.note}" for corpus in corpora if corpus.ref.note))
-    return replace(prepared, facts=prepared.facts.model_copy(update={"corpora": counts, "notes": notes}))
+    return replace(
+        prepared, facts=prepared.facts.model_copy(update={"corpora": counts, "lines": lines, "notes": notes})
+    )

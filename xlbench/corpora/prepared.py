@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FACTS, TEXTS = "facts.json", "text.arrow"
 ARRAYS = ("pairs", "languages", "dev_pairs", "dev_languages")
+LINES = "lines.npy"  # of training data with untranslated lines
 _BATCH = 65536  # sentences in one batch of the Arrow file
 
 
@@ -86,6 +87,7 @@ class PreparedCorpus:
         languages: Language of each training pair, uint8 [n]: a position in ``facts.languages``.
         dev_pairs: Dev pairs, int32 [m, 2], by language. None of their texts, folded, is in ``pairs``.
         dev_languages: Language of each dev pair, uint8 [m].
+        lines: Ids of untranslated lines to train on, int32 [k], in no pair.
     """
 
     path: Path
@@ -96,14 +98,15 @@ class PreparedCorpus:
     languages: npt.NDArray[np.uint8]
     dev_pairs: npt.NDArray[np.int32]
     dev_languages: npt.NDArray[np.uint8]
+    lines: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
 
     def english_ids(self) -> npt.NDArray[np.int32]:
         """Return the distinct ids of the English sides of the training pairs, ascending, int32."""
         return np.unique(self.pairs[:, 0])
 
     def training_ids(self) -> npt.NDArray[np.int32]:
-        """Return the distinct ids of all sentences of the training pairs, ascending, int32."""
-        return np.unique(self.pairs)
+        """Return the distinct ids of all sentences of the training pairs and of all lines, ascending, int32."""
+        return np.unique(np.concatenate([np.ravel(self.pairs), self.lines]))
 
 
 def check_prepared(entry: Entry) -> None:
@@ -123,29 +126,36 @@ def load_prepared(path: Path, digest: str) -> PreparedCorpus:
     """Open a directory that :func:`xlbench.corpora.prepare.prepare` wrote; sentences and arrays are memory-mapped."""
     pairs, languages, dev_pairs, dev_languages = (np.load(path / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
     facts = CorpusFacts.model_validate_json((path / FACTS).read_text("utf-8"))
-    return PreparedCorpus(path, digest, facts, Sentences(path / TEXTS), pairs, languages, dev_pairs, dev_languages)
+    lines = np.load(path / LINES, mmap_mode="r") if facts.lines else np.empty(0, np.int32)
+    return PreparedCorpus(
+        path, digest, facts, Sentences(path / TEXTS), pairs, languages, dev_pairs, dev_languages, lines
+    )
 
 
-def write_pairs(directory: Path, texts: Path, train: Rows, dev: Rows, *, quiet: bool) -> int:
-    """Give each distinct text an id, and write the texts and both tables of pairs.
+def write_pairs(directory: Path, texts: Path, train: Rows, dev: Rows, lines: Rows, *, quiet: bool) -> int:
+    """Give each distinct text an id, and write the texts, both tables of pairs and, if there are any, the lines.
 
     Args:
         directory: Where to write.
         texts: The scratch file that the rows point into.
         train: Training pairs, :data:`~xlbench.corpora.choose.ROW` [n].
         dev: Dev pairs, of the same type, [m].
+        lines: Untranslated lines, of the same type, [k]: their other side.
         quiet: Show no progress.
 
     Returns:
         The number of distinct texts.
     """
     both = np.concatenate([train, dev])
-    keys = np.concatenate([both["english_text"], both["other_text"]])
-    start = np.concatenate([both["start"], both["start"] + both["english_size"]])
-    size = np.concatenate([both["english_size"], both["other_size"]])
+    keys = np.concatenate([both["english_text"], both["other_text"], lines["other_text"]])
+    start = np.concatenate([both["start"], both["start"] + both["english_size"], lines["start"]])
+    size = np.concatenate([both["english_size"], both["other_size"], lines["other_size"]])
     _, first, number = np.unique(keys, return_index=True, return_inverse=True)
     _write_texts(directory / TEXTS, texts, start[first], size[first], quiet=quiet)
-    pairs = number.astype(np.int32).reshape(2, len(both)).T
+    number = number.astype(np.int32)
+    if len(lines):
+        np.save(directory / LINES, np.sort(number[2 * len(both) :]))
+    pairs = number[: 2 * len(both)].reshape(2, len(both)).T
     np.save(directory / "pairs.npy", np.ascontiguousarray(pairs[: len(train)]))
     np.save(directory / "dev_pairs.npy", np.ascontiguousarray(pairs[len(train) :]))
     np.save(directory / "languages.npy", np.ascontiguousarray(train["language"]))

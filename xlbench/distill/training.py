@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from transformers import PreTrainedModel, TrainerControl, TrainerState
 
+    from xlbench.corpora.prepare import PreparedCorpus
     from xlbench.corpora.tokens import TokenTable
     from xlbench.distill.context import StageContext
     from xlbench.distill.health import Evaluation
@@ -76,8 +77,9 @@ def train_stage(
     tokens = context.tokens(model, training.max_tokens)
     if shares := unknown_shares(model, _by_language(context)):
         context.annotate(METADATA, dict(shares))
-    batches = LengthBuckets(pair_lengths(corpus.pairs, tokens), training.batch_size, training.steps, training.seed)
-    targets = _load_targets(training, context, batches)
+    pairs = pairs_to_train_on(corpus, training)
+    batches = LengthBuckets(pair_lengths(pairs, tokens), training.batch_size, training.steps, training.seed)
+    targets = _load_targets(training, context, pairs, batches)
 
     transformer = stock_encoder(model)
     trial = _Trial.of(model, context, training)
@@ -109,7 +111,7 @@ def train_stage(
             arguments=arguments,
             stage=stage,
             batches=batches,
-            collator=collator(corpus.pairs, training.english_share),
+            collator=collator(pairs, training.english_share),
             dev=collator(corpus.dev_pairs[by_length], 1.0),
             dev_languages=corpus.dev_languages[by_length],
             live=live,
@@ -175,13 +177,27 @@ def _by_language(context: StageContext) -> dict[str, list[str]]:
     return found
 
 
-def _load_targets(training: Training, context: StageContext, batches: LengthBuckets) -> Mapping[Target, TargetTable]:
+def pairs_to_train_on(corpus: PreparedCorpus, training: Training) -> np.ndarray:
+    """Return the pairs that a stage draws its batches from, int32 [n, 2]: those of the corpus, and of its lines.
+
+    Where every sentence is compared with an encoder's own vector of it, and none with its translation's, a line serves
+    as a pair of itself. Other stages have no use for lines.
+    """
+    english = any(target.side == "english" for term in training.terms for target in term.targets())
+    if english or not len(corpus.lines):
+        return corpus.pairs
+    return np.concatenate([corpus.pairs, np.stack([corpus.lines, corpus.lines], axis=1)])
+
+
+def _load_targets(
+    training: Training, context: StageContext, pairs: np.ndarray, batches: LengthBuckets
+) -> Mapping[Target, TargetTable]:
     """Return the vectors of every target of the stage's objectives, those of own sides for the sentences it reads."""
     wanted = [target for term in training.terms for target in term.targets()]
     sentences = None
     if any(target.side == "own" for target in wanted):
         corpus = context.corpus
-        sentences = np.union1d(sentences_read(corpus.pairs, batches, training.english_share), corpus.dev_pairs)
+        sentences = np.union1d(sentences_read(pairs, batches, training.english_share), corpus.dev_pairs)
     return {target: context.targets(target, training.max_tokens, sentences) for target in wanted}
 
 

@@ -84,12 +84,15 @@ def data_section(record: Record) -> str:
     if experiment is None or facts is None:
         return ""
     counts = {it.reference: it for it in facts.corpora}
+    texts = {it.reference: it for it in facts.lines}
     rows = []
     for corpus in experiment.data.corpora:
         count = counts.get(corpus.reference)
         note = escaped(corpus.note, LONG) or "none stated"
         kept = f"{sum(count.kept.values()):,}" if count else ""
         read = f"{count.read:,}" if count else ""
+        if text := texts.get(corpus.reference):
+            read, kept = f"{text.read:,} lines", f"{text.kept:,} lines"
         rows.append([_code(corpus.reference), read, kept, f"`{corpus.digest[:12]}`", note])
     pairs = ", ".join(f"{language} {count:,}" for language, count in facts.train.items())
     return (
