@@ -176,6 +176,18 @@ def test_a_subset_of_one_row_is_undefined(tmp_path: Path, folder: Path) -> None:
     assert found.items["STS17", "en-de"].prediction == pytest.approx(2**-0.5)  # of (1, 0) and (1, 1)
 
 
+def test_golds_that_only_float32_takes_for_equal_are_said_to_be_rounded(tmp_path: Path, folder: Path) -> None:
+    write(folder, "en-de", rows("en-de", 1, 1 + 1e-9, 1))
+    undefined = "all 3 golds are equal once rounded to float32"
+    assert scored(tmp_path).scores.tasks["STS17"].undefined() == {"en-de": undefined}
+    write(folder, "en-de", rows("en-de", 2, 2, 2))
+    assert scored(tmp_path).scores.tasks["STS17"].undefined() == {"en-de": "all 3 golds are equal"}
+    write(folder, "en-de", rows("en-de", 3, 1, 1 + 1e-9))
+    same = r"STS17, subset en-de: golds 1\.0 and 1\.000000001 differ for MTEB and are equal in float32, .*: .*100.0000 "
+    with pytest.raises(XlbenchError, match=same):
+        scored(tmp_path)
+
+
 def test_embeddings_whose_cosines_overflow_leave_both_families_undefined(tmp_path: Path) -> None:
     # Sentences with an a are 1e30 long: finite in float32, their squares are not.
     encoder = toy_encoder(WordCounts(lambda vectors: vectors * (1 + 1e30 * (vectors[:, :1] > 0))))
