@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLUGIN = """
-import itertools, sys
+import itertools, sys, torch; from sentence_transformers import SentenceTransformer
 from xlbench.api import *
 
 class Raises(Frozen):
@@ -80,6 +80,10 @@ def xlbench_corpora():
 @hookimpl
 def xlbench_encoders():
     yield RegisteredEncoder("nothing", "s", lambda settings: "d", lambda settings: None)  # line 63
+    yield RegisteredEncoder("lost", "s", lambda settings: "d", lambda settings: SentenceTransformer(modules=[Lost()]))
+
+class Lost(torch.nn.Module):
+    def preprocess(self, texts, **options): raise LookupError("no words")  # line 67
 """
 
 
@@ -121,6 +125,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (
             {"assistant": "nothing"},
             ": load of encoder 'nothing' returned None, which is no SentenceTransformer ({file}:63).\n",
+        ),
+        (
+            {"assistant": "lost"},
+            ": Encoder 'lost' cannot encode: LookupError: no words ({file}:67 in preprocess).\n",
         ),
     ],
 )
