@@ -298,7 +298,8 @@ def test_output_to_a_full_disk_is_told_in_two_lines() -> None:
         )
     assert done.returncode == 2
     assert done.stderr == (
-        "xlbench: The output cannot be used: No space left on device.\nFree some space, or write to another disk.\n"
+        "xlbench: The disk is full: writing the output failed.\n"
+        "Free some space or choose another disk; then run the command again.\n"
     )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path, PurePath
 
 from pydantic import Field
 
-from xlbench.errors import XlbenchError, answered
+from xlbench.disk import answered
+from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen
 
 HOME_VARIABLE = "XLBENCH_HOME"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 from pydantic import Field
 
 from xlbench.arguments import Text, Where, place, refuse_unknown, request_of
-from xlbench.errors import XlbenchError, answered, look_up
+from xlbench.disk import answered
+from xlbench.errors import XlbenchError, look_up
 from xlbench.experiment import Precision
 from xlbench.fingerprint import Frozen
 from xlbench.plugins.guard import plugin_errors

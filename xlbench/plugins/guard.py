@@ -169,7 +169,9 @@ def _encoder_fault(result: object) -> str:
     from sentence_transformers import SentenceTransformer
 
     # What it gives for sentences is checked for every encoder: see encoders/verify.py.
-    return "" if isinstance(result, SentenceTransformer) else f"returned {_kind(result)}, which is no SentenceTransformer"
+    return (
+        "" if isinstance(result, SentenceTransformer) else f"returned {_kind(result)}, which is no SentenceTransformer"
+    )
 
 
 def _kind(thing: object) -> str:

@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
-from xlbench.errors import XlbenchError, answered
+from xlbench.disk import answered
+from xlbench.errors import XlbenchError
 from xlbench.exports.directory import save_student_copy, student_directory, verified_directory
 from xlbench.plugins.guard import plugin_errors
 from xlbench.records.rows import rows_of, valid_runs

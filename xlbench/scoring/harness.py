@@ -262,7 +262,7 @@ def _check_scores(
 
 def _rounded_alike(golds: Sequence[float]) -> tuple[float, float] | None:
     """Return the first two different golds that float32 cannot tell apart; None where there are none."""
-    ordered = sorted({gold for gold in golds if gold == gold})  # without those that are not a number
+    ordered = sorted({gold for gold in golds if not np.isnan(gold)})
     return next((two for two in pairwise(ordered) if np.float32(two[0]) == np.float32(two[1])), None)
 
 
