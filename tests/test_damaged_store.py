@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from pyarrow import parquet
+from toy_board import EXAMPLE
 from toy_runs import PLUGIN, make_place, settings_at, toy_request, toy_run
 
 from xlbench import XlbenchError, open_store
@@ -86,6 +87,27 @@ def test_a_record_that_has_changed_is_made_again_with_its_numbers(
     assert len(said) == 1
     assert said[0].startswith(f"xlbench: records {path.parent.name} is damaged ({name} ")
     assert "all 3 records come from the store" in go(place, home)[1]
+
+
+def test_of_records_in_a_directory_a_damaged_one_is_named_and_left_out(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "records")
+    first, *others = sorted(tmp_path.glob("records/*.json"))
+    left = [json.loads(path.read_text("utf-8"))["name"] for path in others]
+    first.write_text(first.read_text("utf-8")[:100], "utf-8")
+    os.mkfifo(tmp_path / "records" / "pipe.json")
+    words = ["leaderboard", "show", str(tmp_path / "records")]
+    table = CliRunner().invoke(app, words, catch_exceptions=False)
+    named = CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False)
+    assert sorted(row["name"] for row in json.loads(named.stdout)) == sorted(left)
+    assert all(name in table.stdout for name in left)
+    cut, pipe = table.stderr.splitlines()
+    assert cut.startswith(f"xlbench: Record '{first}' cannot be read: ")
+    assert cut.endswith(": left out")
+    assert pipe == f"xlbench: Record '{tmp_path}/records/pipe.json' is no file: left out"
+    for path in others:
+        path.unlink()
+    with pytest.raises(XlbenchError, match=f"'{first}' cannot be read"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
 
 
 def test_near_duplicates_that_have_changed_are_counted_again(place: Path, home: Path) -> None:
