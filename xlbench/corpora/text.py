@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench.corpora.files import find_path, open_file
-from xlbench.disk import is_disk_error
+from xlbench.corpora.files import find_path
+from xlbench.corpora.lines import numbered_lines, require_regular
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import LENGTH, file_digest
 from xlbench.store import get_or_build, read_entry, require_files
@@ -23,7 +23,7 @@ _LINES = 4096  # of a text in memory at a time
 
 
 def keep_text(argument: str, settings: Settings) -> str:
-    """Copy a text file, plain or ``.gz``, into the store and return the digest that names it there.
+    """Copy a text file, plain or compressed, into the store and return the digest that names it there.
 
     Args:
         argument: Its path, looked up like that of a corpus.
@@ -35,6 +35,7 @@ def keep_text(argument: str, settings: Settings) -> str:
     path = find_path(argument, settings)
     if path.is_dir():
         raise XlbenchError(f"The vocabulary text '{path}' is a directory.", "Give a text file.")
+    require_regular(path)
     try:
         digest = file_digest(path)[:LENGTH]
     except OSError as error:
@@ -42,20 +43,11 @@ def keep_text(argument: str, settings: Settings) -> str:
 
     def build(directory: Path) -> dict[str, Json]:
         lines = 0
-        with (directory / FILE).open("w", encoding="utf-8", newline="\n") as copy, open_file(path) as stream:
-            try:
-                for number, line in enumerate(stream, start=1):
-                    if text := " ".join(line.decode("utf-8-sig" if number == 1 else "utf-8").split()):
-                        copy.write(f"{text}\n")
-                        lines += 1
-            except UnicodeDecodeError as error:
-                raise XlbenchError(
-                    f"{path}, line {number}: not UTF-8.", "Convert the file, e.g. with iconv -t UTF-8."
-                ) from error
-            except (EOFError, OSError) as error:
-                if is_disk_error(error):  # of the copy, or of the disk that the text is on
-                    raise
-                raise XlbenchError(f"{path} is damaged: {error}.", "Fetch the file again.") from error
+        with (directory / FILE).open("w", encoding="utf-8", newline="\n") as copy:
+            for _, line in numbered_lines(path):
+                if text := " ".join(line.split()):
+                    copy.write(f"{text}\n")
+                    lines += 1
         if not lines:
             raise XlbenchError(f"The vocabulary text '{path}' is empty.", "Give a file with a sentence on each line.")
         return {"lines": lines}

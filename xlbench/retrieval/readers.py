@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
-import zlib
-from typing import IO, TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING
 
+from xlbench.corpora.lines import PACKED, numbered_lines
 from xlbench.corpora.starter import LANGUAGES, starter_items
 from xlbench.errors import XlbenchError, look_up, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-PACKED: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # type: ignore[dict-item]
 STARTER = "starter"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BATCH = 8192  # rows of a Parquet file in memory at a time
 
 
@@ -68,8 +64,8 @@ def read_file(path: Path, column: str | None) -> Iterator[str]:
 
 def _text(path: Path, column: str | None, *, is_tsv: bool) -> Iterator[str]:
     """Yield the sentences of a text file: its lines, or one of their columns."""
-    with PACKED.get(path.suffix.lower(), _open)(path) as stream:
-        lines = _decoded(stream, path)
+    with closing(numbered_lines(path)) as numbered:
+        lines = (line for _, line in numbered)
         place = None
         if column is not None:
             if column.isdecimal() and int(column) == 0:
@@ -88,30 +84,6 @@ def _text(path: Path, column: str | None, *, is_tsv: bool) -> Iterator[str]:
                     "Columns are separated by tabs and numbered from 1.",
                 )
             yield _required(cells[place or 0], path, "line", number)
-
-
-def _open(path: Path) -> IO[bytes]:
-    return path.open("rb")
-
-
-def _decoded(stream: IO[bytes], path: Path) -> Iterator[str]:
-    """Yield lines without their ends; a line that is not UTF-8, or a damaged archive, is named with its number."""
-    number = 0
-    try:
-        for number, line in enumerate(stream, start=1):
-            text = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).decode()
-            yield text.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise XlbenchError(
-            f"{path}, line {number}: not UTF-8 (byte {error.object[error.start]:#04x}).",
-            "Convert the file, e.g. with iconv -t UTF-8.",
-        ) from None
-    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:  # bz2 raises a bare OSError
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise XlbenchError(
-            f"{path}: damaged or cut off after line {number} ({error}).", "Fetch the file again."
-        ) from error
 
 
 def _place(heading: str, column: str, path: Path) -> int:
