@@ -102,6 +102,8 @@ def test_a_file_that_was_edited_is_read_again(tmp_path: Path, folder: Path) -> N
         (PLAIN.replace("- config_name: en-de", "- config_name: en-de\n  sep: ;"), False),
         (PLAIN.replace("configs:", "dataset_info:\n  features:\n  - name: score\n    dtype: int64\nconfigs:"), False),
         (PLAIN.replace("configs:", "configs: ["), False),  # no YAML
+        (CARD.format(path="test/*.jsonl.gz\n  - split: test\n    path: test/*.jsonl.gz"), False),  # a split twice
+        (PLAIN.replace("- config_name: en-de", "- config_name: en-de\n  default: true"), False),  # another default
     ],
 )
 def test_a_card_that_decides_what_is_read_is_part_of_the_identity(
@@ -114,6 +116,29 @@ def test_a_card_that_decides_what_is_read_is_part_of_the_identity(
     after = data_identity(STS17, settings)
     assert after.startswith(before)
     assert (after == before) is plain
+
+
+def test_a_file_of_settings_beside_the_card_is_part_of_the_identity(tmp_path: Path, folder: Path) -> None:
+    settings = toy_settings(tmp_path, tmp_path / "root")
+    before = data_identity(STS17, settings)
+    (folder / ".huggingface.yaml").write_text("configs: []\n", "utf-8")
+    first = data_identity(STS17, settings)
+    (folder / ".huggingface.yaml").write_text("configs: [1]\n", "utf-8")
+    assert len({before, first, data_identity(STS17, settings)}) == 3
+
+
+def test_a_second_file_of_a_subset_is_found_unpacked_too(tmp_path: Path, folder: Path) -> None:
+    (folder / "test" / "old.jsonl").write_text(json.dumps(rows("en-de", 1)[0]) + "\n", "utf-8")
+    with pytest.raises(XlbenchError, match=r"old\.jsonl' has rows of subset en-de, which 'en-de\.jsonl\.gz'"):
+        read(tmp_path)
+
+
+def test_of_golds_that_are_text_the_one_that_is_no_number_is_named(tmp_path: Path, folder: Path) -> None:
+    for subset, golds in (("en-en", ("1", "2", "3")), ("en-de", ("1", "x", "3"))):
+        content = [{**row, "score": gold} for row, gold in zip(rows(subset, 1, 2, 3), golds, strict=True)]
+        write(folder, subset, content)
+    with pytest.raises(XlbenchError, match="subset en-de: row 2: 'score' is 'x' and not a number"):
+        read(tmp_path)
 
 
 def test_rows_of_no_subset_are_counted(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,6 +223,7 @@ def test_embeddings_whose_cosines_overflow_leave_both_families_undefined(tmp_pat
     assert tasks["ToySTS"].undefined() == dict.fromkeys(
         ("zz", "xx", "yy"), "the cosine of row 1 (and 3 more) is not a number"
     )
+    assert tasks["ToySTS"].subsets["zz"].metrics == {}  # MTEB's are of the embeddings without those
     large = "row 1 (and 1 more) has no nearest neighbour: embeddings are too large"
     # Of yy-en (d d, d), (b b, b) no sentence has an a; of xx-en the candidate 'a' does, which all rows are compared
     # with.
