@@ -12,8 +12,9 @@ import pytest
 from xlbench import XlbenchError
 from xlbench.corpora import lines
 from xlbench.corpora.files import read_tsv
-from xlbench.corpora.lines import numbered_lines, require_regular
+from xlbench.corpora.lines import numbered_lines
 from xlbench.corpora.text import keep_text
+from xlbench.disk import require_regular
 from xlbench.retrieval.sentences import collect
 from xlbench.settings import Settings
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 ROWS = [f"sentence {number} about {number * 7919 % 1000}\tSatz {number}" for number in range(200)]
 TEXT = "".join(f"{row}\n" for row in ROWS).encode()
-PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
 
 
 def told(read: Callable[[], object]) -> str:

@@ -25,6 +25,7 @@ BY_TEXT = (*FULL, errno.EFBIG, errno.EROFS, *FAILED)
 # What torch's writer and numpy's tofile say of any write that failed; neither says why.
 SILENT = re.compile(r"PytorchStreamWriter|inline_container|basic_ios|iostream error|\d+ requested and \d+ written")
 PROBE = 1 << 20  # bytes
+LARGEST = 1 << 26  # bytes of a file of settings
 RESUMES = "the same command resumes"
 AGAIN = "then run the command again"
 
@@ -88,6 +89,30 @@ def answered(unnamed: str = "a file") -> Iterator[None]:
         place = f"'{error.filename}'" if error.filename is not None else f"{unnamed[0].upper()}{unnamed[1:]}"
         remedy = "Give a shorter name." if error.errno == errno.ENAMETOOLONG else "Check the path and what lies there."
         raise XlbenchError(f"{place} cannot be used: {error.strerror or first_line(error)}.", remedy) from error
+
+
+def read_bounded(path: Path) -> str:
+    """Return the text of a file of settings, which a device or a damaged file may go on without end.
+
+    Raises:
+        OSError: It cannot be read, or has more than :data:`LARGEST` bytes.
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    with path.open("rb") as stream:
+        content = stream.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise OSError(errno.EFBIG, f"it has more than {LARGEST:,} bytes", str(path))
+    return content.decode("utf-8")
+
+
+def require_regular(path: Path) -> None:
+    """Refuse a pipe or a device, which gives its content once, or without end.
+
+    Raises:
+        XlbenchError: It is one.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise XlbenchError(f"'{path}' is a pipe or a device, and no file.", "Write its content to a file first.")
 
 
 def is_disk_error(error: BaseException) -> bool:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlbench.corpora.corpus import LANGUAGE, Pair
-from xlbench.corpora.lines import numbered_lines, require_regular
+from xlbench.corpora.lines import numbered_lines
 from xlbench.corpora.names import unread_files, wanted
+from xlbench.disk import require_regular
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import file_digest
 from xlbench.settings import path_of
@@ -182,13 +183,13 @@ def read_parquet(path: Path, language: str) -> Iterator[Pair]:
         raise XlbenchError(f"{path} is not a valid Parquet file: {error}", "Fetch or write it again.") from error
 
 
-def find_path(argument: str, settings: Settings) -> Path:
+def find_path(argument: str, settings: Settings, name: str = "corpus") -> Path:
     """Find a file or directory in the working directory, the data root, its ``parallel/``, or among a bundle's copies.
 
     Raises:
         XlbenchError: It is in none of them.
     """
-    path = path_of(argument, "corpus")
+    path = path_of(argument, name)
     roots = [Path(), *([settings.data_root, settings.data_root / "parallel"] if settings.data_root else [])]
     candidates = [root / path for root in roots]
     for candidate in candidates:

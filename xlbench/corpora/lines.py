@@ -60,13 +60,3 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _open(path: Path) -> IO[bytes]:
     return path.open("rb")
-
-
-def require_regular(path: Path) -> None:
-    """Refuse a pipe or a device, which gives its content once, or without end.
-
-    Raises:
-        XlbenchError: It is one.
-    """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise XlbenchError(f"'{path}' is a pipe or a device, and no file.", "Write its content to a file first.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xlbench.corpora.files import find_path
-from xlbench.corpora.lines import numbered_lines, require_regular
+from xlbench.corpora.lines import numbered_lines
+from xlbench.disk import require_regular
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import LENGTH, file_digest
 from xlbench.store import get_or_build, read_entry, require_files
@@ -32,7 +33,7 @@ def keep_text(argument: str, settings: Settings) -> str:
     Raises:
         XlbenchError: There is no such file, it cannot be read, is not UTF-8 or holds no text.
     """
-    path = find_path(argument, settings)
+    path = find_path(argument, settings, "vocabulary_text")
     if path.is_dir():
         raise XlbenchError(f"The vocabulary text '{path}' is a directory.", "Give a text file.")
     require_regular(path)
@@ -41,15 +42,15 @@ def keep_text(argument: str, settings: Settings) -> str:
     except OSError as error:
         raise XlbenchError(f"The vocabulary text '{path}' cannot be read: {error.strerror}.") from error
 
+    # Read before anything is written: what is wrong with the text leaves no trace in the store.
+    if read_entry(settings.home, KIND, digest) is None and sum(1 for _ in _texts(path)) == 0:
+        raise XlbenchError(f"The vocabulary text '{path}' is empty.", "Give a file with a sentence on each line.")
+
     def build(directory: Path) -> dict[str, Json]:
         lines = 0
         with (directory / FILE).open("w", encoding="utf-8", newline="\n") as copy:
-            for _, line in numbered_lines(path):
-                if text := " ".join(line.split()):
-                    copy.write(f"{text}\n")
-                    lines += 1
-        if not lines:
-            raise XlbenchError(f"The vocabulary text '{path}' is empty.", "Give a file with a sentence on each line.")
+            for lines, text in enumerate(_texts(path), start=1):  # noqa: B007 - how many there are
+                copy.write(f"{text}\n")
         return {"lines": lines}
 
     get_or_build(
@@ -62,6 +63,11 @@ def keep_text(argument: str, settings: Settings) -> str:
         check=lambda entry: require_files(entry, FILE),
     )
     return digest
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """Yield the lines of a file that hold something, runs of spaces as one."""
+    return (text for _, line in numbered_lines(path) if (text := " ".join(line.split())))
 
 
 def read_text(digest: str, settings: Settings) -> Iterator[list[str]]:

@@ -109,7 +109,9 @@ def check_items(path: Path, scores: SuiteScores) -> None:
     counted = missing.group_by(["task", "subset"]).aggregate([("item", "count"), ("missing", "any")]).to_pylist()
     found = {(row["task"], row["subset"]): row for row in counted}
     problem = next((f"{' '.join(it)} is in one of the two alone" for it in sorted(found.keys() ^ subsets.keys())), None)
-    for name, row in found.items() if problem is None else ():
+    for name, row in found.items():
+        if problem is not None:
+            break
         if row["item_count"] != subsets[name].items:
             problem = f"{' '.join(name)} has {row['item_count']} items, and {subsets[name].items} in the record"
         elif row["missing_any"] and subsets[name].main is not None:
