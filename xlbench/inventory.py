@@ -15,7 +15,8 @@ from pydantic import Field
 from xlbench.boards.board import board_paths
 from xlbench.corpora.prepare import KIND as CORPORA
 from xlbench.corpora.prepare import corpus_key
-from xlbench.errors import XlbenchError, answered, look_up, nearest
+from xlbench.disk import answered
+from xlbench.errors import XlbenchError, look_up, nearest
 from xlbench.fingerprint import Frozen, Json
 from xlbench.records.predictions import read_key
 from xlbench.records.record import FILE, Record, read_record

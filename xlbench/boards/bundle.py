@@ -160,7 +160,7 @@ def read_bundle(directory: Path) -> Bundle:
             f"'{directory}' is no bundle: it has no {MANIFEST}.", "`xlbench bundle BOARD DIRECTORY` makes one."
         ) from None
     except (OSError, ValueError, ValidationError) as error:
-        problem = "it is not what xlbench writes" if isinstance(error, ValueError) else str(error)
+        problem = "it is not what xlbench writes" if isinstance(error, ValueError) else error.strerror
         raise XlbenchError(f"'{path}' cannot be read: {problem}.", "Copy or make the bundle again.") from error
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from xlbench.boards.board import own_board
 from xlbench.boards.folder import page_texts, published_rows, read_folder, was_run, write_pages
-from xlbench.errors import answered
+from xlbench.disk import answered
 from xlbench.fingerprint import Frozen
 from xlbench.validation import validated
 

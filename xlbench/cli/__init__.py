@@ -35,14 +35,14 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
     import click
 
     from xlbench.cli.app import app
-    from xlbench.disk import disk_errors
-    from xlbench.errors import XlbenchError, answered
+    from xlbench.disk import answered
+    from xlbench.errors import XlbenchError
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a character shows its number
             stream.reconfigure(errors="backslashreplace")
     try:
-        with disk_errors("the output"), answered("The output"):
+        with answered("the output"):
             code = app.main(arguments, prog_name="xlbench", standalone_mode=False)
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is found here, and not when Python ends

@@ -91,8 +91,9 @@ def show(
 ) -> None:
     """A table of the board NAME, of the records in DIRECTORY, or of the store's.
 
-    A board has ranks and intervals, records alone have none. It is markdown unless --format says otherwise; --json
-    prints the records themselves.
+    A board has ranks and intervals, records alone have none. Of these, one that is damaged is named and left out; a
+    board with one is refused, since its ranks rest on all of them. It is markdown unless --format says otherwise;
+    --json prints the records themselves.
     """
     from xlbench.boards.board import find_board
     from xlbench.boards.folder import read_board_figures, read_folder
@@ -224,7 +225,8 @@ def _records(context: click.Context, place: str | None, suite: str | None, budge
     if place is None:
         found = [it.record for it in stored_records(settings_of(context))]
     else:  # of a board's directory, the records that it rests on
-        found = records_in(below if (below := Path(place, RECORDS)).is_dir() else Path(place))
+        below = Path(place, RECORDS)
+        found = records_in(below if below.is_dir() else Path(place), quiet=settings_of(context).quiet)
     return [
         record
         for record in found

@@ -54,7 +54,9 @@ from xlbench.errors import XlbenchError
     metavar="FILE",
     help="A text whose tokens a trimmed vocabulary keeps; untranslated lines serve [none].",
 )
-@click.option("--save", type=PATH, help="Copy the student into this new directory.")
+@click.option(
+    "--save", type=PATH, help="Copy the student into this directory: a new one, or one that holds it already."
+)
 @click.option("--speed/--no-speed", default=True, help="Measure the speed of new records [--speed].")
 @click.option("--print-config", is_flag=True, help="Print the settings as TOML and stop.")
 @json_option

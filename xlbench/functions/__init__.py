@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 from pydantic import Field
 
 from xlbench.arguments import Text, Where, place, refuse_unknown, request_of
-from xlbench.errors import XlbenchError, answered, look_up
+from xlbench.disk import answered
+from xlbench.errors import XlbenchError, look_up
 from xlbench.experiment import Precision
+from xlbench.exports.directory import place_to_save
 from xlbench.fingerprint import Frozen
 from xlbench.plugins.guard import plugin_errors
 from xlbench.runs.request import Request
@@ -106,7 +108,7 @@ def run(
         preset: A named set of the method's options to begin with.
         options: The method's options, over the preset's.
         vocabulary_text: A text file whose tokens a trimmed vocabulary keeps, beside those of the corpus.
-        save: Copy the student into this new directory.
+        save: Copy the student into this new directory; one that holds this very student already is left as it is.
         speed: Whether speed is measured for new records.
         say: Told what is made and what comes from the store.
         where: As :class:`Where` says.
@@ -268,14 +270,11 @@ def run_request_in(
     if save is not None and len(request.seeds) > 1:
         problem = f"--save takes one student, and {len(request.seeds)} seeds make as many."
         raise XlbenchError(problem, "Give one seed, or save each of results.students.")
-    target = new_path(save, "save") if save is not None else None
+    target = place_to_save(save, "save") if save is not None else None
     settings, registry = place(where)
     if not asked.speed:
         settings = settings.model_copy(update={"speed_rounds": 0})
     if target is not None and not look_up("method", request.method, registry.methods).student:
         problem = f"--save takes a student, and method '{request.method}' makes none."
         raise XlbenchError(problem, "Leave --save out, or name a method that makes one, e.g. multistage.")
-    results = run_request(request, registry, settings, say, with_students=target is not None)
-    if target is not None:
-        results.student.save(target)
-    return results
+    return run_request(request, registry, settings, say, save=target)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pluggy
     from pydantic.fields import FieldInfo
 
-VALID_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+VALID_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What `--teacher` and plans call the experiment's own encoders.
 RESERVED = frozenset({"assistant", "teacher"})
 BOUNDS = ("ge", "gt", "le", "lt")
@@ -77,7 +77,7 @@ def unusable(thing: object, kind: str, name: object, given_by: str) -> Fault | N
 
 def _unusable(thing: object, kind: str, name: object, given_by: str) -> Iterator[Fault]:
     if not isinstance(name, str) or not VALID_NAME.fullmatch(name):
-        rule = "letters, digits, '.', '_' and '-', a letter or digit first"
+        rule = "letters, digits, '.', '_' and '-', a letter or digit first, 100 at most"
         yield Fault(f"the {kind} name {name!r} is invalid: {rule}", given_by)
     if isinstance(thing, RegisteredEncoder) and name in RESERVED:
         yield Fault(f"'{name}' cannot be an encoder's name: it means the experiment's own {name}", given_by)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import pluggy
+from pydantic import ValidationError
 
 from xlbench.corpora.corpus import CorpusReader
 from xlbench.distill.method import Method
@@ -25,6 +26,7 @@ from xlbench.plugins.checks import Fault, case_faults, hook_faults, thing_faults
 from xlbench.plugins.guard import HOOK_SECONDS, IMPORT_SECONDS, guarded, output_aside, time_limit
 from xlbench.plugins.source_location import raised_at, written_at
 from xlbench.settings import STRICT_VARIABLE
+from xlbench.validation import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -330,7 +332,8 @@ class _Collector:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
-            cause = f"{function.__name__}() raised {type(error).__name__}: {error}"
+            why = invalid(error) if isinstance(error, ValidationError) else error
+            cause = f"{function.__name__}() raised {type(error).__name__}: {why}"
             code = getattr(function, "__code__", None)
             where = raised_at(error, *([code.co_filename] if code else [])) or written_at(function)
             self.add_fault(implementation.plugin_name, Fault(cause, where))

@@ -7,14 +7,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
-from xlbench.errors import XlbenchError, answered
-from xlbench.exports.directory import save_student_copy, student_directory, verified_directory
+from xlbench.disk import answered
+from xlbench.distill.stage_entry import KIND, MODEL
+from xlbench.errors import XlbenchError
+from xlbench.exports.directory import (
+    place_to_save,
+    refuse_other,
+    save_student_copy,
+    student_directory,
+    verified_directory,
+)
 from xlbench.plugins.guard import plugin_errors
 from xlbench.records.rows import rows_of, valid_runs
 from xlbench.records.stored import StoredRecord, items_of
 from xlbench.runs.job import make_jobs
 from xlbench.runs.run import run_job, run_jobs
 from xlbench.settings import new_path
+from xlbench.store import entry_path
 from xlbench.validation import shown
 
 if TYPE_CHECKING:
@@ -74,13 +83,15 @@ class Student:
     def save(self, directory: str | Path) -> Path:
         """Copy the student out of the store into a new directory, with a model card, whole or not at all.
 
+        A directory that holds this very student already is left as it is.
+
         Returns:
             The directory.
 
         Raises:
-            XlbenchError: The directory exists, the student is no longer in the store, or the disk is full.
+            XlbenchError: Something else is there, the student is no longer in the store, or the disk is full.
         """
-        target = new_path(directory, "directory")
+        target = place_to_save(directory, "directory")
         with answered():
             save_student_copy(self.record, target, self.settings, self._card)
         return target
@@ -214,7 +225,7 @@ def run_request(
     settings: Settings,
     say: Callable[[str], None] = lambda _: None,
     *,
-    with_students: bool = False,
+    save: Path | None = None,
 ) -> Results:
     """Run an experiment, once per seed.
 
@@ -223,7 +234,8 @@ def run_request(
         registry: What plugins provide.
         settings: Paths and switches.
         say: Called with what is trained and what comes from the store.
-        with_students: Train students again that are damaged or gone from the store, also where their records are there.
+        save: Where the student of a single seed is copied to. One that is damaged or gone from the store is trained
+            again, though its record is there.
 
     Raises:
         XlbenchError: Anything that the user can fix; with a single seed also training that diverges or collapses.
@@ -231,7 +243,13 @@ def run_request(
     with plugin_errors(registry.files):
         jobs = make_jobs(request, registry, settings)
         if len(jobs) == 1:
-            return Results(tuple(run_job(jobs[0], registry, settings, say, with_student=with_students)), (), settings)
+            if save is not None:  # anything else there is refused before the training
+                refuse_other(save, entry_path(settings.home, KIND, jobs[0].keys[jobs[0].plan.result]) / MODEL)
+            stored = run_job(jobs[0], registry, settings, say, with_student=save is not None)
+            results = Results(tuple(stored), (), settings)
+            if save is not None:
+                results.student.save(save)
+            return results
         outcome = run_jobs(jobs, registry, settings, say)
     return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
 

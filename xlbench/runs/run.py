@@ -60,12 +60,13 @@ def run_jobs(jobs: Sequence[Job], registry: Registry, settings: Settings, say: S
     seed_of: dict[str, int] = {}  # the first seed of each encoder that jobs leave
     students: list[StoredRecord] = []
     failures: list[Failure] = []
+    of_corpora = _once(say)  # the seeds share them
     for job in jobs:
         seed = seed_of.setdefault(job.keys[job.plan.result], job.experiment.seed)
         same = "" if seed == job.experiment.seed else f": the encoder of seed {seed} again, nothing in it is random"
         say(f"{job.name}, seed {job.experiment.seed}{same}")
         try:
-            rows = run_job(job, registry, settings, say)
+            rows = run_job(job, registry, settings, say, of_corpora=of_corpora)
         except FailedTrainingError as error:
             say(error.problem)
             failures.append(Failure(row=job.name, seed=job.experiment.seed, message=error.problem))
@@ -75,8 +76,26 @@ def run_jobs(jobs: Sequence[Job], registry: Registry, settings: Settings, say: S
     return Outcome([*given.values(), *students], failures)
 
 
+def _once(say: Say) -> Say:
+    """Return a function that passes each line on the first time."""
+    said: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return tell
+
+
 def run_job(
-    job: Job, registry: Registry, settings: Settings, say: Say, *, with_student: bool = False
+    job: Job,
+    registry: Registry,
+    settings: Settings,
+    say: Say,
+    *,
+    with_student: bool = False,
+    of_corpora: Say | None = None,
 ) -> list[StoredRecord]:
     """Run one job and return its rows, in their order.
 
@@ -86,26 +105,28 @@ def run_job(
         settings: Paths and switches.
         say: Called with what is trained and what comes from the store.
         with_student: Also train a student again that is damaged or gone from the store, though its record is there.
+        of_corpora: Called with what is said of the corpora and their pairs, instead of ``say``.
 
     Raises:
         XlbenchError: Anything that the user can fix.
     """
+    of_corpora = of_corpora or say
     for notice in dict.fromkeys(notice for corpus in job.corpora for notice in corpus.notices):
-        say(notice)
+        of_corpora(notice)
     stored = [found for row in job.rows if (found := saved_record(row.key, settings))]
     result = job.plan.stage(job.plan.result)
     needs_student = with_student and result and not stored_stage(settings.home, job.keys[result.name])
     if len(stored) == len(job.rows) and not needs_student:
         say(f"all {len(job.rows)} records come from the store")
         if (facts := stored[-1].record.corpus) is not None:
-            say_pairs(facts, say)
+            say_pairs(facts, of_corpora)
         _say_losses(stored, say)
         return stored
     needed = [("stages", job.keys[stage.name]) for stage in job.plan.stages] + [(KIND, row.key) for row in job.rows]
     check_ready(job.experiment.kept_out, settings)
     with runs(f"{job.name}, seed {job.experiment.seed}", settings, needed):
         prepare_process(settings)
-        session = Session(job.experiment, job.corpora, registry, settings, say)
+        session = Session(job.experiment, job.corpora, registry, settings, of_corpora)
         distilled = run_plan(job.plan, job.keys, job.experiment, session.corpus, session.load_input, settings, say)
         recorded = [_record(row, job.plan, distilled, session, say) for row in job.rows]
     _say_losses(recorded, say)

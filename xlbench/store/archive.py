@@ -16,6 +16,7 @@ from lzma import LZMAError
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
+from xlbench.disk import require_regular
 from xlbench.errors import XlbenchError, first_line
 from xlbench.fingerprint import Frozen, file_digest
 from xlbench.store.build import entry_lock
@@ -116,6 +117,7 @@ def import_archive(home: Path, source: Path) -> Imported:
     Raises:
         XlbenchError: The archive is damaged, or holds what no archive of xlbench holds; nothing of it is kept then.
     """
+    require_regular(source)
     with _opened(source):  # before anything is written: what is no archive leaves no trace in the store
         pass
     refuse_links(home, "partial", "locks")
