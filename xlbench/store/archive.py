@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from xlbench.errors import XlbenchError, first_line
 from xlbench.fingerprint import Frozen, file_digest
-from xlbench.store.build import entry_lock
+from xlbench.store.build import STOPPED, entry_lock
 from xlbench.store.disk import IMPORT, discard, publish, with_disk_errors
 from xlbench.store.entry import MANIFEST, Entry, entry_path, examine, is_inside, is_name, refuse_links
 from xlbench.store.lease import claim
@@ -137,11 +137,13 @@ def _take_over(place: Path, home: Path, kind: str, key: str) -> bool:
     """Move a verified entry into the store, unless that has it."""
     refuse_links(home, kind)
     claim(home, kind, key)
-    with entry_lock(home, kind, key):
+    with entry_lock(home, kind, key) as lock:
         if isinstance(examine(home, kind, key), Entry):
             return False
         target = entry_path(home, kind, key)
         target.parent.mkdir(parents=True, exist_ok=True)
+        if not lock.is_held():
+            raise XlbenchError(f"The lock of {kind} {key} was lost: {STOPPED}.", "Run the command again.")
         discard(target, home)
         publish(entry_path(place, kind, key), target)
         return True
