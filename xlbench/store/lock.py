@@ -99,7 +99,8 @@ class Lock:
         Raises:
             OSError: The disk fails.
         """
-        return self._owner is not None and self._owner.pid == os.getpid() and _names(self.path, self._owner)
+        owner = self._owner  # the heartbeat asks too
+        return owner is not None and owner.pid == os.getpid() and _names(self.path, owner)
 
     def touch(self) -> None:
         """Show that this process lives, if it still holds the lock.
@@ -128,12 +129,12 @@ class Lock:
         self._owner = owner = new_owner()
         try:
             self._owner = self._take(self.path, owner)
+            if self._owner is not None:
+                heartbeat.add(self)
         except BaseException:
             self._owner = owner  # an interrupt may come just after the file was written
             self.release()
             raise
-        if self._owner is not None:
-            heartbeat.add(self)
         return self._owner is not None
 
     def _take(self, path: Path, owner: Owner) -> Owner | None:
