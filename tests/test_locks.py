@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,30 @@ def test_hosts_of_one_name_are_told_apart(path: Path, monkeypatch: pytest.Monkey
     monkeypatch.undo()
     monkeypatch.setattr("xlbench.store.owner._namespace", {"pid": 1, "time": 0}.get)
     assert machine() != here
+
+
+HOLDS = """
+import pathlib, sys
+from xlbench.store.lock import Lock
+Lock(pathlib.Path(sys.argv[1])).acquire()
+print("held", flush=True)
+input()
+"""
+
+
+def test_a_holder_in_another_container_is_not_judged_by_its_number(path: Path) -> None:
+    """With the same host name and boot; its number is that of the first process here."""
+    apart = ["unshare", "--fork", "--pid", "--mount-proc"]
+    if shutil.which(apart[0]) is None or subprocess.run([*apart, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no process namespace can be made here")
+    command = [*apart, sys.executable, "-c", HOLDS, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"held\n"
+        assert owner(path).pid < os.getpid()
+        assert owner(path).machine != machine()
+        assert not Lock(path).acquire(timeout=0)
+        child.communicate(b"\n")
 
 
 def test_an_owner_on_another_machine_is_gone_after_a_minute_without_a_sign(path: Path, clock: list[float]) -> None:
@@ -259,6 +284,7 @@ def test_who_lost_its_lock_publishes_nothing_and_takes_what_the_other_made(
         return {}
 
     def mine(directory: Path) -> dict[str, Json]:
+        assert not places  # it is built once
         places.append(directory)
         with (directory / "half").open("w") as open_still:
             open_still.write("mine")

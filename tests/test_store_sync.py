@@ -20,6 +20,7 @@ from xlbench.store import sync as module
 from xlbench.store.entry import MANIFEST
 from xlbench.store.owner import HOST_VARIABLE
 from xlbench.store.remote import Listing, list_uploads, open_remote
+from xlbench.store.seal import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,12 +124,12 @@ def test_what_is_damaged_or_being_built_here_is_not_pushed(home: Path, url: str)
     assert done.refused == {"stages/0123aaaa": "it is damaged: model/weights has changed"}
 
     def push(directory: Path) -> dict[str, Json]:
-        left = sync_store(url, ["stages/4567"], home=home, quiet=True)
-        assert left == xlbench.Synced()
+        left = sync_store(url, home=home, quiet=True)
+        assert (left.pushed, left.refused) == ((), {"stages/0123aaaa": "a process is building it"})
         return build(directory)
 
-    get_or_build(home, "stages", "4567bbbb", push, quiet=True)
-    assert sync(home, url).pushed == ("stages/4567bbbb",)
+    get_or_build(home, "stages", "0123aaaa", push, quiet=True)
+    assert sync(home, url).pushed == ("stages/0123aaaa",)
 
 
 def damage(change: str) -> Callable[[Path], None]:
@@ -272,10 +273,15 @@ def test_names_that_lead_elsewhere_are_left_out(there: Path, monkeypatch: pytest
     url = f"memory://{uuid4().hex}"
     remote = open_remote(url, there)
     remote.files.makedirs(remote.root)
-    listed = {f"{remote.root}/{name}": {"name": name, "type": "file", "size": 3}}
+    harmless = "stages/k/0123456789abcdef0123/entry.json"
+    listed = {f"{remote.root}/{it}": {"name": it, "type": "file", "size": 3} for it in (harmless, name)}
+    manifest = sealed(Manifest(kind="stages", key="k", made=0, seconds=0, facts={}, files={})).encode()
     monkeypatch.setattr(MemoryFileSystem, "find", lambda *_, **__: listed)
-    assert list_uploads(remote).uploads == {}
-    assert sync(there, url) == xlbench.Synced()
+    monkeypatch.setattr(MemoryFileSystem, "cat", lambda _, paths, **__: dict.fromkeys(paths, manifest))
+    ((found,),) = list_uploads(remote).uploads.values()
+    assert (found.name, found.sizes) == (harmless.removesuffix("/entry.json"), {"entry.json": 3})
+    assert sync(there, url).pulled == ("stages/k",)
+    assert [path.name for path in there.parent.iterdir()] == ["there"]
 
 
 @pytest.mark.parametrize("file", ["../../../evil", "/tmp/evil", "entry.json", "empty/x", "nothing"])

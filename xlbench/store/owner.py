@@ -117,18 +117,24 @@ class _Process(NamedTuple):
     started: float
 
 
-def _process(pid: int) -> _Process | None:
-    """Return what the system says of a process; None if it says nothing."""
-    if sys.platform == "linux":  # psutil derives the time of day, which moves when the clock is set
+if sys.platform == "linux":
+
+    def _process(pid: int) -> _Process | None:
+        """Return what the system says of a process; None if it says nothing."""
         try:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
             return _Process(fields[STATE] in ENDED, float(fields[START]))
         except (OSError, IndexError, ValueError):
             return None
-    import psutil
 
-    try:
-        process = psutil.Process(pid)
-        return _Process(process.status() == psutil.STATUS_ZOMBIE, process.create_time())
-    except psutil.Error:
-        return None
+else:
+
+    def _process(pid: int) -> _Process | None:
+        """Return what the system says of a process; None if it says nothing."""
+        import psutil  # on Linux it gives the time of day, which moves when the clock is set
+
+        try:
+            process = psutil.Process(pid)
+            return _Process(process.status() == psutil.STATUS_ZOMBIE, process.create_time())
+        except psutil.Error:
+            return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from xlbench.disk import disk_errors
@@ -184,7 +184,7 @@ def list_uploads(remote: Remote) -> Listing:
         if name.count("/") < DEPTH - 1:
             continue
         kind, key, place, file = name.split("/", DEPTH - 1)
-        if is_name(kind, key) and PLACE.fullmatch(place) and is_inside(file) and _is_plain(file):
+        if is_name(kind, key) and PLACE.fullmatch(place) and is_inside(file):
             sizes.setdefault((kind, key, place), {})[file] = int(facts["size"] or 0)
             if file == MANIFEST:
                 manifests[kind, key, place] = contents.get(path, b"")
@@ -199,10 +199,6 @@ def list_uploads(remote: Remote) -> Listing:
 
 def _is_manifest(path: str) -> bool:
     return path.endswith(f"/{MANIFEST}")
-
-
-def _is_plain(file: str) -> bool:
-    return PurePosixPath(file).as_posix() == file
 
 
 def _read(source: IO[bytes]) -> bytes:
