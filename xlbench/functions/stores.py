@@ -9,6 +9,7 @@ from pydantic import Field
 from xlbench.arguments import Where, place_of, refuse_unknown
 from xlbench.errors import XlbenchError, answered, look_up
 from xlbench.fingerprint import Frozen
+from xlbench.settings import path_of
 from xlbench.validation import validated
 
 if TYPE_CHECKING:
@@ -93,8 +94,10 @@ def sync_store(
     if not asked.push and not asked.pull:
         raise XlbenchError("Neither 'push' nor 'pull' is asked for.", "Leave one of them true.")
     settings = place_of(where)
+    is_address = isinstance(url, str) and "://" in url and "\0" not in url
     with answered():
-        return _sync(settings, open_remote(url, settings.home), asked)
+        remote = open_remote(str(url if is_address else path_of(url, "url")), settings.home)
+        return _sync(settings, remote, asked)
 
 
 def _sync(settings: Settings, remote: Remote, asked: _Syncing) -> Synced:

@@ -16,7 +16,6 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from xlbench.disk import disk_errors
 from xlbench.errors import XlbenchError, first_line, nearest
 from xlbench.fingerprint import fingerprint
-from xlbench.settings import path_of
 from xlbench.store.entry import MANIFEST, Damage, Entry, Manifest, entry_path, examine, is_inside, is_name
 from xlbench.store.owner import host_name
 from xlbench.store.seal import unsealed
@@ -100,11 +99,11 @@ class Listing(NamedTuple):
         return any(isinstance(it.manifest(), Manifest) for it in self.uploads.get(name, ()))
 
 
-def open_remote(url: str | Path, home: Path) -> Remote:
+def open_remote(url: str, home: Path) -> Remote:
     """Return what entries are pushed to and pulled from.
 
     Args:
-        url: Whatever fsspec takes, or a directory.
+        url: Whatever fsspec takes: a path too.
         home: The store, which may not be or hold it.
 
     Raises:
@@ -114,12 +113,11 @@ def open_remote(url: str | Path, home: Path) -> Remote:
     from fsspec.registry import available_protocols
     from fsspec.utils import get_protocol
 
-    text = url if isinstance(url, str) and "://" in url and "\0" not in url else str(path_of(url, "url"))
-    name, protocol = PASSWORD.sub(r"\1:…@", text), get_protocol(text)
+    name, protocol = PASSWORD.sub(r"\1:…@", url), get_protocol(url)
     if protocol not in available_protocols():
         raise XlbenchError(f"'{name}': there is no protocol '{protocol}'.", nearest(protocol, available_protocols()))
     try:
-        files, root = url_to_fs(text)
+        files, root = url_to_fs(url)
     except ImportError as error:
         cause = error if error.name else error.__cause__
         package = getattr(cause, "name", None) or protocol
