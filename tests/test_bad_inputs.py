@@ -53,6 +53,7 @@ VALUES: dict[str, object] = {
 NEEDED: dict[str, dict[str, object]] = {
     "score": {"model": "nowhere"}, "compare": {"first": "a", "second": "b"}, "leaderboard": {"name": "headline"},
     "push": {"directory": "carded", "repository": "org/name"},
+    "sync_store": {"url": "shared"},
     "encode": {"texts": ["a"]}, "search": {"corpus": ["a"], "queries": "a"}, "mine": {"a": ["a"], "b": ["a"]},
 }  # fmt: skip
 PLACED = {
@@ -64,6 +65,7 @@ PLACED = {
     "open_store",
     "push",
     "status",
+    "sync_store",
     "encode",
     "search",
     "mine",

@@ -355,3 +355,13 @@ def test_a_run_that_was_exported_is_there_on_another_machine(place: Path, home: 
     assert text.endswith("4 entries added, 0 were there already\n")
     assert "scoring toy-half" not in go(place, there)[1]
     assert open_store(home=there).verify() == []
+
+
+def test_a_run_that_was_pushed_is_there_on_a_machine_that_pulls_it(place: Path, home: Path, tmp_path: Path) -> None:
+    key, there, shared = student(home), tmp_path / "there", str(tmp_path / "shared")
+    code, text = command(home, "store", "sync", "--push", shared, key)
+    assert (code, "4 entries pushed" in text) == (0, True)
+    code, text = command(there, "store", "sync", "--pull", shared, key)  # which it has never heard of
+    assert (code, "4 entries pulled" in text) == (0, True)
+    assert "scoring toy-half" not in go(place, there)[1]
+    assert open_store(home=there).verify() == []
