@@ -10,6 +10,7 @@ from pydantic import Field
 from xlbench.disk import answered
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen
+from xlbench.launch import leads
 
 HOME_VARIABLE = "XLBENCH_HOME"
 DATA_VARIABLE = "XLBENCH_DATA"
@@ -182,7 +183,7 @@ def read_settings(
         device=device,
         compile_training=compile_training,
         threads=threads,
-        quiet=quiet,
+        quiet=quiet or not leads(),  # of several processes one prints
         report_to=report_to,
     )
 

@@ -87,6 +87,9 @@ def _fail(text: str, code: int) -> NoReturn:
             sys.stdout.flush()
         except (OSError, ValueError):
             _leave_stdout()
-    with suppress(OSError):  # the terminal may be gone
-        print(f"xlbench: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    from xlbench.launch import may_tell
+
+    if may_tell():  # of several processes that end together, one does
+        with suppress(OSError):  # the terminal may be gone
+            print(f"xlbench: {text}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(code)

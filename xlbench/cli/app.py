@@ -117,6 +117,10 @@ def app(
     quiet: bool,
 ) -> None:
     """Make cross-lingual sentence encoders small without making them worse, and prove it."""
+    from xlbench.launch import launched, leads
+
+    if launched():
+        _join(context)
     context.obj = {
         "home": home,
         "data_root": data_root,
@@ -126,14 +130,34 @@ def app(
         "threads": threads,
         "report_to": report_to,
         "plugin": plugin_files,
-        "quiet": quiet,
+        "quiet": quiet or not leads(),
     }
+
+
+def _join(context: click.Context) -> None:
+    """Meet the other processes of a launch, and refuse a command that is the work of one.
+
+    Raises:
+        XlbenchError: It is, or they cannot be reached.
+    """
+    from xlbench.distill import ranks
+    from xlbench.errors import XlbenchError
+
+    ranks.meet()
+    if context.invoked_subcommand != "run":
+        raise XlbenchError(
+            f"Several processes were started for `xlbench {context.invoked_subcommand}`, which is the work of one.",
+            "Start it without torchrun and accelerate launch; they are for `xlbench run`.",
+        )
 
 
 def echo(text: str, *, err: bool = False, nl: bool = True, bold: bool | None = None, fg: str | None = None) -> None:
     """Print text: all that commands print passes here, and no name in it steers the terminal."""
     from xlbench.errors import printable
+    from xlbench.launch import leads
 
+    if not leads():
+        return
     click.secho(printable(text, layout=True), err=err, nl=nl, bold=bold, fg=fg)
 
 

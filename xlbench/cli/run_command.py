@@ -8,6 +8,7 @@ from click.core import ParameterSource
 from xlbench.cli.app import PATH, echo, say_of, where_of
 from xlbench.cli.options import json_option, parse_assignments, precision_option, print_json
 from xlbench.errors import XlbenchError
+from xlbench.launch import leads
 
 
 @click.command("run", context_settings={"allow_extra_args": True})  # refused below, with what was given
@@ -89,6 +90,8 @@ def command(
     say = say_of(context)
     with output_aside():
         results = run_request_in(request, where_of(context), save=save, speed=speed, say=say)
+    if not leads():
+        return
     for student in results.students:
         say(f"student: {student.path}")
     if as_json:

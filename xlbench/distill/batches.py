@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -35,11 +35,15 @@ class Part(TypedDict):
 class Batch(TypedDict):
     """A batch of n pairs; the English sides of the first m of them are read, and all n other sides.
 
-    Its sentences are the m English ones, then the n others.
+    Its sentences are the m English ones, then the n others. Several processes share them, see :class:`Share`; a single
+    one has them all.
 
     Attributes:
-        parts: The sentences, grouped by length.
-        places: Position of each sentence among the rows of all parts in order, int64 [m + n].
+        parts: The sentences of this process, grouped by length.
+        places: Position of each of them among the rows of all parts in order, int64 [own sentences].
+        sizes: How many of the batch's sentences each process has.
+        order: Position of each of the batch's sentences among those of all processes in order, int64 [m + n].
+        tokens: Real tokens of all m + n sentences.
         targets: The vectors of each target, float32 [m + n + k, dimension]: one for each sentence, then k of the
             target's bank.
         english_count: The number m.
@@ -47,8 +51,42 @@ class Batch(TypedDict):
 
     parts: list[Part]
     places: torch.Tensor
+    sizes: list[int]
+    order: torch.Tensor
+    tokens: int
     targets: list[torch.Tensor]
     english_count: int
+
+
+class Share(NamedTuple):
+    """Which pairs of every batch a process reads: of N processes, every N-th one.
+
+    A batch is sorted by length, so that all have sentences of about the same lengths to read. The batch stays that of
+    the stage, whatever N is: each pair has one reader, and a batch that N does not divide has shares of two sizes.
+
+    Attributes:
+        rank: The process's number, from 0.
+        processes: The number N, at most the pairs of a batch.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+    def divide(self, english: int, pairs: int) -> list[np.ndarray]:
+        """Return the positions of each process's sentences in a batch, int64 [its sentences].
+
+        Args:
+            english: The number m of English sentences, which come first.
+            pairs: The number n of others.
+        """
+        every = self.processes
+        return [
+            np.concatenate([np.arange(rank, english, every), english + np.arange(rank, pairs, every)])
+            for rank in range(every)
+        ]
+
+
+WHOLE = Share()  # of a process that trains alone
 
 
 @dataclass(frozen=True)
@@ -109,6 +147,7 @@ class Collator:
         targets: Vectors of each of the stage's targets, in a fixed order.
         part_tokens: Largest number of tokens in a part, padding included; None for one part per batch.
         english_share: Share of a batch's pairs whose English side is read, of at least one pair.
+        share: Which of a batch's pairs this process reads.
     """
 
     pairs: np.ndarray
@@ -118,12 +157,15 @@ class Collator:
     targets: Mapping[Target, TargetTable]
     part_tokens: int | None = None
     english_share: float = 1.0
+    share: Share = WHOLE
 
     def __call__(self, indices: Sequence[int]) -> Batch:
         """Return the batch of the pairs with these indices."""
         chosen, read = _english_read_first(self.pairs, indices, self.english_share)
         sentences = np.concatenate([chosen[:read, 0], chosen[:, 1]])
-        rows = [self.position_of[self.tokens.row(int(sentence))] for sentence in sentences]
+        divided = self.share.divide(read, len(chosen))
+        own = sentences[divided[self.share.rank]]
+        rows = [self.position_of[self.tokens.row(int(sentence))] for sentence in own]
         lengths = np.array([len(row) for row in rows])
         budget = self.part_tokens or len(rows) * int(lengths.max())
         order = list(batches(lengths, budget))
@@ -137,6 +179,9 @@ class Collator:
         return Batch(
             parts=[self._part([rows[place] for place in part]) for part in order],
             places=torch.from_numpy(places),
+            sizes=[len(positions) for positions in divided],
+            order=torch.from_numpy(np.argsort(np.concatenate(divided))),
+            tokens=sum(len(self.tokens.row(int(sentence))) for sentence in sentences),
             targets=[table.take(ids) for ids, table in zip(wanted, self.targets.values(), strict=True)],
             english_count=read,
         )

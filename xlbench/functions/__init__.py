@@ -13,6 +13,7 @@ from xlbench.errors import XlbenchError, look_up
 from xlbench.experiment import Precision
 from xlbench.exports.directory import place_to_save
 from xlbench.fingerprint import Frozen
+from xlbench.launch import leads
 from xlbench.plugins.guard import plugin_errors
 from xlbench.runs.request import Request
 from xlbench.runs.results import Results, Run, run_key, run_request
@@ -270,7 +271,7 @@ def run_request_in(
     if save is not None and len(request.seeds) > 1:
         problem = f"--save takes one student, and {len(request.seeds)} seeds make as many."
         raise XlbenchError(problem, "Give one seed, or save each of results.students.")
-    target = place_to_save(save, "save") if save is not None else None
+    target = place_to_save(save, "save") if save is not None and leads() else None
     settings, registry = place(where)
     if not asked.speed:
         settings = settings.model_copy(update={"speed_rounds": 0})

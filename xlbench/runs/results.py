@@ -17,11 +17,12 @@ from xlbench.exports.directory import (
     student_directory,
     verified_directory,
 )
+from xlbench.launch import launched
 from xlbench.plugins.guard import plugin_errors
 from xlbench.records.rows import rows_of, valid_runs
 from xlbench.records.stored import StoredRecord, items_of
 from xlbench.runs.job import make_jobs
-from xlbench.runs.run import run_job, run_jobs
+from xlbench.runs.run import Outcome, run_job, run_jobs
 from xlbench.settings import new_path
 from xlbench.store import entry_path
 from xlbench.validation import shown
@@ -241,17 +242,42 @@ def run_request(
         XlbenchError: Anything that the user can fix; with a single seed also training that diverges or collapses.
     """
     with plugin_errors(registry.files):
-        jobs = make_jobs(request, registry, settings)
-        if len(jobs) == 1:
-            if save is not None:  # anything else there is refused before the training
-                refuse_other(save, entry_path(settings.home, KIND, jobs[0].keys[jobs[0].plan.result]) / MODEL)
-            stored = run_job(jobs[0], registry, settings, say, with_student=save is not None)
-            results = Results(tuple(stored), (), settings)
-            if save is not None:
-                results.student.save(save)
-            return results
+        if launched() is None:
+            return _run(request, registry, settings, say, save)
+        return _run_together(request, registry, settings, say, save)
+
+
+def _run(
+    request: Request, registry: Registry, settings: Settings, say: Callable[[str], None], save: Path | None
+) -> Results:
+    jobs = make_jobs(request, registry, settings)
+    if len(jobs) > 1:
         outcome = run_jobs(jobs, registry, settings, say)
-    return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
+        return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
+    if save is not None:  # anything else there is refused before the training
+        refuse_other(save, entry_path(settings.home, KIND, jobs[0].keys[jobs[0].plan.result]) / MODEL)
+    stored = run_job(jobs[0], registry, settings, say, with_student=save is not None)
+    results = Results(tuple(stored), (), settings)
+    if save is not None:
+        results.student.save(save)
+    return results
+
+
+def _run_together(
+    request: Request, registry: Registry, settings: Settings, say: Callable[[str], None], save: Path | None
+) -> Results:
+    """Run a request in one of several processes: the first one runs it, the others train with it."""
+    from xlbench.distill.ranks import joined
+    from xlbench.runs.shared import follow, result_of
+
+    with joined(settings) as ranks:
+        if ranks is not None and ranks.launch.rank:
+            outcome = follow(ranks, make_jobs(request, registry, settings), registry, settings)
+            return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
+        results = _run(request, registry, settings, say, save)
+        if ranks is not None:
+            ranks.end(result_of(Outcome(list(results.stored), list(results.failures))))
+        return results
 
 
 def statistics_of(records: Sequence[Record], items: Mapping[int, Items], *, quiet: bool) -> Statistics:
