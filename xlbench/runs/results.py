@@ -12,7 +12,9 @@ from xlbench.exports.directory import save_student_copy, student_directory, veri
 from xlbench.plugins.guard import plugin_errors
 from xlbench.records.rows import rows_of, valid_runs
 from xlbench.records.stored import StoredRecord, items_of
+from xlbench.runs.graph import missing
 from xlbench.runs.job import make_jobs
+from xlbench.runs.prefill import prefill
 from xlbench.runs.run import run_job, run_jobs
 from xlbench.settings import new_path
 from xlbench.validation import shown
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Failure, Record
     from xlbench.records.rows import Row
+    from xlbench.runs.prefill import Chosen
     from xlbench.runs.request import Request
+    from xlbench.runs.run import Diverged
     from xlbench.scoring.items import Items
     from xlbench.settings import Settings
 
@@ -215,6 +219,7 @@ def run_request(
     say: Callable[[str], None] = lambda _: None,
     *,
     with_students: bool = False,
+    engine: Chosen | None = None,
 ) -> Results:
     """Run an experiment, once per seed.
 
@@ -224,15 +229,21 @@ def run_request(
         settings: Paths and switches.
         say: Called with what is trained and what comes from the store.
         with_students: Train students again that are damaged or gone from the store, also where their records are there.
+        engine: What makes what is missing; None: this process.
 
     Raises:
         XlbenchError: Anything that the user can fix; with a single seed also training that diverges or collapses.
     """
     with plugin_errors(registry.files):
         jobs = make_jobs(request, registry, settings)
+        diverged: Diverged = {}
+        if engine is not None:
+            graph = missing(jobs, settings, with_students=with_students)
+            diverged = prefill(graph, engine, jobs[0].experiment.kept_out, registry, settings, say)
         if len(jobs) == 1:
-            return Results(tuple(run_job(jobs[0], registry, settings, say, with_student=with_students)), (), settings)
-        outcome = run_jobs(jobs, registry, settings, say)
+            rows = run_job(jobs[0], registry, settings, say, with_student=with_students, diverged=diverged)
+            return Results(tuple(rows), (), settings)
+        outcome = run_jobs(jobs, registry, settings, say, diverged)
     return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
 
 

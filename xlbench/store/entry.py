@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 MANIFEST = "entry.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 FINGERPRINT = re.compile(rf"[0-9a-f]{{{LENGTH}}}")
-RESERVED = frozenset({"partial", "locks", "digests", "hub", "running"})  # folders of the store that hold no entries
+RESERVED = frozenset(
+    {"partial", "locks", "digests", "hub", "running", "tasks"}
+)  # folders of the store that hold no entries
 
 
 class Manifest(Frozen):
