@@ -68,10 +68,11 @@ def _connect(options: RayOptions) -> None:
     import ray
 
     address = options.address or os.environ.get("RAY_ADDRESS", "")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster started here
     try:
         if found := re.fullmatch(r"([^/]+):(\d+)", address):  # Ray itself asks for minutes where nobody answers
             socket.create_connection((found[1], int(found[2])), ANSWER).close()
-        ray.init(address=options.address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
         raise XlbenchError(
             f"The Ray cluster '{address or 'local'}' cannot be used: {first_line(error)}",
