@@ -54,6 +54,9 @@ from xlbench.distill.static import TokenVectors
 from xlbench.distill.trim import TrimVocabulary
 from xlbench.encoders.find import RegisteredEncoder
 from xlbench.encoders.starter import starter_encoders
+from xlbench.engines.engine import Engine, EngineOptions, Resources, Task, drive
+from xlbench.engines.on_ray import RayOptions, run_on_ray
+from xlbench.engines.on_slurm import SlurmOptions, run_on_slurm
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, Experiment, StudentSpec, Suite, TaskRef
 from xlbench.fingerprint import Frozen
@@ -79,6 +82,8 @@ __all__ = [
     "CutOptions",
     "Edit",
     "EmbeddingOptions",
+    "Engine",
+    "EngineOptions",
     "Experiment",
     "FrequencyAdaptiveEmbedding",
     "Frozen",
@@ -102,9 +107,12 @@ __all__ = [
     "PairVectors",
     "Plan",
     "PullToTarget",
+    "RayOptions",
     "RegisteredEncoder",
+    "Resources",
     "Settings",
     "Shape",
+    "SlurmOptions",
     "Stage",
     "StageContext",
     "StudentOptions",
@@ -112,6 +120,7 @@ __all__ = [
     "StudentTrainingOptions",
     "Suite",
     "Target",
+    "Task",
     "TaskRef",
     "TokenVectors",
     "Training",
@@ -126,6 +135,7 @@ __all__ = [
     "centre_stages",
     "contrastive_stage",
     "cut_edits",
+    "drive",
     "embedding_edits",
     "encode",
     "english_target",
@@ -141,6 +151,8 @@ __all__ = [
     "paper_values",
     "recurrent_stage",
     "relation_stage",
+    "run_on_ray",
+    "run_on_slurm",
     "similarity_terms",
     "starter_encoders",
     "stock_encoder",

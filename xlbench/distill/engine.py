@@ -17,7 +17,7 @@ from xlbench.launch import launched
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from sentence_transformers import SentenceTransformer
 
@@ -37,7 +37,7 @@ class Distilled:
     """The result of a plan.
 
     Attributes:
-        paths: SentenceTransformer directory of each stage, by the stage's name.
+        paths: SentenceTransformer directory of each stage that was wanted, by the stage's name.
         keys: Fingerprint of each encoder, inputs and stages, by its name in the plan.
         stages: Outcome and cost of each stage, in the plan's order.
     """
@@ -76,6 +76,8 @@ def run_plan(
     load_input: Callable[[str], SentenceTransformer],
     settings: Settings,
     say: Callable[[str], None],
+    *,
+    only: Collection[str] | None = None,
 ) -> Distilled:
     """Run every stage of a plan that is not in the store yet.
 
@@ -89,16 +91,18 @@ def run_plan(
         load_input: Loads an input encoder by its name in the plan, a new object at each call.
         settings: Paths and switches.
         say: Called with a line for each stage: whether it runs or comes from the store, and the time that it took.
+        only: Names of the only stages that are wanted; None for all.
 
     Raises:
         XlbenchError: The plan is not valid, or a stage cannot be trained.
     """
     run = _PlanRun(plan, keys, experiment, corpus, load_input, settings, say)
-    if any(stored_stage(settings.home, keys[stage.name], only=()) is None for stage in plan.stages):
+    wanted = [stage for stage in plan.stages if only is None or stage.name in only]
+    if any(stored_stage(settings.home, keys[stage.name], only=()) is None for stage in wanted):
         run.check()
-    for stage in plan.stages:
+    for stage in wanted:
         run.ensure(stage)
-    outcomes = tuple(outcome_of(stage.name, run.entries[stage.name]) for stage in plan.stages)
+    outcomes = tuple(outcome_of(stage.name, run.entries[stage.name]) for stage in wanted)
     return Distilled({name: entry.path / MODEL for name, entry in run.entries.items()}, keys, outcomes)
 
 

@@ -171,6 +171,16 @@ class Plan:
         """Return a stage by name; None for an input encoder."""
         return next((stage for stage in self.stages if stage.name == name), None)
 
+    def below(self, encoder: str) -> frozenset[str]:
+        """Return the names of the stages that an encoder rests on, its own included."""
+        needed: set[str] = set()
+        open_names = [encoder]
+        while open_names:
+            if (stage := self.stage(open_names.pop())) and stage.name not in needed:
+                needed.add(stage.name)
+                open_names += stage.inputs()
+        return frozenset(needed)
+
 
 def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int]) -> dict[str, Shape]:
     """Validate a whole plan before anything runs.

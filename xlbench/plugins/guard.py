@@ -22,6 +22,7 @@ from xlbench.disk import is_disk_error
 from xlbench.distill.method import Method
 from xlbench.encoders.find import RegisteredEncoder
 from xlbench.encoders.verify import EncodingError
+from xlbench.engines.engine import Engine
 from xlbench.errors import PartError, XlbenchError
 from xlbench.plugins.source_location import raised_at, shorten, written_at
 
@@ -104,6 +105,9 @@ def guarded(thing: T, owner: str) -> T:
         digest = _guarded(thing.fingerprint, owner, f"fingerprint of encoder '{thing.name}'", _digest_fault)
         load = _guarded(thing.load, owner, f"load of encoder '{thing.name}'", _encoder_fault)
         return cast(T, replace(thing, fingerprint=digest, load=load))
+    if isinstance(thing, Engine) and thing.run is not None:
+        run = _guarded(thing.run, owner, f"run of engine '{thing.name}'", lambda _: "")
+        return cast(T, replace(thing, run=run))
     return thing
 
 

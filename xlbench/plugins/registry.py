@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from xlbench.corpora.corpus import CorpusReader
 from xlbench.distill.method import Method
 from xlbench.encoders.find import RegisteredEncoder
+from xlbench.engines.engine import Engine
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, StudentSpec, Suite
 from xlbench.plugins import hooks as hookspecs
@@ -92,6 +93,7 @@ class Registry:
     corpora: Mapping[str, CorpusReader]
     suites: Mapping[str, Suite]
     budgets: Mapping[str, Budget]
+    engines: Mapping[str, Engine]
     loaded: tuple[Loaded, ...]
     broken: tuple[Broken, ...]
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -169,6 +171,7 @@ def tables(registry: Registry) -> dict[str, Mapping[str, object]]:
         "corpus": registry.corpora,
         "suite": registry.suites,
         "budget": registry.budgets,
+        "engine": registry.engines,
     }
 
 
@@ -269,6 +272,7 @@ class _Collector:
             corpora=self.collect(hook.xlbench_corpora, "corpus", CorpusReader, lambda it: it.scheme),
             suites=self.collect(hook.xlbench_suites, "suite", Suite, lambda it: it.name),
             budgets=self.collect(hook.xlbench_budgets, "budget", Budget, lambda it: it.name),
+            engines=self.collect(hook.xlbench_engines, "engine", Engine, lambda it: it.name),
             loaded=(),
             broken=(),
             files=self.files,

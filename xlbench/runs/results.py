@@ -21,7 +21,9 @@ from xlbench.launch import launched
 from xlbench.plugins.guard import plugin_errors
 from xlbench.records.rows import rows_of, valid_runs
 from xlbench.records.stored import StoredRecord, items_of
+from xlbench.runs.graph import missing
 from xlbench.runs.job import make_jobs
+from xlbench.runs.prefill import prefill
 from xlbench.runs.run import Outcome, run_job, run_jobs
 from xlbench.settings import new_path
 from xlbench.store import entry_path
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Failure, Record
     from xlbench.records.rows import Row
+    from xlbench.runs.prefill import Chosen
     from xlbench.runs.request import Request
+    from xlbench.runs.run import Diverged
     from xlbench.scoring.items import Items
     from xlbench.settings import Settings
 
@@ -227,6 +231,7 @@ def run_request(
     say: Callable[[str], None] = lambda _: None,
     *,
     save: Path | None = None,
+    engine: Chosen | None = None,
 ) -> Results:
     """Run an experiment, once per seed.
 
@@ -237,26 +242,41 @@ def run_request(
         say: Called with what is trained and what comes from the store.
         save: Where the student of a single seed is copied to. One that is damaged or gone from the store is trained
             again, though its record is there.
+        engine: What makes what is missing; None: this process.
 
     Raises:
         XlbenchError: Anything that the user can fix; with a single seed also training that diverges or collapses.
     """
     with plugin_errors(registry.files):
         if launched() is None:
-            return _run(request, registry, settings, say, save)
+            return _run(request, registry, settings, say, save, engine)
+        if engine is not None:
+            raise XlbenchError(
+                "An engine gives whole stages to processes of its own, and torchrun has started several for one stage.",
+                "Leave out one of them.",
+            )
         return _run_together(request, registry, settings, say, save)
 
 
 def _run(
-    request: Request, registry: Registry, settings: Settings, say: Callable[[str], None], save: Path | None
+    request: Request,
+    registry: Registry,
+    settings: Settings,
+    say: Callable[[str], None],
+    save: Path | None,
+    engine: Chosen | None = None,
 ) -> Results:
     jobs = make_jobs(request, registry, settings)
-    if len(jobs) > 1:
-        outcome = run_jobs(jobs, registry, settings, say)
-        return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
     if save is not None:  # anything else there is refused before the training
         refuse_other(save, entry_path(settings.home, KIND, jobs[0].keys[jobs[0].plan.result]) / MODEL)
-    stored = run_job(jobs[0], registry, settings, say, with_student=save is not None)
+    diverged: Diverged = {}
+    if engine is not None:
+        graph = missing(jobs, settings, with_students=save is not None)
+        diverged = prefill(graph, engine, jobs[0].experiment.kept_out, registry, settings, say)
+    if len(jobs) > 1:
+        outcome = run_jobs(jobs, registry, settings, say, diverged)
+        return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
+    stored = run_job(jobs[0], registry, settings, say, with_student=save is not None, diverged=diverged)
     results = Results(tuple(stored), (), settings)
     if save is not None:
         results.student.save(save)

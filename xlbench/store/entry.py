@@ -24,7 +24,9 @@ SHORTEST = 4  # digits of a key that may stand for it
 LISTED = 4  # entries that an ambiguous key lists
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 FINGERPRINT = re.compile(rf"[0-9a-f]{{{LENGTH}}}")
-RESERVED = frozenset({"partial", "locks", "digests", "hub", "running"})  # folders of the store that hold no entries
+RESERVED = frozenset(
+    {"partial", "locks", "digests", "hub", "running", "tasks"}
+)  # folders of the store that hold no entries
 
 
 class Manifest(Frozen):
