@@ -89,20 +89,22 @@ def train_xlbench(
     """
     stage = material.stage(passes * pairs, seed)
     assert stage.training is not None
-    steps = stage.training.steps
+    whole = stage.training.steps * stage.training.batch_size  # pairs, which progress counts
     times = Times(material.device, tick)
     evaluations: list[float] = []
 
     @contextmanager
-    def watched(title: str, total: float | None, *, quiet: bool = False, done: int = 0) -> Iterator[Advance]:
+    def watched(
+        title: str, total: float | None, *, quiet: bool = False, done: float = 0, unit: str = "", step: float = 0
+    ) -> Iterator[Advance]:
         so_far = 0.0
 
         def advance(amount: float = 1, note: str = "") -> None:
             nonlocal so_far
-            if total == steps and amount:
+            if total == whole and amount:
                 so_far += amount
-                times(so_far / steps)
-            elif total == steps:  # an evaluation is noted on the bar without moving it
+                times(so_far / whole)
+            elif total == whole:  # an evaluation is noted on the bar without moving it
                 evaluations.append(time.perf_counter())
 
         yield advance

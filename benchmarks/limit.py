@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from xlbench.students.shape import Shape
 
 
+CPU_SIZES, CARD_SIZES = (1024, 2048), (4096, 8192, 16_384)  # of square matrices
+
+
 class Rate(Frozen):
     """Matrix products of a whole layer, GFLOP/s."""
 
@@ -40,6 +43,18 @@ class Limit(Frozen):
     def gflops(self) -> float:
         """The limit, GFLOP/s."""
         return self.forward.best
+
+
+class Peak(Frozen):
+    """The highest rate of a device.
+
+    Attributes:
+        size: Rows and columns of the square matrices that it was reached with.
+        tflops: TFLOP/s.
+    """
+
+    size: int
+    tflops: float
 
 
 @torch.inference_mode()
@@ -73,6 +88,26 @@ def measure_limit(
             middle[name] += count * sorted(taken)[len(taken) // 2]
     rates = {name: Rate(best=work / best[name] / 1e9, median=work / middle[name] / 1e9) for name in best}
     return Limit(**rates)
+
+
+@torch.inference_mode()
+def measure_peak(precision: Precision, *, device: str = "cpu", tries: int = 9, seconds: float = 0.03) -> Peak:
+    """Measure the highest rate at which the device multiplies large square matrices: the limit of the card itself.
+
+    Args:
+        precision: What is multiplied.
+        device: Where.
+        tries: Measurements of each size.
+        seconds: Shortest measurement: quick products are repeated.
+    """
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    rates = {}
+    for size in CPU_SIZES if device == "cpu" else CARD_SIZES:
+        a, b = (torch.randn(size, size, dtype=kind, device=device) for _ in range(2))
+        taken = _seconds(lambda a=a, b=b: a @ b, device, tries, seconds)  # type: ignore[misc]
+        rates[size] = 2.0 * size**3 / min(taken) / 1e12
+    size = max(rates, key=lambda it: rates[it])
+    return Peak(size=size, tflops=rates[size])
 
 
 def _seconds(product: Callable[[], torch.Tensor], device: str, tries: int, seconds: float) -> list[float]:

@@ -9,11 +9,12 @@ import numpy as np
 
 from benchmarks.contenders import Timed, train_plain, train_recipe, train_xlbench
 from benchmarks.flops import training_work
-from benchmarks.limit import Limit, measure_limit
+from benchmarks.limit import Limit, Peak, measure_limit, measure_peak
 from benchmarks.measure import in_turns, ratios, spread
 from benchmarks.pictures import stacked_bars
 from benchmarks.results import Part, Table, at_least
 from benchmarks.step_profile import groups_of, profile_steps
+from xlbench.scoring.machine import describe_machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,7 @@ def measure_training(material: Material, out: Path, *, repetitions: int, batches
         )
         for name, each in rates.items()
     )
+    peaks = {precision: measure_peak(precision, device=material.device) for precision in limits}
     profiles = profile_both(material, batches)
     stacked_bars(out / PICTURE, profiles)
     share = 50 if material.precision == "bfloat16" else 75
@@ -97,6 +99,7 @@ def measure_training(material: Material, out: Path, *, repetitions: int, batches
                 rows=rows,
             ),
             limit_table(limits, tokens),
+            peak_table(peaks, describe_machine(material.settings).device),
             evaluation_table(found[OURS], spread(rates[OURS]), len(material.context(pairs).corpus.dev_pairs)),
             profile_table(profiles),
         ),
@@ -115,6 +118,7 @@ def measure_training(material: Material, out: Path, *, repetitions: int, batches
             "pairs": pairs,
             "gflop_per_pair": work,
             "pairs_per_second": cast("Json", rates),
+            "peaks": {name: peak.model_dump() for name, peak in peaks.items()},
             "limits": {name: [limit.model_dump() for limit in each] for name, each in limits.items()},
             "profiles": cast("Json", {name: profile.model_dump() for name, profile in profiles.items()}),
         },
@@ -151,6 +155,15 @@ def limit_table(limits: dict[Precision, list[Limit]], tokens: int) -> Table:
         title=f"The limit: matrix products of a layer with {tokens} tokens, GFLOP/s (best forward is the limit)",
         header=("dtype", "Product", "Best", "Median"),
         rows=tuple(rows),
+    )
+
+
+def peak_table(peaks: dict[Precision, Peak], device: str) -> Table:
+    """Return the highest rates of the device, which no shape of a model reaches."""
+    return Table(
+        title=f"The device's own limit: products of large square matrices, TFLOP/s, measured on {device}",
+        header=("dtype", "Rows and columns", "Best"),
+        rows=tuple((name, f"{peak.size:,}", f"{peak.tflops:.3g}") for name, peak in peaks.items()),
     )
 
 

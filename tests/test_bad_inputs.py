@@ -5,15 +5,22 @@ The cases are data, in ``bad_inputs/*.toml``; its README says how one is written
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import re
+import shutil
+import tempfile
 import tomllib
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from toy_board import example_student
 
 import xlbench
@@ -21,6 +28,7 @@ from xlbench.cli import main
 from xlbench.errors import UNPRINTABLE
 from xlbench.runs.results import Student
 from xlbench.settings import Settings
+from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +53,7 @@ VALUES: dict[str, object] = {
 NEEDED: dict[str, dict[str, object]] = {
     "score": {"model": "nowhere"}, "compare": {"first": "a", "second": "b"}, "leaderboard": {"name": "headline"},
     "push": {"directory": "carded", "repository": "org/name"},
+    "sync_store": {"url": "shared"},
     "encode": {"texts": ["a"]}, "search": {"corpus": ["a"], "queries": "a"}, "mine": {"a": ["a"], "b": ["a"]},
 }  # fmt: skip
 PLACED = {
@@ -56,6 +65,7 @@ PLACED = {
     "open_store",
     "push",
     "status",
+    "sync_store",
     "encode",
     "search",
     "mine",
@@ -75,6 +85,8 @@ class Case:
         files: What lies in the working directory, by path.
         environment: Variables; an empty value unsets one.
         bare: Neither a store nor ``--offline`` is given.
+        works: It is refused in the middle of the work: when an encoder is loaded or pairs are read. What the work had
+            made by then stays in the store.
     """
 
     title: str
@@ -85,6 +97,7 @@ class Case:
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     bare: bool = False
+    works: bool = False
 
 
 def cases() -> Iterator[Case]:
@@ -122,6 +135,18 @@ def prepare(directory: Path, files: dict[str, dict[str, Any]]) -> None:
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         match content:
+            case {"toy": True}:
+                shutil.copytree(toy_encoder(), path)
+                for file in content.get("without", ()):
+                    (path / file).rename(path / f"other-{file}")
+                for file, changes in content.get("merge", {}).items():
+                    old = json.loads((path / file).read_text("utf-8")) if (path / file).is_file() else {}
+                    (path / file).write_text(json.dumps({**old, **changes}), "utf-8")
+            case {"columns": columns}:
+                arrays = [pa.array(values) for _, *values in columns]
+                parquet.write_table(pa.Table.from_arrays(arrays, [name for name, *_ in columns]), path)
+            case {"pipe": True}:
+                os.mkfifo(path)
             case {"directory": True}:
                 path.mkdir(exist_ok=True)
             case {"link": target}:
@@ -134,6 +159,11 @@ def prepare(directory: Path, files: dict[str, dict[str, Any]]) -> None:
                 path.write_text(text, "utf-8")
             case _:
                 raise ValueError(f"what is '{name}' to hold? {content}")
+
+
+@cache
+def toy_encoder() -> Path:
+    return save_toy_encoder(Path(tempfile.mkdtemp()) / "toy")
 
 
 def tree(directory: Path) -> set[tuple[str, int]]:
@@ -176,7 +206,7 @@ def test_it_is_refused_in_words_and_nothing_is_left(
             monkeypatch.setenv(variable, value)
         else:
             monkeypatch.delenv(variable, raising=False)
-    for module in ("runs.run", "runs.score", "retrieval.encoder"):
+    for module in ("runs.run", "runs.score", "retrieval.encoder") if not case.works else ():
         monkeypatch.setattr(f"xlbench.{module}.prepare_process", work_begins)
     before, home = tree(tmp_path), tmp_path / "home"
     answers = []
@@ -197,7 +227,10 @@ def test_it_is_refused_in_words_and_nothing_is_left(
         assert capsys.readouterr() == ("", "")
         check(str(raised.value), case)
         answers.append(f"xlbench: {raised.value}\n")
-    assert tree(tmp_path) == before
+    if case.works:
+        assert not any(home.glob("partial/*"))
+        assert not any(home.glob("records/*"))
+    assert {it for it in tree(tmp_path) if not (case.works and it[0].startswith("home"))} == before
     if len(answers) > 1 and "See `xlbench" not in answers[0]:  # what click refuses has click's words
         assert answers[0] == answers[1]
 

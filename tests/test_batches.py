@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part
 from xlbench.distill.objectives import PullToTarget, Target
 from xlbench.distill.plan import Training
-from xlbench.distill.trainer import Student
+from xlbench.distill.student import Student
 from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def test_parts_do_not_change_the_gradient(part_tokens: int, tmp_path: Path) -> N
 
     def gradient(batch: Batch) -> torch.Tensor:
         student.zero_grad()
-        student(batch["parts"], batch["places"])[:, :3].mul(torch.arange(6)[:, None]).sum().backward()
+        student(batch["parts"], batch["places"]).vectors[:, :3].mul(torch.arange(6)[:, None]).sum().backward()
         return torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None])
 
     whole = gradient(collator(None)([0, 1, 2]))

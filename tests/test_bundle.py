@@ -191,7 +191,7 @@ def test_a_bundle_holds_what_is_read_and_no_code_and_no_pickle(whole: tuple[Plac
         "models/acme/mini", "datasets/org/talks", f"datasets/{STS17}", f"{local}/other", f"{local}/corpus",
     ]  # fmt: skip
     files = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
-    assert files == {*bundle.files, bundles.MANIFEST, bundles.LOCK}
+    assert files == {*bundle.files, bundles.MANIFEST}
     assert not [name for name in files if name.endswith((".bin", ".py"))]
     # The board asks for German only.
     assert {name for name in files if name.startswith("datasets/org")} == {

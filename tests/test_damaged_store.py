@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from pyarrow import parquet
+from toy_board import EXAMPLE
 from toy_runs import PLUGIN, make_place, settings_at, toy_request, toy_run
 
 from xlbench import XlbenchError, open_store
@@ -86,6 +87,63 @@ def test_a_record_that_has_changed_is_made_again_with_its_numbers(
     assert len(said) == 1
     assert said[0].startswith(f"xlbench: records {path.parent.name} is damaged ({name} ")
     assert "all 3 records come from the store" in go(place, home)[1]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("prediction", "nan", "StarterSTS en-de has a score in the record, and an item that is not a number"),
+        ("gold", "nan", "StarterSTS en-de has a score in the record, and an item that is not a number"),
+        ("prediction", "inf", "'prediction' is infinite in places"),
+        ("gold", "-inf", "'gold' is infinite in places"),
+        ("rows", "fewer", "StarterSTS en-de has 65 items, and 66 in the record"),
+        ("subset", "other", "is in one of the two alone"),
+    ],
+)
+def test_items_that_are_not_those_of_their_record_are_named_and_scored_again(
+    place: Path, home: Path, capsys: pytest.CaptureFixture[str], column: str, value: str, problem: str
+) -> None:
+    before = go(place, home)[0]
+    path = home / "records" / student(home) / "items.parquet"
+    table = parquet.read_table(path)
+    if column == "rows":
+        table = table.slice(1)
+    else:
+        values = table[column].to_pylist()
+        values[0] = value if column == "subset" else float(value)
+        new = pa.array(values) if column == "subset" else pa.array(values, pa.float32())
+        table = table.set_column(table.schema.get_field_index(column), column, new)
+    parquet.write_table(table, path)
+    files = json.loads((path.parent / "entry.json").read_text("utf-8"))["files"]
+    forge(path.parent / "entry.json", files={**files, "items.parquet": file_digest(path)})
+    with pytest.raises(XlbenchError, match=problem):
+        items_of(before.stored[-1], settings_at(home))
+    capsys.readouterr()
+    after, notes = go(place, home)
+    assert "scoring toy-half" in notes
+    assert problem in capsys.readouterr().err
+    assert after.table().equals(before.table())
+
+
+def test_of_records_in_a_directory_a_damaged_one_is_named_and_left_out(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "records")
+    first, *others = sorted(tmp_path.glob("records/*.json"))
+    left = [json.loads(path.read_text("utf-8"))["name"] for path in others]
+    first.write_text(first.read_text("utf-8")[:100], "utf-8")
+    os.mkfifo(tmp_path / "records" / "pipe.json")
+    words = ["leaderboard", "show", str(tmp_path / "records")]
+    table = CliRunner().invoke(app, words, catch_exceptions=False)
+    named = CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False)
+    assert sorted(row["name"] for row in json.loads(named.stdout)) == sorted(left)
+    assert all(name in table.stdout for name in left)
+    cut, pipe = table.stderr.splitlines()
+    assert cut.startswith(f"xlbench: Record '{first}' cannot be read: ")
+    assert cut.endswith(": left out")
+    assert pipe == f"xlbench: Record '{tmp_path}/records/pipe.json' is no file: left out"
+    for path in others:
+        path.unlink()
+    with pytest.raises(XlbenchError, match=f"'{first}' cannot be read"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
 
 
 def test_near_duplicates_that_have_changed_are_counted_again(place: Path, home: Path) -> None:
@@ -295,5 +353,15 @@ def test_a_run_that_was_exported_is_there_on_another_machine(place: Path, home: 
     assert code == 0
     # The record, its two stages (the centred teacher and the student), and its training data.
     assert text.endswith("4 entries added, 0 were there already\n")
+    assert "scoring toy-half" not in go(place, there)[1]
+    assert open_store(home=there).verify() == []
+
+
+def test_a_run_that_was_pushed_is_there_on_a_machine_that_pulls_it(place: Path, home: Path, tmp_path: Path) -> None:
+    key, there, shared = student(home), tmp_path / "there", str(tmp_path / "shared")
+    code, text = command(home, "store", "sync", "--push", shared, key)
+    assert (code, "4 entries pushed" in text) == (0, True)
+    code, text = command(there, "store", "sync", "--pull", shared, key)  # which it has never heard of
+    assert (code, "4 entries pulled" in text) == (0, True)
     assert "scoring toy-half" not in go(place, there)[1]
     assert open_store(home=there).verify() == []

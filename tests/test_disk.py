@@ -12,7 +12,7 @@ import pytest
 
 from xlbench import XlbenchError
 from xlbench.api import Target
-from xlbench.disk import disk_errors
+from xlbench.disk import answered, disk_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +81,27 @@ def test_other_errors_stay_what_they_are(tmp_path: Path, error: Exception) -> No
     with pytest.raises(type(error)) as caught, disk_errors("targets", tmp_path):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(errno.ENOSPC, "x"), "The disk is full: writing the output failed.\nFree some space or choose another"),
+        (
+            OSError(errno.EACCES, "x", "/a"),
+            "'/a' cannot be written: Permission denied.\nChange its permissions or name",
+        ),
+        (OSError(errno.ENAMETOOLONG, "long", "/a"), "'/a' cannot be used: long.\nGive a shorter name."),
+        (OSError(errno.ELOOP, "links"), "The output cannot be used: links.\nCheck the path and what lies there."),
+    ],
+)
+def test_the_doors_answer_whatever_the_system_refuses(error: OSError, text: str) -> None:
+    with pytest.raises(XlbenchError) as caught, answered("the output"):
+        raise error
+    assert str(caught.value).startswith(text)
+    assert "resumes" not in str(caught.value)
+    with pytest.raises(BrokenPipeError), answered("the output"):
+        raise BrokenPipeError
 
 
 def test_targets_ask_for_their_space_first(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:

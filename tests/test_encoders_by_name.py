@@ -19,6 +19,7 @@ from xlbench.encoders import directories
 from xlbench.encoders.directories import directory_fingerprint
 from xlbench.encoders.find import RegisteredEncoder, find_encoder, load_encoder
 from xlbench.errors import XlbenchError
+from xlbench.plugins.guard import guarded
 from xlbench.settings import Settings
 
 if TYPE_CHECKING:
@@ -257,9 +258,9 @@ class Odd(torch.nn.Module):
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (raising, "'mine' of a plugin: load raised TypeError: no such file"),
-        (lambda _: None, "'mine' of a plugin: load returned NoneType"),
-        (lambda _: torch.nn.Linear(2, 2), "load returned Linear"),
+        (raising, "Plugin 'theirs': load of encoder 'mine' raised TypeError: no such file"),
+        (lambda _: None, "Plugin 'theirs': load of encoder 'mine' returned None, which is no SentenceTransformer"),
+        (lambda _: torch.nn.Linear(2, 2), "Plugin 'theirs': load of encoder 'mine' returned 'Linear'"),
         (raising, "'mine' cannot encode: TypeError: no such file"),
         (lambda n: torch.ones(n, 3), r"declares vectors of 2 numbers, and gives an array of shape \[5, 3\] for 5"),
         (lambda n: torch.ones(n, 2, dtype=torch.int64), "gives vectors of int64"),
@@ -275,17 +276,17 @@ def test_an_encoder_of_a_plugin_that_gives_no_vectors_is_named(
     from sentence_transformers import SentenceTransformer
 
     def load(_: Settings) -> SentenceTransformer:
-        if "of a plugin" in message or "Linear" in message:
+        if "load" in message:
             return found(0)  # type: ignore[return-value]
         return SentenceTransformer(modules=[Odd(found)], device="cpu")
 
-    registered = {"mine": RegisteredEncoder("mine", "", lambda _: "abc", load)}
+    registered = {"mine": guarded(RegisteredEncoder("mine", "", lambda _: "abc", load), "theirs")}
     with pytest.raises(XlbenchError, match=message):
         load_encoder(find_encoder("mine", registered, settings), registered, settings)
 
 
 def test_a_fingerprint_of_a_plugin_must_be_a_string(settings: Settings) -> None:
-    for give, message in ((raising, "fingerprint raised TypeError"), (lambda _: None, "fingerprint returned None")):
-        registered = {"mine": RegisteredEncoder("mine", "", give, raising)}  # type: ignore[arg-type]
-        with pytest.raises(XlbenchError, match=f"'mine' of a plugin: {message}"):
+    for give, message in ((raising, "raised TypeError"), (lambda _: None, "returned None")):
+        registered = {"mine": guarded(RegisteredEncoder("mine", "", give, raising), "theirs")}  # type: ignore[arg-type]
+        with pytest.raises(XlbenchError, match=f"Plugin 'theirs': fingerprint of encoder 'mine' {message}"):
             find_encoder("mine", registered, settings)

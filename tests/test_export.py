@@ -243,6 +243,28 @@ def test_nothing_but_xlbench_speaks_while_integers_are_chosen(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("to", ["onnx", "openvino-int8"])
+def test_an_export_encodes_sentences_of_similar_length_together(tmp_path: Path, to: str) -> None:
+    pytest.importorskip({"onnx": "onnxruntime"}.get(to, "openvino"))
+    path = toy_student(tmp_path, "bottleneck")
+    xlbench.export(path, to, tmp_path / "out", home=tmp_path, quiet=True)
+    loaded = encoder_in(tmp_path / "out", tmp_path)
+    first, padded = loaded[0], []
+    run = first.session
+
+    def counted(features: dict[str, np.ndarray]) -> np.ndarray:
+        padded.append(features["input_ids"].size)
+        return run(features)
+
+    first.session = counted
+    texts = ["cat " * (1 if number % 2 else 60) for number in range(64)]
+    encode(loaded, texts)
+    short, long = (len(loaded.tokenizer(text, truncation=True, max_length=128)["input_ids"]) for text in texts[1::-1])
+    # Nothing is padded; in the order given all 64 would be as long as the longest.
+    assert (short, long) == (6, 128)
+    assert sum(padded) == 32 * short + 32 * long
+
+
 def test_static_students_are_exported_too(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding

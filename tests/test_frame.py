@@ -226,7 +226,7 @@ def test_no_records_make_an_empty_tidy_frame_and_no_board() -> None:
 
 
 def test_records_of_other_suites_share_a_tidy_frame_and_no_board() -> None:
-    first = next(iter(records_in(EXAMPLE)))
+    first = next(iter(records_in(EXAMPLE, quiet=True)))
     other = first.model_copy(update={"scores": first.scores.model_copy(update={"suite": "other"})})
     assert set(tidy_frame([first, other]).suite) == {"starter", "other"}
     with pytest.raises(XlbenchError, match="cannot share a table"):

@@ -102,6 +102,8 @@ def test_a_file_that_was_edited_is_read_again(tmp_path: Path, folder: Path) -> N
         (PLAIN.replace("- config_name: en-de", "- config_name: en-de\n  sep: ;"), False),
         (PLAIN.replace("configs:", "dataset_info:\n  features:\n  - name: score\n    dtype: int64\nconfigs:"), False),
         (PLAIN.replace("configs:", "configs: ["), False),  # no YAML
+        (CARD.format(path="test/*.jsonl.gz\n  - split: test\n    path: test/*.jsonl.gz"), False),  # a split twice
+        (PLAIN.replace("- config_name: en-de", "- config_name: en-de\n  default: true"), False),  # another default
     ],
 )
 def test_a_card_that_decides_what_is_read_is_part_of_the_identity(
@@ -114,6 +116,29 @@ def test_a_card_that_decides_what_is_read_is_part_of_the_identity(
     after = data_identity(STS17, settings)
     assert after.startswith(before)
     assert (after == before) is plain
+
+
+def test_a_file_of_settings_beside_the_card_is_part_of_the_identity(tmp_path: Path, folder: Path) -> None:
+    settings = toy_settings(tmp_path, tmp_path / "root")
+    before = data_identity(STS17, settings)
+    (folder / ".huggingface.yaml").write_text("configs: []\n", "utf-8")
+    first = data_identity(STS17, settings)
+    (folder / ".huggingface.yaml").write_text("configs: [1]\n", "utf-8")
+    assert len({before, first, data_identity(STS17, settings)}) == 3
+
+
+def test_a_second_file_of_a_subset_is_found_unpacked_too(tmp_path: Path, folder: Path) -> None:
+    (folder / "test" / "old.jsonl").write_text(json.dumps(rows("en-de", 1)[0]) + "\n", "utf-8")
+    with pytest.raises(XlbenchError, match=r"old\.jsonl' has rows of subset en-de, which 'en-de\.jsonl\.gz'"):
+        read(tmp_path)
+
+
+def test_of_golds_that_are_text_the_one_that_is_no_number_is_named(tmp_path: Path, folder: Path) -> None:
+    for subset, golds in (("en-en", ("1", "2", "3")), ("en-de", ("1", "x", "3"))):
+        content = [{**row, "score": gold} for row, gold in zip(rows(subset, 1, 2, 3), golds, strict=True)]
+        write(folder, subset, content)
+    with pytest.raises(XlbenchError, match="subset en-de: row 2: 'score' is 'x' and not a number"):
+        read(tmp_path)
 
 
 def test_rows_of_no_subset_are_counted(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,6 +201,18 @@ def test_a_subset_of_one_row_is_undefined(tmp_path: Path, folder: Path) -> None:
     assert found.items["STS17", "en-de"].prediction == pytest.approx(2**-0.5)  # of (1, 0) and (1, 1)
 
 
+def test_golds_that_only_float32_takes_for_equal_are_said_to_be_rounded(tmp_path: Path, folder: Path) -> None:
+    write(folder, "en-de", rows("en-de", 1, 1 + 1e-9, 1))
+    undefined = "all 3 golds are equal once rounded to float32"
+    assert scored(tmp_path).scores.tasks["STS17"].undefined() == {"en-de": undefined}
+    write(folder, "en-de", rows("en-de", 2, 2, 2))
+    assert scored(tmp_path).scores.tasks["STS17"].undefined() == {"en-de": "all 3 golds are equal"}
+    write(folder, "en-de", rows("en-de", 3, 1, 1 + 1e-9))
+    same = r"STS17, subset en-de: golds 1\.0 and 1\.000000001 differ for MTEB and are equal in float32, .*: .*100.0000 "
+    with pytest.raises(XlbenchError, match=same):
+        scored(tmp_path)
+
+
 def test_embeddings_whose_cosines_overflow_leave_both_families_undefined(tmp_path: Path) -> None:
     # Sentences with an a are 1e30 long: finite in float32, their squares are not.
     encoder = toy_encoder(WordCounts(lambda vectors: vectors * (1 + 1e30 * (vectors[:, :1] > 0))))
@@ -186,6 +223,7 @@ def test_embeddings_whose_cosines_overflow_leave_both_families_undefined(tmp_pat
     assert tasks["ToySTS"].undefined() == dict.fromkeys(
         ("zz", "xx", "yy"), "the cosine of row 1 (and 3 more) is not a number"
     )
+    assert tasks["ToySTS"].subsets["zz"].metrics == {}  # MTEB's are of the embeddings without those
     large = "row 1 (and 1 more) has no nearest neighbour: embeddings are too large"
     # Of yy-en (d d, d), (b b, b) no sentence has an a; of xx-en the candidate 'a' does, which all rows are compared
     # with.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLUGIN = """
-import itertools, sys
+import itertools, sys, torch; from sentence_transformers import SentenceTransformer
 from xlbench.api import *
 
 class Raises(Frozen):
@@ -66,6 +66,7 @@ class Stops(Wrong):
 def opens(argument, settings):  # line 47
     given = {"codes": (None, []), "three": (("de",), [("a", "b", "c")]), "none": (("de",), None),
              "text": (("de",), ["ab"]), "numbers": (("de",), [(1, 2)]),
+             "distinct": (("de",), ((f"a {n}", f"b {n}") for n in itertools.count())),
              "endless": (("de",), itertools.cycle([("a b", "c d"), ("e f", "g h"), ("i j", "k l")]))}
     if argument == "never":
         return Stops(("de",), StopIteration("x"))
@@ -79,7 +80,11 @@ def xlbench_corpora():
 
 @hookimpl
 def xlbench_encoders():
-    yield RegisteredEncoder("nothing", "s", lambda settings: "d", lambda settings: None)  # line 63
+    yield RegisteredEncoder("nothing", "s", lambda settings: "d", lambda settings: None)  # line 64
+    yield RegisteredEncoder("lost", "s", lambda settings: "d", lambda settings: SentenceTransformer(modules=[Lost()]))
+
+class Lost(torch.nn.Module):
+    def preprocess(self, texts, **options): raise LookupError("no words")  # line 68
 """
 
 
@@ -120,7 +125,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ),
         (
             {"assistant": "nothing"},
-            ": load of encoder 'nothing' returned None, which is no SentenceTransformer ({file}:63).\n",
+            ": load of encoder 'nothing' returned None, which is no SentenceTransformer ({file}:64).\n",
+        ),
+        (
+            {"assistant": "lost"},
+            ": Encoder 'lost' cannot encode: LookupError: no words ({file}:68 in preprocess).\n",
         ),
     ],
 )
@@ -134,6 +143,27 @@ def test_a_plugin_that_fails_in_a_run_is_named(
     assert str(caught.value).count("\n") == 1
     assert not list(tmp_path.glob("records/*"))
     assert not list(tmp_path.glob("stages/*"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        # What is given is counted every 2,000 pairs. The toy budget uses 160 pairs, 1,000 times as many are fewer.
+        ({"MOST": 170_000}, "has given 172,000 pairs in 'de' so far, of which the budget can use one in 1,000"),
+        ({"FILLED": 1e-9}, "fills the disk: 0.0 GB with 2,000 pairs in 'de' so far"),
+    ],
+)
+def test_a_corpus_of_ever_new_pairs_ends_before_the_disk_does(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: dict[str, float], told: str
+) -> None:
+    for name, value in limit.items():
+        monkeypatch.setattr(f"xlbench.corpora.choose.{name}", value)
+    load_registry.cache_clear()  # its generator goes on where it was left
+    with pytest.raises(XlbenchError) as caught:
+        toy_run(toy_request(place, corpus=("wrong:distinct",)), settings_at(tmp_path), place / "bad.py")
+    assert f": Corpus 'wrong:distinct' {told} (" in caught.value.problem
+    assert caught.value.remedy.startswith("A corpus must end: give a part of it, or ")
+    assert not list(tmp_path.glob("partial/*/scratch/*"))
 
 
 def test_plain_tuples_are_pairs_and_an_interrupt_is_one(place: Path, tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import socket
 import sys
 from contextlib import redirect_stderr
 from queue import SimpleQueue
@@ -12,12 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import tqdm.std
-from filelock import FileLock
 from toy_runs import make_place, settings_at, toy_request, toy_run
 
 import xlbench.progress as module
 from xlbench.progress import note, progress
-from xlbench.store import build, get_or_build
+from xlbench.store import Lock, build, get_or_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,7 +223,7 @@ def test_waiting_for_another_process_is_reported_repeatedly(tmp_path: Path, monk
     assert build.REMIND_EVERY == 60
     monkeypatch.setattr(build, "REMIND_EVERY", 0.0)
     (tmp_path / "locks").mkdir()
-    other = FileLock(tmp_path / "locks" / "tokens-k.lock")
+    other = Lock(tmp_path / "locks" / "tokens-k.lock")
     other.acquire()
     say = build.note
 
@@ -233,7 +235,8 @@ def test_waiting_for_another_process_is_reported_repeatedly(tmp_path: Path, monk
     monkeypatch.setattr(build, "note", hear)
     with log() as shown:
         assert not get_or_build(tmp_path, "tokens", "k", lambda directory: {}, doing="tokenising the corpus").reused
-    assert shown.getvalue() == 3 * "xlbench: waiting for another process that is tokenising the corpus\n"
+    who = rf"process {os.getpid()} on {re.escape(socket.gethostname())} \(since [^)]*\)"
+    assert re.fullmatch(rf"(xlbench: waiting for {who} that is tokenising the corpus\n){{3}}", shown.getvalue())
 
 
 class LastMinute:

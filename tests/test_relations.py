@@ -166,6 +166,10 @@ def test_layers_are_captured_in_the_order_in_which_they_run(place: Path, looped:
     assert capture.take() == []
 
 
+def total(parts: list[Part]) -> int:
+    return int(sum(piece["attention_mask"].sum() for piece in parts))
+
+
 def live(model: SentenceTransformer, encoder: SentenceTransformer) -> LiveTerms:
     terms = (MatchRelations(encoder="assistant"), MatchHidden(encoder="assistant"))
     beside = LiveEncoder(encoder, Capture(stock_encoder(encoder), [-1]), torch.arange(40), "float32")
@@ -181,7 +185,7 @@ def test_a_student_that_equals_the_live_encoder_has_no_loss_and_no_gradient(plac
         model.zero_grad()
         for piece in parts:
             model(dict(piece))
-        values = terms.losses(parts)
+        values = terms.losses(parts, total(parts))
         torch.stack(values).sum().backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad.abs().max() for p in model.parameters() if p.grad is not None]
         return [value.item() for value in values], float(torch.stack(gradients).max())
@@ -207,7 +211,7 @@ def test_the_parts_of_a_batch_are_weighted_by_their_tokens(place: Path) -> None:
     def value(parts: list[Part]) -> list[float]:
         for piece in parts:
             model(dict(piece))
-        return [term.item() for term in terms.losses(parts)]
+        return [term.item() for term in terms.losses(parts, total(parts))]
 
     whole = value([part(*rows)])
     assert value([part(rows[0]), part(*rows[1:])]) == pytest.approx(whole, rel=1e-4)
@@ -351,12 +355,12 @@ def test_a_stage_with_a_live_encoder_resumes_to_the_same_weights(
 ) -> None:
     real, steps = LiveTerms.losses, []
 
-    def killed(self: LiveTerms, parts: list[Part]) -> list[torch.Tensor]:
+    def killed(self: LiveTerms, parts: list[Part], total: int) -> list[torch.Tensor]:
         if self.terms and not torch.is_inference_mode_enabled():  # not in an evaluation
             steps.append(len(parts))
             if len(steps) == 6:  # of eight, two steps after the checkpoint
                 raise KeyboardInterrupt
-        return real(self, parts)
+        return real(self, parts, total)
 
     monkeypatch.setattr(LiveTerms, "losses", killed)
     with pytest.raises(KeyboardInterrupt):

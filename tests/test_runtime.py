@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from transformers import TrainingArguments
+from transformers.training_args import ParallelMode
 
 from xlbench.cli.app import app
 from xlbench.cli.doctor_command import report
@@ -138,28 +140,34 @@ def test_a_cpu_compiles_only_on_request_and_with_a_compiler(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("precision", "flags"), [("float32", (False, False)), ("bfloat16", (True, False)), ("float16", (False, True))]
 )
-def test_training_uses_the_named_precision_and_one_gpu(
+def test_training_uses_the_named_precision(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, precision: str, flags: tuple[bool, bool]
 ) -> None:
     made: list[dict[str, object]] = []
 
     def arguments(**given: object) -> SimpleNamespace:
         made.append(given)
-        return SimpleNamespace(n_gpu=4)
+        return SimpleNamespace()
 
     pretend_gpu(monkeypatch, (8, 0), bfloat16=True)
     pretend_tools(monkeypatch)
-    monkeypatch.setattr(stage_training, "TrainingArguments", arguments)
+    monkeypatch.setattr(stage_training, "OneDevice", arguments)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     context = cast("StageContext", SimpleNamespace(precision=precision, settings=settings_for(), group="x"))
     training = Training.model_construct(objectives=(), pairs=32, batch_size=8, learning_rate=1e-3, seed=0)
     stage = Stage("student", "assistant", training=training)
-    chosen = stage_training._training_arguments(stage, training, context, tmp_path)
+    stage_training._training_arguments(stage, training, context, tmp_path)
     (given,) = made
     assert (given["bf16"], given["fp16"]) == flags
     assert given["torch_compile"] is any(flags)
     assert given["torch_compile_backend"] == ("inductor" if any(flags) else None)
-    assert chosen._n_gpu == 1
+
+
+def test_one_process_trains_on_one_of_several_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 4))
+    arguments = stage_training.OneDevice(output_dir=str(tmp_path), use_cpu=True, per_device_train_batch_size=8)
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 8)
+    assert arguments.parallel_mode == ParallelMode.NOT_PARALLEL  # and not NOT_DISTRIBUTED, which is DataParallel
 
 
 def test_attention_is_restored() -> None:

@@ -65,7 +65,10 @@ def test_seeds_give_a_student_each_and_every_other_row_once(place: Path, tmp_pat
     # The second finds the centred teacher: a stage that knows of no seed.
     second = notes[notes.index("single-stage/toy-half, seed 2") :]
     assert any(note.startswith("stage teacher-centred: from the store") for note in second)
-    assert go(place, tmp_path, 0, 2)[0] == results
+    again, stored = go(place, tmp_path, 0, 2)
+    assert again == results
+    for said in (notes, stored):  # the seeds have their pairs in common
+        assert len([note for note in said if note.startswith("pairs: ")]) == 1
 
 
 def test_a_seed_that_diverges_stops_no_other_and_is_not_stored(

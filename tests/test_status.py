@@ -18,6 +18,8 @@ from xlbench.cli.app import app
 from xlbench.progress import progress
 from xlbench.runs import status as status_module
 from xlbench.runs.status import Doing, read_status, runs
+from xlbench.store import write_sealed
+from xlbench.store.owner import new_owner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +60,7 @@ def test_a_run_says_stage_steps_loss_and_time_left_also_when_it_is_quiet(tmp_pat
         assert json.loads(printed(tmp_path, "--json"))[0]["doing"]["steps"] == 20
         assert xlbench.status(home=tmp_path) == [status]
     assert printed(tmp_path) == f"nothing runs with the store in {tmp_path}\n"
-    assert [path.name for path in (tmp_path / "running").iterdir()] == ["leases.lock"]
+    assert list((tmp_path / "running").iterdir()) == []
 
 
 def test_inner_work_is_shown_and_then_the_outer_again(tmp_path: Path) -> None:
@@ -80,6 +82,7 @@ def test_a_run_that_was_killed_is_no_run(tmp_path: Path) -> None:
     with runs("toy", settings_at(tmp_path)):
         for path in list((tmp_path / "running").glob("*-*")):
             (tmp_path / "running" / f"killed-1-a{path.suffix}").write_bytes(path.read_bytes())
+        write_sealed(tmp_path / "running" / "killed-1-a.lock", new_owner().model_copy(update={"started": 1.0}))
         assert len(read_status(tmp_path)) == 1
         assert not list((tmp_path / "running").glob("killed*"))
     assert read_status(tmp_path / "nowhere") == []

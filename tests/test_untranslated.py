@@ -14,9 +14,10 @@ from xlbench.api import Target
 from xlbench.corpora.corpus import open_corpus
 from xlbench.corpora.overlap import text_key
 from xlbench.corpora.prepare import prepare
+from xlbench.distill.batches import pairs_to_train_on
 from xlbench.distill.objectives import MatchSimilarities, PullToTarget
 from xlbench.distill.plan import Stage, Training
-from xlbench.distill.training import pairs_to_train_on, train_stage
+from xlbench.distill.training import train_stage
 from xlbench.errors import XlbenchError
 from xlbench.plugins.registry import load_registry
 from xlbench.settings import Settings

@@ -24,7 +24,7 @@ PAIRED = 1.0  # half of a difference's interval, points
 def example_records() -> list[Record]:
     """Teacher, assistant, aligned assistant and student."""
     order = {"teacher": 0, "assistant": 1, "aligned": 2, "student": 3}
-    return sorted(records_in(EXAMPLE), key=lambda record: order[record.role])
+    return sorted(records_in(EXAMPLE, quiet=True), key=lambda record: order[record.role])
 
 
 def example_student() -> Record:

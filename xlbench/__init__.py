@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from xlbench.functions import compare, export, run, score
     from xlbench.functions.boards import bundle, leaderboard
     from xlbench.functions.hub import push
-    from xlbench.functions.stores import open_store, status
+    from xlbench.functions.stores import open_store, status, sync_store
     from xlbench.functions.using import encode, mine, search
     from xlbench.inventory import Store
     from xlbench.retrieval.results import Found, Mined
     from xlbench.runs.compare import Comparison
     from xlbench.runs.results import Results, Student
     from xlbench.runs.status import Status
+    from xlbench.store.sync import Synced
     from xlbench.students.load import load, register
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Status",
     "Store",
     "Student",
+    "Synced",
     "XlbenchError",
     "__version__",
     "bundle",
@@ -58,6 +60,7 @@ __all__ = [
     "score",
     "search",
     "status",
+    "sync_store",
 ]
 
 # Where each name is defined; imported when it is asked for, so that `import xlbench` waits for nothing.
@@ -74,6 +77,7 @@ _DEFINED = {
     "Status": "xlbench.runs.status",
     "Store": "xlbench.inventory",
     "Student": "xlbench.runs.results",
+    "Synced": "xlbench.store.sync",
     "XlbenchError": "xlbench.errors",
     "__version__": "xlbench._version",
     "bundle": "xlbench.functions.boards",
@@ -90,6 +94,7 @@ _DEFINED = {
     "score": "xlbench.functions",
     "search": "xlbench.functions.using",
     "status": "xlbench.functions.stores",
+    "sync_store": "xlbench.functions.stores",
 }
 
 

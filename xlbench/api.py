@@ -60,6 +60,9 @@ from xlbench.distill.static import TokenVectors
 from xlbench.distill.trim import TrimVocabulary
 from xlbench.encoders.find import RegisteredEncoder
 from xlbench.encoders.starter import further_teachers, starter_encoders
+from xlbench.engines.engine import Engine, EngineOptions, Resources, Task, drive
+from xlbench.engines.on_ray import RayOptions, run_on_ray
+from xlbench.engines.on_slurm import SlurmOptions, run_on_slurm
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, Experiment, StudentSpec, Suite, TaskRef
 from xlbench.fingerprint import Frozen
@@ -87,6 +90,8 @@ __all__ = [
     "CutOptions",
     "Edit",
     "EmbeddingOptions",
+    "Engine",
+    "EngineOptions",
     "Experiment",
     "FrequencyAdaptiveEmbedding",
     "Frozen",
@@ -110,9 +115,12 @@ __all__ = [
     "PairVectors",
     "Plan",
     "PullToTarget",
+    "RayOptions",
     "RegisteredEncoder",
+    "Resources",
     "Settings",
     "Shape",
+    "SlurmOptions",
     "Stage",
     "StageContext",
     "StudentOptions",
@@ -120,6 +128,7 @@ __all__ = [
     "StudentTrainingOptions",
     "Suite",
     "Target",
+    "Task",
     "TaskRef",
     "TokenVectors",
     "Training",
@@ -135,6 +144,7 @@ __all__ = [
     "centre_stages",
     "contrastive_stage",
     "cut_edits",
+    "drive",
     "embedding_edits",
     "encode",
     "english_target",
@@ -153,6 +163,8 @@ __all__ = [
     "paper_values",
     "recurrent_stage",
     "relation_stage",
+    "run_on_ray",
+    "run_on_slurm",
     "shown_teacher",
     "similarity_terms",
     "starter_encoders",

@@ -1,4 +1,4 @@
-"""What a disk refuses, in two lines: what was written, where, how much is needed and free, and what to do."""
+"""What the operating system refuses, in two lines: what was written, where, how much is needed and free, what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,7 @@ BY_TEXT = (*FULL, errno.EFBIG, errno.EROFS, *FAILED)
 # What torch's writer and numpy's tofile say of any write that failed; neither says why.
 SILENT = re.compile(r"PytorchStreamWriter|inline_container|basic_ios|iostream error|\d+ requested and \d+ written")
 PROBE = 1 << 20  # bytes
+LARGEST = 1 << 26  # bytes of a file of settings
 RESUMES = "the same command resumes"
 AGAIN = "then run the command again"
 
@@ -64,6 +65,54 @@ def disk_errors(
         if not resumes:
             worded = XlbenchError(worded.problem, worded.remedy.replace(RESUMES, AGAIN))
         raise worded from error
+
+
+@contextmanager
+def answered(unnamed: str = "a file") -> Iterator[None]:
+    """Turn whatever the operating system refuses (a name, a file, a full disk) into an error of xlbench.
+
+    The doors of xlbench stand in it, so that no path, whatever it holds, ends in a traceback. Where more is known, a
+    place has :func:`disk_errors`, or words of its own.
+
+    Args:
+        unnamed: What is meant where the system names no file.
+
+    Raises:
+        XlbenchError: The system refused something.
+    """
+    try:
+        with disk_errors(unnamed, resumes=False):
+            yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = f"'{error.filename}'" if error.filename is not None else f"{unnamed[0].upper()}{unnamed[1:]}"
+        remedy = "Give a shorter name." if error.errno == errno.ENAMETOOLONG else "Check the path and what lies there."
+        raise XlbenchError(f"{place} cannot be used: {error.strerror or first_line(error)}.", remedy) from error
+
+
+def read_bounded(path: Path) -> str:
+    """Return the text of a file of settings, which a device or a damaged file may go on without end.
+
+    Raises:
+        OSError: It cannot be read, or has more than :data:`LARGEST` bytes.
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    with path.open("rb") as stream:
+        content = stream.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise OSError(errno.EFBIG, f"it has more than {LARGEST:,} bytes", str(path))
+    return content.decode("utf-8")
+
+
+def require_regular(path: Path) -> None:
+    """Refuse a pipe or a device, which gives its content once, or without end.
+
+    Raises:
+        XlbenchError: It is one.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise XlbenchError(f"'{path}' is a pipe or a device, and no file.", "Write its content to a file first.")
 
 
 def is_disk_error(error: BaseException) -> bool:
@@ -162,11 +211,12 @@ def _worded(refused: _Refusal, what: str, where: Path | None, needed: int | None
         )
     if code in FULL:
         sizes = [f"{_amount(needed)} needed"] if needed is not None and own else []
-        sizes.append(f"{_amount(shutil.disk_usage(_existing(place)).free)} free")
+        sizes += [f"{_amount(shutil.disk_usage(_existing(place)).free)} free"] if place is not None else []
         another = "set XLBENCH_HOME to another disk" if store and own else "choose another disk"
+        amounts = f" ({', '.join(sizes)})" if sizes else ""
         prune = " (`xlbench store prune`)" if store else ""
         return XlbenchError(
-            f"{FULL[code]}: writing {written} failed ({', '.join(sizes)}).",
+            f"{FULL[code]}: writing {written} failed{amounts}.",
             f"Free some space{prune} or {another}; {RESUMES}.",
         )
     if code == errno.EFBIG:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import re
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 # Control characters, which steer a terminal; line separators; marks that turn the direction of text; lone surrogates,
 # which stand for bytes that are not UTF-8. The joiners that some scripts need are not among them.
@@ -124,36 +122,3 @@ def first_line(error: BaseException) -> str:
 def shortened(text: str, longest: int = 60) -> str:
     """Return a text of others in quotes for a message, cut to ``longest`` characters."""
     return repr(text if len(text) <= longest else f"{text[:longest]}…")
-
-
-REMEDIES = {
-    errno.ENOSPC: "Free some space, or write to another disk.",
-    errno.EDQUOT: "Free some space, or write to another disk.",
-    errno.ENAMETOOLONG: "Give a shorter name.",
-    errno.EACCES: "Give a place that you may read and write.",
-    errno.EPERM: "Give a place that you may read and write.",
-    errno.EROFS: "Give a place that can be written to.",
-}
-
-
-@contextmanager
-def answered(unnamed: str = "A file") -> Iterator[None]:
-    """Turn what the system refuses (a name, a file, a full disk) into an error of xlbench.
-
-    The doors of xlbench stand in it, so that no path, whatever it holds, ends in a traceback. Where a remedy is better
-    known, the error is worded there.
-
-    Args:
-        unnamed: What is meant where the system names no file.
-
-    Raises:
-        XlbenchError: The system refused something.
-    """
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        place = f"'{error.filename}'" if error.filename is not None else unnamed
-        remedy = REMEDIES.get(error.errno or 0, "Check the path and what lies there.")
-        raise XlbenchError(f"{place} cannot be used: {error.strerror or first_line(error)}.", remedy) from error

@@ -15,7 +15,8 @@ from pydantic import Field
 from xlbench.boards.board import board_paths
 from xlbench.corpora.prepare import KIND as CORPORA
 from xlbench.corpora.prepare import corpus_key
-from xlbench.errors import XlbenchError, answered, look_up, nearest
+from xlbench.disk import answered
+from xlbench.errors import XlbenchError, look_up
 from xlbench.fingerprint import Frozen, Json
 from xlbench.records.predictions import read_key
 from xlbench.records.record import FILE, Record, read_record
@@ -24,7 +25,7 @@ from xlbench.records.stored import stored_records
 from xlbench.settings import new_path, path_of
 from xlbench.store import Damage, Entry, entry_path, examine
 from xlbench.store.archive import Imported, export_entries, import_archive
-from xlbench.store.entry import MANIFEST, entry_names, entry_size
+from xlbench.store.entry import MANIFEST, entry_names, entry_size, find_name
 from xlbench.store.remove import remove_entry, remove_unfinished, unfinished
 from xlbench.validation import validated
 
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 
     from xlbench.settings import Settings
 
-SHORTEST = 4  # digits of a key that may stand for it
 KINDS = (RECORDS, "stages", "targets", "encoders", CORPORA, "tokens", "near-duplicates")  # that a store may have
-LISTED = 4  # entries that an ambiguous key lists
 
 
 class Holding(Frozen):
@@ -124,17 +123,7 @@ class Store:
         Raises:
             XlbenchError: There is no such entry, or there are several.
         """
-        kind, slash, key = _check(name=name).name.rpartition("/")
-        known = list(entry_names(self.home))
-        found = [it for it in known if it[1] == key and (not slash or it[0] == kind)]
-        if not found and len(key) >= SHORTEST:
-            found = [it for it in known if it[1].startswith(key) and (not slash or it[0] == kind)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            shown = ", ".join("/".join(it) for it in found[:LISTED])
-            raise XlbenchError(f"{len(found)} entries of the store are called '{name}'.", f"Name one: {shown}.")
-        raise XlbenchError(f"The store in {self.home} has no entry '{name}'.", nearest(key, (it[1] for it in known)))
+        return find_name(_check(name=name).name, list(entry_names(self.home)), f"The store in {self.home}")
 
     def entry(self, name: str) -> Holding:
         """Return one entry, all its files verified.
@@ -261,7 +250,7 @@ class Store:
             records = {it.key: it.record for it in stored_records(self.settings)}
             for kind, key in list(chosen):
                 if kind == RECORDS and key in records:
-                    chosen |= dict.fromkeys(it for it in _named_by(records[key]) if entry_path(self.home, *it).is_dir())
+                    chosen |= dict.fromkeys(it for it in named_by(records[key]) if entry_path(self.home, *it).is_dir())
         export_entries(self.home, list(chosen), target)
         return ["/".join(name) for name in chosen]
 
@@ -289,14 +278,14 @@ class Store:
                 record = read_record(entry_path(self.home, kind, key) / FILE)
             except XlbenchError:
                 continue
-            for name in _named_by(record):
+            for name in named_by(record):
                 needed.setdefault(name, []).append(f"record {key[:8]} ({record.name})")
         for board in board_paths():
             for path in sorted((board.with_suffix("") / "records").glob("*.json")):
                 who = f"board {board.stem}: {path.stem}"
                 own = read_key(path)
                 try:
-                    named = _named_by(read_record(path))
+                    named = named_by(read_record(path))
                 except XlbenchError:  # the board itself says so, where it is shown or run
                     named = []
                 for name in [*named, *([(RECORDS, own)] if own else [])]:
@@ -335,7 +324,7 @@ def _protected(holding: Holding, *, named: bool, damaged: bool, force: bool) -> 
     return None
 
 
-def _named_by(record: Record) -> Iterable[tuple[str, str]]:
+def named_by(record: Record) -> Iterable[tuple[str, str]]:
     """Return kind and key of the entries that a record names, whether they are in the store or not."""
     yield "stages", record.encoder_key
     yield "encoders", record.encoder_key

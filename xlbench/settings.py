@@ -7,8 +7,10 @@ from pathlib import Path, PurePath
 
 from pydantic import Field
 
-from xlbench.errors import XlbenchError, answered
+from xlbench.disk import answered
+from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen
+from xlbench.launch import leads
 
 HOME_VARIABLE = "XLBENCH_HOME"
 DATA_VARIABLE = "XLBENCH_DATA"
@@ -123,7 +125,9 @@ def refuse_existing(path: Path) -> None:
         XlbenchError: Something is.
     """
     if path.exists() or path.is_symlink():
-        raise XlbenchError(f"'{path}' is there already.", "Name another directory, or delete this one.")
+        special = path.exists() and not path.is_file() and not path.is_dir()  # /dev/null is not to be deleted
+        remedy = "Name another place." if special else "Name another directory, or delete this one."
+        raise XlbenchError(f"'{path}' is there already.", remedy)
 
 
 def check_writable(directory: Path, problem: str, remedy: str) -> None:
@@ -179,7 +183,7 @@ def read_settings(
         device=device,
         compile_training=compile_training,
         threads=threads,
-        quiet=quiet,
+        quiet=quiet or not leads(),  # of several processes one prints
         report_to=report_to,
     )
 

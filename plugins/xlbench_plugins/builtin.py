@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 from xlbench.api import (
     Budget,
     CorpusReader,
+    Engine,
+    EngineOptions,
+    RayOptions,
+    SlurmOptions,
     StudentSpec,
     Suite,
     TaskRef,
@@ -17,6 +21,8 @@ from xlbench.api import (
     open_starter,
     open_text,
     open_tsv,
+    run_on_ray,
+    run_on_slurm,
     starter_encoders,
 )
 
@@ -65,6 +71,35 @@ def xlbench_corpora() -> Iterable[CorpusReader]:
             summary="a hub dataset with configurations en-xx, or its copy under the data root",
             example="hub:sentence-transformers/parallel-sentences-talks?cap=20000",
             open=open_hub,
+        ),
+    )
+
+
+@hookimpl
+def xlbench_engines() -> Iterable[Engine]:
+    """Return local, ray and slurm."""
+    return (
+        Engine(
+            name="local",
+            summary="this process, one stage after another",
+            run=None,
+            options=EngineOptions,
+        ),
+        Engine(
+            name="ray",
+            summary="tasks on a Ray cluster, or on one that is started on this machine for the run",
+            run=run_on_ray,
+            options=RayOptions,
+            package="ray",
+            install="xlbench[ray]",
+        ),
+        Engine(
+            name="slurm",
+            summary="jobs on a Slurm cluster, submitted by submitit; queued again at their time limit",
+            run=run_on_slurm,
+            options=SlurmOptions,
+            package="submitit",
+            install="xlbench[slurm]",
         ),
     )
 

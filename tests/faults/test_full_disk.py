@@ -113,5 +113,5 @@ def test_output_that_cannot_be_written_ends_in_two_lines(
     request = {"words": ["list"], "cwd": str(directory), "stdout": "/dev/full", "stderr": str(run.err)}
     run.pid, run.code = place.server.ask(request) or 0, None
     run.wait()
-    assert run.refusal.startswith("xlbench: The output cannot be used: No space left on device."), run.said
+    assert run.refusal.startswith("xlbench: The disk is full: writing the output failed."), run.said
     report("Standard output on a full disk", 1, "refused in two lines")

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from xlbench._version import __version__
@@ -22,7 +21,7 @@ from xlbench.boards.needs import board_needs
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen, file_digest
 from xlbench.progress import progress
-from xlbench.store import write_atomically
+from xlbench.store import Lock, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -160,7 +159,7 @@ def read_bundle(directory: Path) -> Bundle:
             f"'{directory}' is no bundle: it has no {MANIFEST}.", "`xlbench bundle BOARD DIRECTORY` makes one."
         ) from None
     except (OSError, ValueError, ValidationError) as error:
-        problem = "it is not what xlbench writes" if isinstance(error, ValueError) else str(error)
+        problem = "it is not what xlbench writes" if isinstance(error, ValueError) else error.strerror
         raise XlbenchError(f"'{path}' cannot be read: {problem}.", "Copy or make the bundle again.") from error
 
 
@@ -224,10 +223,13 @@ def _writing(directory: Path) -> Iterator[None]:
     """Let no other process write the same bundle, and word the disk's errors."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(directory / LOCK, timeout=0):
+        lock = Lock(directory / LOCK)
+        if not lock.acquire(timeout=0):
+            raise XlbenchError(f"Another process writes the bundle '{directory}'.", "Wait until it has ended.")
+        try:
             yield
-    except Timeout:
-        raise XlbenchError(f"Another process writes the bundle '{directory}'.", "Wait until it has ended.") from None
+        finally:
+            lock.release()
     except OSError as error:
         raise XlbenchError(
             f"The bundle '{directory}' cannot be written: {error.filename or directory}: {error.strerror or error}.",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from xlbench.boards.board import own_board
 from xlbench.boards.folder import page_texts, published_rows, read_folder, was_run, write_pages
-from xlbench.errors import answered
-from xlbench.fingerprint import Frozen
+from xlbench.disk import answered
+from xlbench.fingerprint import Frozen, Json
 from xlbench.validation import validated
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ class _Running(Frozen):
     """Arguments of methods, checked."""
 
     reproduce: bool = False
+    engine: str | None = None
+    engine_options: dict[str, Json] = Field(default_factory=dict)
     say: Callable[[str], None]
 
 
@@ -68,13 +72,24 @@ class Leaderboard:
         """The records, in the order of their files' names."""
         return self.folder.records
 
-    def run(self, *, reproduce: bool = False, say: Callable[[str], None] = lambda _: None) -> Leaderboard:
+    def run(
+        self,
+        *,
+        reproduce: bool = False,
+        engine: str | None = None,
+        engine_config: str | Path | None = None,
+        engine_options: Mapping[str, Json] | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> Leaderboard:
         """Train and score the rows that are missing in the board's folder and in the store, then write its pages.
 
         A board that ships with xlbench is copied into ./leaderboards first.
 
         Args:
             reproduce: Make here what came with the board, too.
+            engine: Where stages, scorings and exports run: 'local', 'ray', 'slurm', or one of a plugin.
+            engine_config: A TOML file of the engine's options.
+            engine_options: The engine's options, over the file's.
             say: Called with what is trained, what comes from the store or with the board, and what sharing saved.
 
         Returns:
@@ -84,11 +99,14 @@ class Leaderboard:
             XlbenchError: Anything that the user can fix.
         """
         from xlbench.boards.run import run_board
+        from xlbench.runs.prefill import choose_engine
 
-        asked = validated(_Running, {"reproduce": reproduce, "say": say}, "argument")
+        given = {"reproduce": reproduce, "engine": engine, "engine_options": engine_options or {}, "say": say}
+        asked = validated(_Running, given, "argument")
         with answered():
+            chosen = choose_engine(asked.engine, engine_config, asked.engine_options, self.registry)
             board = own_board(self.file, say)
-            run_board(board, self.registry, self.settings, say, reproduce=asked.reproduce)
+            run_board(board, self.registry, self.settings, say, reproduce=asked.reproduce, engine=chosen)
         return Leaderboard(board, self.registry, self.settings)
 
     def render(self, *, say: Callable[[str], None] = lambda _: None) -> list[Path]:

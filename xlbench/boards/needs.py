@@ -74,7 +74,7 @@ def board_needs(board: BoardFile, registry: Registry, settings: Settings) -> Nee
         XlbenchError: The board cannot be run: a name is unknown, or what it names cannot be found.
     """
     runs, _, encoders, beside = look_up_board(board, registry, settings)
-    experiments = [job.experiment for run in runs for job in run.jobs] or [beside]
+    experiments = [job.experiment for run in runs for job in run.jobs] or [beside.experiment]
     collected = _Collector(registry, settings)
     given = [encoder for it in experiments for encoder in (it.assistant, *it.teachers)]
     for encoder in dict.fromkeys([*given, *(it.encoder for it in encoders)]):

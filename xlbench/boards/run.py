@@ -17,7 +17,9 @@ from xlbench.records.published import check_published
 from xlbench.records.record import record_digest
 from xlbench.records.stored import items_of
 from xlbench.runs.export import run_export
+from xlbench.runs.graph import Exporting, Scoring, missing
 from xlbench.runs.job import make_jobs, title
+from xlbench.runs.prefill import prefill
 from xlbench.runs.request import Conditions, Request, Treatment
 from xlbench.runs.restore import restore
 from xlbench.runs.results import statistics_of
@@ -28,11 +30,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from xlbench.boards.board import Board, BoardFile
-    from xlbench.experiment import EncoderRef, Experiment
+    from xlbench.experiment import EncoderRef
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Failure
     from xlbench.records.stored import StoredRecord
+    from xlbench.runs.graph import Graph
     from xlbench.runs.job import Job
+    from xlbench.runs.prefill import Chosen
+    from xlbench.runs.run import Diverged
     from xlbench.settings import Settings
 
 # Of one encoder in two roles, the role that says more.
@@ -68,7 +73,7 @@ class Found(NamedTuple):
     runs: tuple[BoardRun, ...]
     exports: tuple[BoardExport, ...]
     encoders: tuple[ScoredEncoder, ...]
-    beside: Experiment
+    beside: Job
 
 
 def run_board(
@@ -78,6 +83,7 @@ def run_board(
     say: Callable[[str], None] = lambda _: None,
     *,
     reproduce: bool = False,
+    engine: Chosen | None = None,
 ) -> list[Path]:
     """Run a board, write its records, predictions, statistics and failures, and render its pages.
 
@@ -87,6 +93,7 @@ def run_board(
         settings: Paths and switches.
         say: Called with what is trained, what comes from the store or with the board, and what sharing saved.
         reproduce: Run every row that is not in the store here, also those that came with the board.
+        engine: What makes what is missing; None: this process.
 
     Returns:
         The pages.
@@ -95,19 +102,30 @@ def run_board(
         XlbenchError: Anything that the user can fix; as much of it as possible before any training.
     """
     with plugin_errors(registry.files):
-        return _run_board(board, registry, settings, say, reproduce=reproduce)
+        return _run_board(board, registry, settings, say, reproduce=reproduce, engine=engine)
 
 
 def _run_board(
-    board: BoardFile, registry: Registry, settings: Settings, say: Callable[[str], None], *, reproduce: bool
+    board: BoardFile,
+    registry: Registry,
+    settings: Settings,
+    say: Callable[[str], None],
+    *,
+    reproduce: bool,
+    engine: Chosen | None,
 ) -> list[Path]:
-    runs, exports, encoders, beside = look_up_board(board, registry, settings)
+    found = look_up_board(board, registry, settings)
+    runs, exports, encoders, beside = found
     if not reproduce:
         restore(record_paths(board), registry, settings, say)
+    tried: Diverged = {}
+    if engine is not None:
+        suites = beside.experiment.kept_out
+        tried = prefill(missing_of(found, settings), engine, suites, registry, settings, say)
     made: list[StoredRecord] = []
     failures: list[Failure] = []
     for run in runs:
-        results = run_jobs(run.jobs, registry, settings, say)
+        results = run_jobs(run.jobs, registry, settings, say, tried)
         made += [_called(row, run.name) if row.record.role == "student" else row for row in results.stored]
         failures += [failure.model_copy(update={"row": run.name}) for failure in results.failures]
     diverged = {(failure.row, failure.seed) for failure in failures}
@@ -116,7 +134,7 @@ def _run_board(
         for job in ended[export.run.name]:
             made.append(run_export(job, export.to, export.name, registry, settings, say, force=export.force))
     for name, encoder in encoders:
-        made.append(_called(run_encoder(encoder, beside, registry, settings, say), name))
+        made.append(_called(run_encoder(encoder, beside.experiment, registry, settings, say), name))
     made = _distinct(made)
     if not made:
         raise XlbenchError(
@@ -139,6 +157,16 @@ def _run_board(
     if jobs := [job for of in ended.values() for job in of]:
         say(str(account(jobs, settings.home)))
     return write_pages(board)
+
+
+def missing_of(found: Found, settings: Settings) -> Graph:
+    """Return what of a board is not in the store."""
+    return missing(
+        [job for run in found.runs for job in run.jobs],
+        settings,
+        exports=[Exporting(job, it.to, it.name, it.force) for it in found.exports for job in it.run.jobs],
+        encoders=[Scoring(it.encoder, found.beside) for it in found.encoders],
+    )
 
 
 def look_up_board(board: BoardFile, registry: Registry, settings: Settings) -> Found:
@@ -167,10 +195,11 @@ def look_up_board(board: BoardFile, registry: Registry, settings: Settings) -> F
                 f"'{board.path}': two rows are called '{name}'.", 'Give one of them another name: name = "...".'
             )
     _check_findings(board, names, runs)
-    beside = (runs[0].jobs if runs else make_jobs(_request(board.board, RunEntry()), registry, settings))[0].experiment
+    beside = (runs[0].jobs if runs else make_jobs(_request(board.board, RunEntry()), registry, settings))[0]
+    tasks = [task.task for task in beside.experiment.suite.tasks]
     for published in board.board.published:
-        check_published(published.model, [task.task for task in beside.suite.tasks])
-    check_mteb_rows(board, [task.task for task in beside.suite.tasks])
+        check_published(published.model, tasks)
+    check_mteb_rows(board, tasks)
     return Found(tuple(runs), exports, tuple(encoders), beside)
 
 

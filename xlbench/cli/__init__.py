@@ -35,14 +35,14 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
     import click
 
     from xlbench.cli.app import app
-    from xlbench.disk import disk_errors
-    from xlbench.errors import XlbenchError, answered
+    from xlbench.disk import answered
+    from xlbench.errors import XlbenchError
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a character shows its number
             stream.reconfigure(errors="backslashreplace")
     try:
-        with disk_errors("the output"), answered("The output"):
+        with answered("the output"):
             code = app.main(arguments, prog_name="xlbench", standalone_mode=False)
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is found here, and not when Python ends
@@ -87,6 +87,9 @@ def _fail(text: str, code: int) -> NoReturn:
             sys.stdout.flush()
         except (OSError, ValueError):
             _leave_stdout()
-    with suppress(OSError):  # the terminal may be gone
-        print(f"xlbench: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    from xlbench.launch import may_tell
+
+    if may_tell():  # of several processes that end together, one does
+        with suppress(OSError):  # the terminal may be gone
+            print(f"xlbench: {text}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(code)

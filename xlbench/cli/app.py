@@ -24,7 +24,7 @@ COMMANDS = {
     "encode": "Vectors of the sentences of a file, by any encoder.",
     "export": "A student as files that are used without xlbench.",
     "leaderboard": "Ranked tables: boards declared as files, or the records made so far.",
-    "list": "Methods, students, encoders, corpora, suites and budgets.",
+    "list": "Methods, students, encoders, corpora, suites, budgets and engines.",
     "mine": "Pairs of sentences of two files that are translations of each other.",
     "new-plugin": "A project with a method of your own, to start from.",
     "plugins": "Installed plugins, and the ones that are broken.",
@@ -32,7 +32,7 @@ COMMANDS = {
     "run": "Distil a student, score it beside its teacher and assistant, and record it.",
     "score": "Score any encoder on a suite.",
     "search": "Sentences of a file that mean what a query means, in any language.",
-    "show": "Everything about one method, student, encoder, corpus, suite or budget.",
+    "show": "Everything about one method, student, encoder, corpus, suite, budget or engine.",
     "status": "What runs just now: stage, loss, time left.",
     "store": "What the store holds and who needs it; making room, carrying it elsewhere.",
 }
@@ -45,6 +45,7 @@ MODULES = {
     "plugins": ("plugins_command", "plugins_command"),
     "new-plugin": ("plugins_command", "new_plugin_command"),
 }
+HIDDEN = frozenset({"task"})  # what engines start in workers
 
 
 class GivenPath(click.types.StringParamType):
@@ -65,7 +66,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; None for an unknown name."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
         module, name = MODULES.get(cmd_name, (f"{cmd_name}_command", "command"))
         command = getattr(importlib.import_module(f"xlbench.cli.{module}"), name)
@@ -81,7 +82,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command; for an unknown name, propose the nearest one."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and args[0] not in HIDDEN and not args[0].startswith("-"):
             from xlbench.errors import look_up
 
             look_up("command", args[0], COMMANDS)
@@ -117,6 +118,10 @@ def app(
     quiet: bool,
 ) -> None:
     """Make cross-lingual sentence encoders small without making them worse, and prove it."""
+    from xlbench.launch import launched, leads
+
+    if launched():
+        _join(context)
     context.obj = {
         "home": home,
         "data_root": data_root,
@@ -126,14 +131,34 @@ def app(
         "threads": threads,
         "report_to": report_to,
         "plugin": plugin_files,
-        "quiet": quiet,
+        "quiet": quiet or not leads(),
     }
+
+
+def _join(context: click.Context) -> None:
+    """Meet the other processes of a launch, and refuse a command that is the work of one.
+
+    Raises:
+        XlbenchError: It is, or they cannot be reached.
+    """
+    from xlbench.distill import ranks
+    from xlbench.errors import XlbenchError
+
+    ranks.meet()
+    if context.invoked_subcommand != "run":
+        raise XlbenchError(
+            f"Several processes were started for `xlbench {context.invoked_subcommand}`, which is the work of one.",
+            "Start it without torchrun and accelerate launch; they are for `xlbench run`.",
+        )
 
 
 def echo(text: str, *, err: bool = False, nl: bool = True, bold: bool | None = None, fg: str | None = None) -> None:
     """Print text: all that commands print passes here, and no name in it steers the terminal."""
     from xlbench.errors import printable
+    from xlbench.launch import leads
 
+    if not leads():
+        return
     click.secho(printable(text, layout=True), err=err, nl=nl, bold=bold, fg=fg)
 
 

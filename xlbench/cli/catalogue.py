@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from xlbench.distill.method import Method
-    from xlbench.experiment import Budget, StudentSpec
+    from xlbench.engines.engine import Engine
+    from xlbench.experiment import Budget, StudentSpec, Suite
     from xlbench.plugins.registry import Registry
 
 
@@ -27,7 +28,7 @@ def summaries(registry: Registry, kind: str) -> dict[str, str]:
         return {name: f"{it.summary} (e.g. {it.example})" for name, it in sorted(registry.corpora.items())}
     if kind == "budgets":
         return {name: budget_line(it) for name, it in registry.budgets.items()}
-    table: Mapping[str, Method | StudentSpec] = getattr(registry, kind)
+    table: Mapping[str, Method | StudentSpec | Engine] = getattr(registry, kind)
     return {name: it.summary for name, it in sorted(table.items())}
 
 
@@ -75,7 +76,11 @@ def option_rows(options: type[BaseModel]) -> list[dict[str, str]]:
             )
             if key in facts
         ]
-        kind = " | ".join(map(str, facts["enum"])) if "enum" in facts else facts.get("type", "text")
+        kind = (
+            " | ".join(map(str, facts["enum"]))
+            if "enum" in facts
+            else facts.get("type", "table" if "$ref" in facts else "text")
+        )
         rows.append(
             {
                 "group": group_title(group),
@@ -107,11 +112,20 @@ def details(registry: Registry, kind: str, name: str) -> dict[str, object]:
     if kind == "corpus":
         corpus = look_up(kind, name, registry.corpora)
         return {"name": name, "summary": corpus.summary, "example": corpus.example}
+    if kind == "engine":
+        return _engine(look_up(kind, name, registry.engines))
     if kind == "suite":
         from xlbench.scoring.suites import find_suite
 
-        return find_suite(name, registry.suites).model_dump(mode="json")
-    return look_up(kind, name, registry.budgets).model_dump(mode="json")
+        found: Suite | Budget = find_suite(name, registry.suites)
+    else:
+        found = look_up(kind, name, registry.budgets)
+    return found.model_dump(mode="json")
+
+
+def _engine(engine: Engine) -> dict[str, object]:
+    options = option_rows(engine.options) if engine.run is not None else []
+    return {"name": engine.name, "summary": engine.summary, "options": options}
 
 
 def _student(spec: StudentSpec) -> dict[str, object]:
@@ -131,7 +145,7 @@ def _student(spec: StudentSpec) -> dict[str, object]:
     return facts
 
 
-TABLES = ("methods", "students", "encoders", "corpora", "suites", "budgets")
+TABLES = ("methods", "students", "encoders", "corpora", "suites", "budgets", "engines")
 
 
 @click.command("list")
@@ -139,7 +153,7 @@ TABLES = ("methods", "students", "encoders", "corpora", "suites", "budgets")
 @json_option
 @click.pass_context
 def list_command(context: click.Context, kind: str | None, as_json: bool) -> None:
-    """Methods, students, encoders, corpora, suites and budgets, by name."""
+    """Methods, students, encoders, corpora, suites, budgets and engines, by name."""
     registry = registry_of(context)
     tables = {one: summaries(registry, one) for one in ([kind] if kind else TABLES)}
     if as_json:
@@ -152,7 +166,7 @@ def list_command(context: click.Context, kind: str | None, as_json: bool) -> Non
             echo(f"  {name:{width}}  {summary}")
 
 
-KINDS = ("method", "student", "encoder", "corpus", "suite", "budget")
+KINDS = ("method", "student", "encoder", "corpus", "suite", "budget", "engine")
 
 
 @click.command("show")
@@ -163,7 +177,7 @@ KINDS = ("method", "student", "encoder", "corpus", "suite", "budget")
 def show_command(context: click.Context, kind: str, name: str | None, as_json: bool) -> None:
     """Details of one entry: a method's options, a student's size, a suite's tasks.
 
-    KIND is method, student, encoder, corpus, suite or budget.
+    KIND is method, student, encoder, corpus, suite, budget or engine.
     """
     registry = registry_of(context)
     if kind not in KINDS:
@@ -179,7 +193,7 @@ def show_command(context: click.Context, kind: str, name: str | None, as_json: b
         return
     for key, value in facts.items():
         if key == "options" and isinstance(value, list):
-            echo("options (set with -o key=value):")
+            echo(f"options (set with {'-e' if kind == 'engine' else '-o'} key=value):")
             group = ""
             for row in value:
                 if row["group"] != group:

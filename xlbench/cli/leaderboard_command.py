@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from xlbench.cli.app import PATH, echo, registry_of, say_of, settings_of
-from xlbench.cli.options import json_option, print_json
+from xlbench.cli.options import engine_options as add_engine_options
+from xlbench.cli.options import json_option, parse_assignments, print_json
 from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ def show(
 ) -> None:
     """A table of the board NAME, of the records in DIRECTORY, or of the store's.
 
-    A board has ranks and intervals, records alone have none. It is markdown unless --format says otherwise; --json
-    prints the records themselves.
+    A board has ranks and intervals, records alone have none. Of these, one that is damaged is named and left out; a
+    board with one is refused, since its ranks rest on all of them. It is markdown unless --format says otherwise;
+    --json prints the records themselves.
     """
     from xlbench.boards.board import find_board
     from xlbench.boards.folder import read_board_figures, read_folder
@@ -125,8 +127,17 @@ def show(
 @click.argument("name")
 @click.option("--no-speed", is_flag=True, help="Do not measure the speed of new records.")
 @click.option("--reproduce", is_flag=True, help="Train and score again what ships with the board.")
+@add_engine_options
 @click.pass_context
-def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> None:
+def run(
+    context: click.Context,
+    name: str,
+    no_speed: bool,
+    reproduce: bool,
+    engine: str | None,
+    engine_config: str | None,
+    engine_options: tuple[str, ...],
+) -> None:
     """Train and score the missing rows of the board NAME, then write its pages.
 
     A board that ships with xlbench is copied into leaderboards/ of this directory first.
@@ -134,8 +145,11 @@ def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> N
     from xlbench.boards.board import find_board, own_board
     from xlbench.boards.run import run_board
     from xlbench.plugins.guard import output_aside
+    from xlbench.runs.prefill import choose_engine
 
     settings = settings_of(context)
+    given = parse_assignments(engine_options, "-e", "cpus=4")
+    chosen = choose_engine(engine, engine_config, given, registry_of(context))
     if no_speed:
         settings = settings.model_copy(update={"speed_rounds": 0})
 
@@ -143,7 +157,7 @@ def run(context: click.Context, name: str, no_speed: bool, reproduce: bool) -> N
     board = own_board(find_board(name), say)
     registry = registry_of(context)
     with output_aside():
-        paths = run_board(board, registry, settings, say, reproduce=reproduce)
+        paths = run_board(board, registry, settings, say, reproduce=reproduce, engine=chosen)
     _list_paths(paths)
 
 
@@ -224,7 +238,8 @@ def _records(context: click.Context, place: str | None, suite: str | None, budge
     if place is None:
         found = [it.record for it in stored_records(settings_of(context))]
     else:  # of a board's directory, the records that it rests on
-        found = records_in(below if (below := Path(place, RECORDS)).is_dir() else Path(place))
+        below = Path(place, RECORDS)
+        found = records_in(below if below.is_dir() else Path(place), quiet=settings_of(context).quiet)
     return [
         record
         for record in found

@@ -15,8 +15,15 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")  # repeated here so that --help does not import pydantic
 
 
-def parse_assignments(values: tuple[str, ...]) -> dict[str, str]:
+def parse_assignments(
+    values: tuple[str, ...], letter: str = "-o", example: str = "learning_rate=1e-4"
+) -> dict[str, str]:
     """Parse ``key=value`` into a mapping; pydantic converts the strings to numbers and booleans later.
+
+    Args:
+        values: As they were typed.
+        letter: Of the option that takes them.
+        example: Of one of them.
 
     Raises:
         XlbenchError: One of them has no '='.
@@ -25,7 +32,7 @@ def parse_assignments(values: tuple[str, ...]) -> dict[str, str]:
     for value in values:
         key, equals, setting = value.partition("=")
         if not equals:
-            raise XlbenchError(f"'-o {value}' has no '='.", "Write -o key=value, e.g. -o learning_rate=1e-4.")
+            raise XlbenchError(f"'{letter} {value}' has no '='.", f"Write {letter} key=value, e.g. {letter} {example}.")
         pairs[key.strip().replace("-", "_")] = setting.strip()
     return pairs
 
@@ -45,6 +52,21 @@ def precision_option(function: Callable[..., None]) -> Callable[..., None]:
         default="auto",
         show_default=True,
         help="Number format that encoders compute in; auto: the best that the device supports.",
+    )(function)
+
+
+def engine_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--engine``, ``--engine-config`` and ``-e``."""
+    function = click.option(
+        "-e",
+        "engine_options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An option of the engine, over its file's; see `xlbench show engine`.",
+    )(function)
+    function = click.option("--engine-config", type=PATH, help="A TOML file of the engine's options [none].")(function)
+    return click.option(
+        "--engine", help="Where stages, scorings and exports run: local, ray, slurm, or a plugin's [local]."
     )(function)
 
 

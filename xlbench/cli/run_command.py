@@ -6,8 +6,10 @@ import click
 from click.core import ParameterSource
 
 from xlbench.cli.app import PATH, echo, say_of, where_of
+from xlbench.cli.options import engine_options as add_engine_options
 from xlbench.cli.options import json_option, parse_assignments, precision_option, print_json
 from xlbench.errors import XlbenchError
+from xlbench.launch import leads
 
 
 @click.command("run", context_settings={"allow_extra_args": True})  # refused below, with what was given
@@ -54,8 +56,11 @@ from xlbench.errors import XlbenchError
     metavar="FILE",
     help="A text whose tokens a trimmed vocabulary keeps; untranslated lines serve [none].",
 )
-@click.option("--save", type=PATH, help="Copy the student into this new directory.")
+@click.option(
+    "--save", type=PATH, help="Copy the student into this directory: a new one, or one that holds it already."
+)
 @click.option("--speed/--no-speed", default=True, help="Measure the speed of new records [--speed].")
+@add_engine_options
 @click.option("--print-config", is_flag=True, help="Print the settings as TOML and stop.")
 @json_option
 @click.pass_context
@@ -66,6 +71,9 @@ def command(
     save: str | None,
     print_config: bool,
     speed: bool,
+    engine: str | None,
+    engine_config: str | None,
+    engine_options: tuple[str, ...],
     as_json: bool,
     **typed: object,
 ) -> None:
@@ -86,7 +94,18 @@ def command(
         return
     say = say_of(context)
     with output_aside():
-        results = run_request_in(request, where_of(context), save=save, speed=speed, say=say)
+        results = run_request_in(
+            request,
+            where_of(context),
+            save=save,
+            speed=speed,
+            engine=engine,
+            engine_config=engine_config,
+            engine_options=parse_assignments(engine_options, "-e", "cpus=4"),
+            say=say,
+        )
+    if not leads():
+        return
     for student in results.students:
         say(f"student: {student.path}")
     if as_json:

@@ -167,6 +167,57 @@ def import_(context: click.Context, file: str) -> None:
     echo(f"{len(done.added)} entries added, {len(done.present)} were there already")
 
 
+@command.command("sync")
+@click.argument("url")
+@click.argument("entries", nargs=-1)
+@click.option("--push", is_flag=True, help="Only push.")
+@click.option("--pull", is_flag=True, help="Only pull.")
+@click.option("--kind", help="Only entries of this kind.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be pushed and pulled.")
+@json_option
+@click.pass_context
+def sync(
+    context: click.Context,
+    url: str,
+    entries: tuple[str, ...],
+    push: bool,
+    pull: bool,
+    kind: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Push ENTRIES that URL does not have, and pull those that the store does not have; all if none is named.
+
+    URL is a directory or what fsspec takes: s3://, gs://, sftp://. Entries are verified before they are pushed, and
+    again when they are pulled. With a record go the stages, encoders and training data that it needs.
+    """
+    from xlbench.functions.stores import sync_store
+
+    both = push == pull
+    done = sync_store(
+        url, entries, kind=kind, push=push or both, pull=pull or both, dry_run=dry_run, **context.find_root().obj
+    )
+    if as_json:
+        print_json(done.model_dump(mode="json"))
+    else:
+        say, would = say_of(context), "would be " if dry_run else ""
+        for asked, verb, names, count in (
+            (push or both, "pushed", done.pushed, done.bytes_pushed),
+            (pull or both, "pulled", done.pulled, done.bytes_pulled),
+        ):
+            if not asked:
+                continue
+            for name in names:
+                say(f"{would}{verb} {name}")
+            echo(f"{len(names)} entries {would}{verb}, {_size(count)}")
+    if done.refused:
+        named = "; ".join(f"{name}: {reason}" for name, reason in done.refused.items())
+        raise XlbenchError(
+            f"{len(done.refused)} entries were left out: {named}.",
+            "Delete what is damaged there, and push it from a store that has it whole; `xlbench store verify` says so.",
+        )
+
+
 def _store(context: click.Context) -> Store:
     from xlbench.functions.stores import open_store
 

@@ -6,6 +6,7 @@ be prepared.
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ Statuses: TypeAlias = npt.NDArray[np.uint8]
 
 LONGEST = 2000  # characters of either side; a longer text is not a sentence
 DEV_SHARE = 10  # at most one pair in ten is held out
+MOST = 100_000_000  # pairs of a language in a corpus, or USED times the budget's if that is more: others never end
+USED = 1000
+FILLED = 0.9  # of the space that is free at the beginning: a corpus that takes more ends at a full disk
 ROUNDS = 1000  # a corpus that has given every one of its first pairs so often never ends
 _REPORT = 2000  # pairs between two updates of the progress bar
 
@@ -87,7 +91,12 @@ class GatheredPairs:
 
 
 def gather_pairs(
-    corpora: Sequence[OpenCorpus], languages: Sequence[str], scratch: Path, *, quiet: bool
+    corpora: Sequence[OpenCorpus],
+    languages: Sequence[str],
+    scratch: Path,
+    *,
+    pairs_per_language: int | None = None,
+    quiet: bool,
 ) -> GatheredPairs:
     """Read all pairs of ``languages``, leaving out those with a side that is empty or too long.
 
@@ -95,12 +104,16 @@ def gather_pairs(
         corpora: In order of precedence: of two equal pairs the one in the earlier corpus stays.
         languages: A language's position here is its number in the table.
         scratch: Directory for two temporary files.
+        pairs_per_language: What the budget uses of a language; None: all that there is.
         quiet: Show no progress.
 
     Raises:
-        XlbenchError: A row is malformed, or a corpus holds no pair of a language that it announces.
+        XlbenchError: A row is malformed, a corpus holds no pair of a language that it announces, or it does not seem to
+            end: all pairs must be read, since those with the lowest hash are kept.
     """
     scratch.mkdir(parents=True, exist_ok=True)
+    most = None if pairs_per_language is None else max(MOST, USED * pairs_per_language)
+    space = int(FILLED * shutil.disk_usage(scratch).free)
     texts, table = scratch / "texts", scratch / "rows"
     read = [0] * len(corpora)
     warnings: list[str] = []
@@ -112,7 +125,9 @@ def gather_pairs(
         for number, corpus in enumerate(corpora):
             for code in sorted(set(corpus.languages()) & set(languages)):
                 numbers = (number, languages.index(code))
-                count, sample = _gather_language(corpus, code, numbers, (text_file, row_file), advance)
+                count, sample = _gather_language(
+                    corpus, code, numbers, (text_file, row_file), advance, most=most, space=space
+                )
                 if count == 0:
                     raise XlbenchError(
                         f"Corpus '{corpus.ref.reference}' holds no pair in language '{code}'.",
@@ -202,6 +217,9 @@ def _gather_language(
     numbers: tuple[int, int],
     files: tuple[IO[bytes], IO[bytes]],
     advance: Advance,
+    *,
+    most: int | None,
+    space: int,
 ) -> tuple[int, list[Pair]]:
     """Write the pairs of one language of a corpus to the two files; return how many there are, and the first."""
     text_file, row_file = files
@@ -219,6 +237,12 @@ def _gather_language(
             if min(rounds.values(), default=0) >= ROUNDS:
                 fault = f"has given each of its first pairs in '{code}' {ROUNDS:,} times ({count:,} pairs so far)"
                 raise _fault(corpus, fault, "A corpus must end: let it give each pair once.")
+            if most is not None and count > most:
+                fault = f"has given {count:,} pairs in '{code}' so far, of which the budget can use one in {USED:,}"
+                raise _fault(corpus, fault, "A corpus must end: give a part of it, or raise --pairs-per-language.")
+            if (size := start + row_file.tell()) > space:
+                fault = f"fills the disk: {size / 1e9:,.1f} GB with {count:,} pairs in '{code}' so far"
+                raise _fault(corpus, fault, "A corpus must end: give a part of it, or another XLBENCH_HOME.")
         if type(pair) is not Pair:  # a plugin's, which may give plain tuples
             if not isinstance(pair, tuple) or len(pair) != 2:
                 raise _fault(corpus, f"gives {pair!r:.80}, which is no pair")

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import re
-import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from xlbench.corpora.corpus import LANGUAGE, Pair
+from xlbench.corpora.lines import numbered_lines
 from xlbench.corpora.names import unread_files, wanted
+from xlbench.disk import require_regular
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import file_digest
 from xlbench.settings import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from xlbench.settings import Settings
 
 _TSV = re.compile(rf"en-({LANGUAGE.pattern})\.tsv(\.gz)?")
 _PARQUET = re.compile(rf"en-({LANGUAGE.pattern})\.parquet")
 _PARQUET_DIRECTORY = re.compile(rf"en-({LANGUAGE.pattern})")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BATCH = 8192  # rows of a Parquet file in memory at a time
 
 
@@ -55,6 +54,7 @@ class FileCorpus:
         total = hashlib.sha256()
         for language in self.languages():
             for path in self.files[language]:
+                require_regular(path)
                 try:
                     total.update(f"{language} {file_digest(path)}\n".encode())
                 except OSError as error:
@@ -144,26 +144,18 @@ def read_tsv(path: Path, _language: str = "") -> Iterator[Pair]:
         XlbenchError: A row does not have exactly two columns that are not empty, or is not UTF-8; or a ``.gz`` file is
             damaged.
     """
-    with open_file(path) as stream:
-        for number, line in enumerate(_lines(stream, path), start=1):
-            try:
-                text = line.removeprefix(_BYTE_ORDER_MARK if number == 1 else b"").decode()
-            except UnicodeDecodeError as error:
-                raise XlbenchError(
-                    f"{path}, line {number}: not UTF-8 (byte {error.object[error.start]:#04x}).",
-                    "Convert the file, e.g. with iconv -t UTF-8.",
-                ) from None
-            columns = text.rstrip("\r\n").split("\t")
-            if len(columns) != 2:
-                count = f"{len(columns)} column{'s' if len(columns) > 1 else ''} instead of 2"
-                raise XlbenchError(
-                    f"{path}, line {number}: {count if text.strip() else 'it is empty'}.",
-                    "Each line is an English sentence, one tab and its translation.",
-                )
-            if not all(column.strip() for column in columns):
-                side = "second" if columns[0].strip() else "first"
-                raise XlbenchError(f"{path}, line {number}: the {side} column is empty.", "Fill it or remove the line.")
-            yield Pair(*columns)
+    for number, text in numbered_lines(path):
+        columns = text.split("\t")
+        if len(columns) != 2:
+            count = f"{len(columns)} column{'s' if len(columns) > 1 else ''} instead of 2"
+            raise XlbenchError(
+                f"{path}, line {number}: {count if text.strip() else 'it is empty'}.",
+                "Each line is an English sentence, one tab and its translation.",
+            )
+        if not all(column.strip() for column in columns):
+            side = "second" if columns[0].strip() else "first"
+            raise XlbenchError(f"{path}, line {number}: the {side} column is empty.", "Fill it or remove the line.")
+        yield Pair(*columns)
 
 
 def read_parquet(path: Path, language: str) -> Iterator[Pair]:
@@ -191,13 +183,13 @@ def read_parquet(path: Path, language: str) -> Iterator[Pair]:
         raise XlbenchError(f"{path} is not a valid Parquet file: {error}", "Fetch or write it again.") from error
 
 
-def find_path(argument: str, settings: Settings) -> Path:
+def find_path(argument: str, settings: Settings, name: str = "corpus") -> Path:
     """Find a file or directory in the working directory, the data root, its ``parallel/``, or among a bundle's copies.
 
     Raises:
         XlbenchError: It is in none of them.
     """
-    path = path_of(argument, "corpus")
+    path = path_of(argument, name)
     roots = [Path(), *([settings.data_root, settings.data_root / "parallel"] if settings.data_root else [])]
     candidates = [root / path for root in roots]
     for candidate in candidates:
@@ -230,25 +222,6 @@ def _require_files(files: Mapping[str, Sequence[Path]], path: Path, expected: st
         f"The name of '{path}' does not tell its language.",
         f"Call it {expected}, xx being the language" + ("." if "en-xx" in advice else f": {advice}."),
     )
-
-
-def open_file(path: Path) -> IO[bytes] | gzip.GzipFile:
-    """Open a file, plain or ``.gz``, for reading bytes."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")
-    return path.open("rb")
-
-
-def _lines(stream: Iterable[bytes], path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file; a damaged archive is reported with the last line that could be read."""
-    number = 0
-    try:
-        for number, line in enumerate(stream, start=1):  # noqa: B007 - part of the error
-            yield line
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise XlbenchError(
-            f"{path}: damaged or cut off after line {number} ({error}).", "Fetch the file again."
-        ) from error
 
 
 def _columns(names: list[str], path: Path, language: str) -> list[str]:

@@ -69,7 +69,9 @@ def prepare(
     def build(directory: Path) -> dict[str, Json]:
         scratch = directory / "scratch"
         try:
-            gathered = gather_pairs(corpora, languages, scratch, quiet=settings.quiet)
+            gathered = gather_pairs(
+                corpora, languages, scratch, pairs_per_language=data.pairs_per_language, quiet=settings.quiet
+            )
             kept_out = np.fromiter(excluded(), np.uint64)
             status = choose_pairs(
                 gathered.rows,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench.corpora.files import find_path, open_file
-from xlbench.disk import is_disk_error
+from xlbench.corpora.files import find_path
+from xlbench.corpora.lines import numbered_lines
+from xlbench.disk import require_regular
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import LENGTH, file_digest
 from xlbench.store import get_or_build, read_entry, require_files
@@ -23,7 +24,7 @@ _LINES = 4096  # of a text in memory at a time
 
 
 def keep_text(argument: str, settings: Settings) -> str:
-    """Copy a text file, plain or ``.gz``, into the store and return the digest that names it there.
+    """Copy a text file, plain or compressed, into the store and return the digest that names it there.
 
     Args:
         argument: Its path, looked up like that of a corpus.
@@ -32,32 +33,24 @@ def keep_text(argument: str, settings: Settings) -> str:
     Raises:
         XlbenchError: There is no such file, it cannot be read, is not UTF-8 or holds no text.
     """
-    path = find_path(argument, settings)
+    path = find_path(argument, settings, "vocabulary_text")
     if path.is_dir():
         raise XlbenchError(f"The vocabulary text '{path}' is a directory.", "Give a text file.")
+    require_regular(path)
     try:
         digest = file_digest(path)[:LENGTH]
     except OSError as error:
         raise XlbenchError(f"The vocabulary text '{path}' cannot be read: {error.strerror}.") from error
 
+    # Read before anything is written: what is wrong with the text leaves no trace in the store.
+    if read_entry(settings.home, KIND, digest) is None and sum(1 for _ in _texts(path)) == 0:
+        raise XlbenchError(f"The vocabulary text '{path}' is empty.", "Give a file with a sentence on each line.")
+
     def build(directory: Path) -> dict[str, Json]:
         lines = 0
-        with (directory / FILE).open("w", encoding="utf-8", newline="\n") as copy, open_file(path) as stream:
-            try:
-                for number, line in enumerate(stream, start=1):
-                    if text := " ".join(line.decode("utf-8-sig" if number == 1 else "utf-8").split()):
-                        copy.write(f"{text}\n")
-                        lines += 1
-            except UnicodeDecodeError as error:
-                raise XlbenchError(
-                    f"{path}, line {number}: not UTF-8.", "Convert the file, e.g. with iconv -t UTF-8."
-                ) from error
-            except (EOFError, OSError) as error:
-                if is_disk_error(error):  # of the copy, or of the disk that the text is on
-                    raise
-                raise XlbenchError(f"{path} is damaged: {error}.", "Fetch the file again.") from error
-        if not lines:
-            raise XlbenchError(f"The vocabulary text '{path}' is empty.", "Give a file with a sentence on each line.")
+        with (directory / FILE).open("w", encoding="utf-8", newline="\n") as copy:
+            for lines, text in enumerate(_texts(path), start=1):  # noqa: B007 - how many there are
+                copy.write(f"{text}\n")
         return {"lines": lines}
 
     get_or_build(
@@ -70,6 +63,11 @@ def keep_text(argument: str, settings: Settings) -> str:
         check=lambda entry: require_files(entry, FILE),
     )
     return digest
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """Yield the lines of a file that hold something, runs of spaces as one."""
+    return (text for _, line in numbered_lines(path) if (text := " ".join(line.split())))
 
 
 def read_text(digest: str, settings: Settings) -> Iterator[list[str]]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from xlbench.corpora.files import find_path, open_file
-from xlbench.disk import is_disk_error
+from xlbench.corpora.files import find_path
+from xlbench.corpora.lines import numbered_lines
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import file_digest
 
@@ -62,22 +62,8 @@ class TextCorpus:
         Raises:
             XlbenchError: The file is damaged, or a line is not UTF-8; the message names it.
         """
-        number = 0
-        try:
-            with open_file(self.path) as stream:
-                for number, line in enumerate(stream, start=1):
-                    yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise XlbenchError(
-                f"{self.path}, line {number}: not UTF-8 (byte {error.object[error.start]:#04x}).",
-                "Convert the file, e.g. with iconv -t UTF-8.",
-            ) from None
-        except (EOFError, OSError) as error:
-            if is_disk_error(error):
-                raise
-            raise XlbenchError(
-                f"{self.path}: damaged or cut off after line {number} ({error}).", "Fetch the file again."
-            ) from error
+        for _, line in numbered_lines(self.path):
+            yield line.strip()
 
 
 def open_text(argument: str, settings: Settings) -> TextCorpus:

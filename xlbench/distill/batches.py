@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -18,8 +18,10 @@ from xlbench.encoders.encode import batches, pad
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from xlbench.corpora.prepare import PreparedCorpus
     from xlbench.corpora.tokens import TokenTable
     from xlbench.distill.objectives import Target
+    from xlbench.distill.plan import Training
     from xlbench.distill.targets import TargetTable
 
 POOL = 50  # batches whose pairs are sorted by length together: more of them waste less padding, but mix less
@@ -35,11 +37,15 @@ class Part(TypedDict):
 class Batch(TypedDict):
     """A batch of n pairs; the English sides of the first m of them are read, and all n other sides.
 
-    Its sentences are the m English ones, then the n others.
+    Its sentences are the m English ones, then the n others. Several processes share them, see :class:`Share`; a single
+    one has them all.
 
     Attributes:
-        parts: The sentences, grouped by length.
-        places: Position of each sentence among the rows of all parts in order, int64 [m + n].
+        parts: The sentences of this process, grouped by length.
+        places: Position of each of them among the rows of all parts in order, int64 [own sentences].
+        sizes: How many of the batch's sentences each process has.
+        order: Position of each of the batch's sentences among those of all processes in order, int64 [m + n].
+        tokens: Real tokens of all m + n sentences.
         targets: The vectors of each target, float32 [m + n + k, dimension]: one for each sentence, then k of the
             target's bank.
         english_count: The number m.
@@ -47,8 +53,42 @@ class Batch(TypedDict):
 
     parts: list[Part]
     places: torch.Tensor
+    sizes: list[int]
+    order: torch.Tensor
+    tokens: int
     targets: list[torch.Tensor]
     english_count: int
+
+
+class Share(NamedTuple):
+    """Which pairs of every batch a process reads: of N processes, every N-th one.
+
+    A batch is sorted by length, so that all have sentences of about the same lengths to read. The batch stays that of
+    the stage, whatever N is: each pair has one reader, and a batch that N does not divide has shares of two sizes.
+
+    Attributes:
+        rank: The process's number, from 0.
+        processes: The number N, at most the pairs of a batch.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+    def divide(self, english: int, pairs: int) -> list[np.ndarray]:
+        """Return the positions of each process's sentences in a batch, int64 [its sentences].
+
+        Args:
+            english: The number m of English sentences, which come first.
+            pairs: The number n of others.
+        """
+        every = self.processes
+        return [
+            np.concatenate([np.arange(rank, english, every), english + np.arange(rank, pairs, every)])
+            for rank in range(every)
+        ]
+
+
+WHOLE = Share()  # of a process that trains alone
 
 
 @dataclass(frozen=True)
@@ -109,6 +149,7 @@ class Collator:
         targets: Vectors of each of the stage's targets, in a fixed order.
         part_tokens: Largest number of tokens in a part, padding included; None for one part per batch.
         english_share: Share of a batch's pairs whose English side is read, of at least one pair.
+        share: Which of a batch's pairs this process reads.
     """
 
     pairs: np.ndarray
@@ -118,12 +159,15 @@ class Collator:
     targets: Mapping[Target, TargetTable]
     part_tokens: int | None = None
     english_share: float = 1.0
+    share: Share = WHOLE
 
     def __call__(self, indices: Sequence[int]) -> Batch:
         """Return the batch of the pairs with these indices."""
         chosen, read = _english_read_first(self.pairs, indices, self.english_share)
         sentences = np.concatenate([chosen[:read, 0], chosen[:, 1]])
-        rows = [self.position_of[self.tokens.row(int(sentence))] for sentence in sentences]
+        divided = self.share.divide(read, len(chosen))
+        own = sentences[divided[self.share.rank]]
+        rows = [self.position_of[self.tokens.row(int(sentence))] for sentence in own]
         lengths = np.array([len(row) for row in rows])
         budget = self.part_tokens or len(rows) * int(lengths.max())
         order = list(batches(lengths, budget))
@@ -137,6 +181,9 @@ class Collator:
         return Batch(
             parts=[self._part([rows[place] for place in part]) for part in order],
             places=torch.from_numpy(places),
+            sizes=[len(positions) for positions in divided],
+            order=torch.from_numpy(np.argsort(np.concatenate(divided))),
+            tokens=sum(len(self.tokens.row(int(sentence))) for sentence in sentences),
             targets=[table.take(ids) for ids, table in zip(wanted, self.targets.values(), strict=True)],
             english_count=read,
         )
@@ -158,6 +205,18 @@ class Collator:
     def _part(self, rows: list[np.ndarray]) -> Part:
         ids, mask = pad(rows, self.padding)
         return Part(input_ids=ids, attention_mask=mask)
+
+
+def pairs_to_train_on(corpus: PreparedCorpus, training: Training) -> np.ndarray:
+    """Return the pairs that a stage draws its batches from, int32 [n, 2]: those of the corpus, and of its lines.
+
+    Where every sentence is compared with an encoder's own vector of it, and none with its translation's, a line serves
+    as a pair of itself. Other stages have no use for lines.
+    """
+    english = any(target.side == "english" for term in training.terms for target in term.targets())
+    if english or not len(corpus.lines):
+        return corpus.pairs
+    return np.concatenate([corpus.pairs, np.stack([corpus.lines, corpus.lines], axis=1)])
 
 
 def sentences_read(pairs: np.ndarray, batches: LengthBuckets, english_share: float) -> np.ndarray:

@@ -62,8 +62,12 @@ class Blend(Frozen):
             widths: How wide those of each encoder are.
 
         Raises:
-            XlbenchError: It would be wider than its teachers together, or than its sample can tell.
+            XlbenchError: It reads another encoder, is called like one of them, or would be wider than its teachers
+                together or than its sample can tell.
         """
+        if self.name in widths:
+            raise XlbenchError(f"A blend is called '{self.name}', as an encoder is.", "Rename it.")
+        self.check_inputs(widths)
         joint = sum(widths[encoder] for encoder, _ in self.teachers)
         if self.dimension == "joint":
             return joint
@@ -89,13 +93,11 @@ class Blend(Frozen):
             )
 
     def check_inputs(self, encoders: Collection[str]) -> None:
-        """Refuse a blend that reads other encoders than those there from the start, or is called like one of them.
+        """Refuse a blend that reads other encoders than those that are there from the start.
 
         Raises:
-            XlbenchError: It does, or is.
+            XlbenchError: It does.
         """
-        if self.name in encoders:
-            raise XlbenchError(f"A blend is called '{self.name}', as an encoder is.", "Rename it.")
         for encoder in self.inputs():
             if encoder not in encoders:
                 raise XlbenchError(
@@ -129,8 +131,12 @@ class Blend(Frozen):
         """Return what identifies its vectors, whatever it and its encoders are called.
 
         Args:
-            keys: Fingerprints of the encoders that it reads.
+            keys: Fingerprints of the encoders that it may read.
+
+        Raises:
+            XlbenchError: It reads another one.
         """
+        self.check_inputs(keys)
         facts: Json = {
             "blend": meaning(type(self)),
             "teachers": [[keys[encoder], share] for encoder, share in self.teachers],

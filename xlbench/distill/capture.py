@@ -123,13 +123,20 @@ class LiveTerms:
     student: Capture | None = None
     encoders: Mapping[str, LiveEncoder] = field(default_factory=dict)
 
-    def losses(self, parts: list[Part]) -> list[Tensor]:
-        """Return the value of each term over a batch, a scalar; the student must have run on its parts just before."""
+    def losses(self, parts: list[Part], total: int) -> list[Tensor]:
+        """Return what some parts of a batch add to each term, a scalar: all parts of it add up to the term's value.
+
+        The student must have run on these parts just before.
+
+        Args:
+            parts: The parts.
+            total: Real tokens of the whole batch.
+        """
         if self.student is None:
             return []
         tokens = torch.stack([part["attention_mask"].sum() for part in parts])
         values = [self._part_losses(*both) for both in zip(parts, self.student.take(), strict=True)]
-        return list((torch.stack(values) * (tokens / tokens.sum()).unsqueeze(1)).sum(0))
+        return list((torch.stack(values) * (tokens / total).unsqueeze(1)).sum(0))
 
     def _part_losses(self, part: Part, student: dict[int, LayerStates]) -> Tensor:
         """Return the terms over one part, float [terms]."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlbench.disk import disk_errors
@@ -12,17 +13,18 @@ from xlbench.distill.context import StageContext
 from xlbench.distill.plan import check_plan, declared_shape, stage_keys
 from xlbench.distill.stage_entry import FACTS, KIND, MODEL, check_stage, outcome_of, stored_stage
 from xlbench.errors import PartError
+from xlbench.launch import launched
 from xlbench.store import get_or_build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Mapping
 
     from sentence_transformers import SentenceTransformer
 
     from xlbench.corpora.prepare import PreparedCorpus
     from xlbench.distill.outcome import StageOutcome
     from xlbench.distill.plan import Edit, Plan, Stage
+    from xlbench.distill.ranks import Call
     from xlbench.experiment import EncoderRef, Experiment
     from xlbench.fingerprint import Json
     from xlbench.settings import Settings
@@ -35,7 +37,7 @@ class Distilled:
     """The result of a plan.
 
     Attributes:
-        paths: SentenceTransformer directory of each stage, by the stage's name.
+        paths: SentenceTransformer directory of each stage that was wanted, by the stage's name.
         keys: Fingerprint of each encoder, inputs and stages, by its name in the plan.
         stages: Outcome and cost of each stage, in the plan's order.
     """
@@ -74,6 +76,8 @@ def run_plan(
     load_input: Callable[[str], SentenceTransformer],
     settings: Settings,
     say: Callable[[str], None],
+    *,
+    only: Collection[str] | None = None,
 ) -> Distilled:
     """Run every stage of a plan that is not in the store yet.
 
@@ -87,17 +91,51 @@ def run_plan(
         load_input: Loads an input encoder by its name in the plan, a new object at each call.
         settings: Paths and switches.
         say: Called with a line for each stage: whether it runs or comes from the store, and the time that it took.
+        only: Names of the only stages that are wanted; None for all.
 
     Raises:
         XlbenchError: The plan is not valid, or a stage cannot be trained.
     """
     run = _PlanRun(plan, keys, experiment, corpus, load_input, settings, say)
-    if any(stored_stage(settings.home, keys[stage.name], only=()) is None for stage in plan.stages):
+    wanted = [stage for stage in plan.stages if only is None or stage.name in only]
+    if any(stored_stage(settings.home, keys[stage.name], only=()) is None for stage in wanted):
         run.check()
-    for stage in plan.stages:
+    for stage in wanted:
         run.ensure(stage)
-    outcomes = tuple(outcome_of(stage.name, run.entries[stage.name]) for stage in plan.stages)
+    outcomes = tuple(outcome_of(stage.name, run.entries[stage.name]) for stage in wanted)
     return Distilled({name: entry.path / MODEL for name, entry in run.entries.items()}, keys, outcomes)
+
+
+def answer(
+    call: Call,
+    plan: Plan,
+    keys: Mapping[str, str],
+    experiment: Experiment,
+    corpus: Callable[[], PreparedCorpus],
+    load_input: Callable[[str], SentenceTransformer],
+    settings: Settings,
+) -> None:
+    """Train a stage with the process that called this one: it keeps what is learnt, and has made all that is read.
+
+    Args:
+        call: The call.
+        plan: As in :func:`run_plan`, and so are the others.
+        keys: Likewise.
+        experiment: Likewise.
+        corpus: Likewise.
+        load_input: Likewise.
+        settings: Likewise.
+
+    Raises:
+        FailedTrainingError: Training diverged or collapsed, in all processes.
+    """
+    from xlbench.distill.training import train_stage
+    from xlbench.students.load import load_student
+
+    run = _PlanRun(plan, keys, experiment, corpus, load_input, settings, lambda _: None)
+    stage = plan.stage(call.stage)
+    assert stage is not None
+    train_stage(load_student(Path(call.start)), stage, run.context_of(stage), Path(call.scratch), call)
 
 
 @dataclass(frozen=True)
@@ -226,7 +264,7 @@ def _run_stage(stage: Stage, context: StageContext, directory: Path, say: Callab
         model = _apply_edit(stage, edit, model, context)
         shape = _check_shape(stage, edit, declared, model)
     evaluations: list[dict[str, float]] = []
-    pairs = 0
+    pairs, processes = 0, 1
     size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     if stage.training is not None:
         scratch = directory / "scratch" / "training"
@@ -235,6 +273,7 @@ def _run_stage(stage: Stage, context: StageContext, directory: Path, say: Callab
             scratch.mkdir(parents=True, exist_ok=True)
             evaluations = train_stage(model, stage, context, scratch)
         pairs = stage.training.steps * stage.training.batch_size
+        processes = launch.processes if (launch := launched()) else 1
         if shares := context.metadata.get(METADATA):
             assert isinstance(shares, dict)
             say(f"stage {stage.name}: its tokenizer does not know {unknown_text(shares)} of the corpus's tokens")
@@ -247,6 +286,7 @@ def _run_stage(stage: Stage, context: StageContext, directory: Path, say: Callab
     return {
         "stage": stage.name,
         "pairs": pairs,
+        "processes": processes,
         "evaluations": evaluations,
         "peak_memory": peak_memory(),
         "targets": list(dict.fromkeys(context.targets_used)),

@@ -20,6 +20,7 @@ class StageOutcome(Frozen):
         seconds: Time that it took when it ran, the time for its targets included.
         peak_memory: Largest resident size of the process that ran it, in bytes.
         pairs: Pairs seen in training, repetitions counted.
+        processes: How many trained it together, each on a device of its own.
         evaluations: Step, loss, accuracy and mean cosine of each evaluation on the dev pairs.
         shape: Shape of the encoder that it left; None for stages that ran before shapes were kept.
         metadata: What readers of boards must know about the encoder, e.g. the ``languages`` that a trimmed vocabulary
@@ -32,6 +33,7 @@ class StageOutcome(Frozen):
     seconds: float
     peak_memory: int
     pairs: int
+    processes: int = 1
     evaluations: tuple[dict[str, float], ...] = ()
     shape: Shape | None = None
     metadata: dict[str, Json] = Field(default_factory=dict)

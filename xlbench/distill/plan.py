@@ -183,6 +183,16 @@ class Plan:
         """Return a stage by name; None for an input encoder."""
         return next((stage for stage in self.stages if stage.name == name), None)
 
+    def below(self, encoder: str) -> frozenset[str]:
+        """Return the names of the stages that an encoder rests on, its own included."""
+        needed: set[str] = set()
+        open_names = [encoder]
+        while open_names:
+            if (stage := self.stage(open_names.pop())) and stage.name not in needed:
+                needed.add(stage.name)
+                open_names += stage.inputs()
+        return frozenset(needed)
+
 
 def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int]) -> dict[str, Shape]:
     """Validate a whole plan before anything runs.
@@ -200,10 +210,7 @@ def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int
             or a target has another width than the student that is pulled to it.
     """
     shapes, widths = dict(shapes), dict(widths)  # those of stages are added in their order
-    blended: dict[str, int] = {}
-    for blend in plan.blends:
-        blend.check_inputs(widths)
-        blended[blend.name] = blend.width(widths)
+    blended = {blend.name: blend.width(widths) for blend in plan.blends}
     for stage in plan.stages:
         if stage.name in widths or stage.name in blended:
             raise XlbenchError(f"Two encoders of the plan are called '{stage.name}'.", "Rename one of the stages.")
@@ -327,10 +334,7 @@ def stage_keys(plan: Plan, given: Mapping[str, str], data: str, precision: str) 
     Raises:
         XlbenchError: A stage reads what neither is given nor comes before it.
     """
-    keys = dict(given)
-    for blend in plan.blends:
-        blend.check_inputs(given)
-        keys[blend.name] = blend.fingerprint(given)
+    keys = {**given, **{blend.name: blend.fingerprint(given) for blend in plan.blends}}
     for stage in plan.stages:
         _check_inputs(stage, keys)
         facts: Json = {

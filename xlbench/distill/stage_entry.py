@@ -57,7 +57,7 @@ def outcome_of(name: str, entry: Entry) -> StageOutcome:
     """
     facts = entry.manifest.facts
     # Entries that were written before the shape and the metadata were kept lack them.
-    kept = ("peak_memory", "pairs", "evaluations", "shape", "metadata")
+    kept = ("peak_memory", "pairs", "processes", "evaluations", "shape", "metadata")
     return StageOutcome.model_validate(
         {
             "name": name,

@@ -1,4 +1,4 @@
-"""The student under training, and transformers' Trainer with this project's batches, loss and evaluation.
+"""transformers' Trainer with this project's batches, loss and evaluation.
 
 The optimiser, mixed precision, checkpoints and resuming are transformers'. Added here is what it does not know: batches
 of pairs of similar length, targets computed beforehand, losses described as data, and evaluation on dev pairs.
@@ -9,10 +9,12 @@ The base class is ``transformers.Trainer`` and not sentence-transformers' subcla
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
@@ -21,77 +23,18 @@ from xlbench.distill.checkpoints import refuse_damaged
 from xlbench.distill.health import Evaluation, bitext_accuracy, check_health, mean_cosine
 from xlbench.distill.objectives import PairVectors, checked_loss
 from xlbench.distill.reporting import TermMeans
-from xlbench.encoders.modules import embedding_output, mean_pool
-from xlbench.encoders.pipeline import pipeline_of
-from xlbench.students.surgery import stock_encoder
+from xlbench.distill.student import Student
+from xlbench.encoders.encode import dimension
 
 if TYPE_CHECKING:
     import numpy as np
-    from sentence_transformers import SentenceTransformer
 
-    from xlbench.distill.batches import Batch, Collator, LengthBuckets, Part
+    from xlbench.distill.batches import Batch, Collator, LengthBuckets
     from xlbench.distill.capture import LiveTerms
-    from xlbench.distill.plan import Stage, Training
+    from xlbench.distill.plan import Stage
+    from xlbench.distill.ranks import Ranks
 
 DEV_BATCH = 64  # dev pairs encoded together
-
-
-class Student(nn.Module):
-    """The encoder under training, whose output is the vectors that the stage's objectives compare.
-
-    Args:
-        model: The encoder; its parameters are frozen or made trainable as ``training`` says.
-        training: Settings of the stage's training.
-    """
-
-    def __init__(self, model: SentenceTransformer, training: Training) -> None:
-        super().__init__()
-        self.model = model
-        self.level = training.level
-        self.pipeline = pipeline_of(model)
-        self.pipeline.require_tokens("trained")
-        _freeze(model, training)
-
-    def forward(self, parts: list[Part], places: torch.Tensor) -> torch.Tensor:
-        """Return the vectors of a batch's sentences, float [m + n, dimension], in the order that ``places`` gives.
-
-        Args:
-            parts: The sentences of n pairs, m of them with both sides, see :class:`~xlbench.distill.batches.Batch`.
-            places: Position of each sentence among the rows of all parts, int64 [m + n].
-        """
-        return torch.cat([self.encode(**part) for part in parts])[places]
-
-    def encode(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return one vector per sentence, float [sentences, dimension].
-
-        At the level ``embeddings`` it is the mean of the embedding layer's output, and no encoder layer runs.
-
-        Args:
-            input_ids: Token ids, int64 [sentences, tokens].
-            attention_mask: 1 for real tokens and 0 for padding, int64 [sentences, tokens].
-        """
-        if self.level == "embeddings":
-            hidden = embedding_output(stock_encoder(self.model), input_ids, attention_mask)
-            return mean_pool(hidden, attention_mask)
-        vectors: torch.Tensor = self.model(self.pipeline.features(input_ids, attention_mask))["sentence_embedding"]
-        return self.pipeline.cut(vectors)
-
-
-def _freeze(model: SentenceTransformer, training: Training) -> None:
-    """Make only those parameters trainable that ``training`` names, and switch dropout off unless it is wanted."""
-    transformer = stock_encoder(model)
-    for parameter in model.parameters():
-        parameter.requires_grad_(training.trainable != "embeddings")
-    if transformer.pooler is not None:  # mean pooling never reads it
-        transformer.pooler.requires_grad_(False)
-    if training.trainable == "embeddings":
-        transformer.embeddings.requires_grad_(True)
-    if training.trainable == "all-but-token-embeddings":
-        transformer.get_submodule("embeddings.word_embeddings").requires_grad_(False)
-    if not training.dropout:
-        for part in model.modules():
-            if isinstance(part, nn.Dropout):
-                part.p = 0.0
 
 
 class _PairIndices(Dataset[int]):
@@ -119,6 +62,7 @@ class StageTrainer(Trainer):
         dev: Turns dev pairs into tensors.
         dev_languages: Language of each dev pair as a number, int [dev pairs].
         live: The stage's terms on the states of every token.
+        ranks: The processes that train together; None for one.
 
     Attributes:
         initial: The evaluation before training; must be set before :meth:`train` is called.
@@ -135,6 +79,7 @@ class StageTrainer(Trainer):
         dev: Collator,
         dev_languages: np.ndarray,
         live: LiveTerms,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__(
             model=student,
@@ -148,6 +93,8 @@ class StageTrainer(Trainer):
         self.dev = dev
         self.dev_languages = dev_languages
         self.live = live
+        self.ranks = ranks
+        self.ranks_count = ranks.launch.processes if ranks else 1
         self.initial: Evaluation | None = None
         self.means: TermMeans | None = None
         if arguments.report_to:
@@ -158,10 +105,18 @@ class StageTrainer(Trainer):
         self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader[int]:
-        """Return the batches; accelerate moves them to the device, and skips those already seen on resuming."""
+        """Return the batches; accelerate moves them to the device, and skips those already seen on resuming.
+
+        Of several processes each goes through all batches, and its collator takes its share of every one.
+        """
         loader = DataLoader(
             _PairIndices(len(self.collator.pairs)), batch_sampler=self.batches, collate_fn=self.collator
         )
+        if self.ranks is not None:
+            shared: DataLoader[int] = prepare_data_loader(
+                loader, self.args.device, num_processes=1, process_index=0, put_on_device=True, dispatch_batches=False
+            )
+            return shared
         prepared: DataLoader[int] = self.accelerator.prepare(loader)
         return prepared
 
@@ -178,8 +133,14 @@ class StageTrainer(Trainer):
             FailedTrainingError: The loss is not finite.
         """
         batch = cast("Batch", inputs)  # the Trainer's signature says dict
-        vectors = model(batch["parts"], batch["places"]).float()
-        live = self.live.losses(batch["parts"])
+        if self.ranks is None:
+            vectors = model(batch["parts"], batch["places"]).vectors.float()
+            live = self.live.losses(batch["parts"], batch["tokens"])
+        else:
+            # The whole batch's vectors and terms on every process, with gradients for its own sentences.
+            own, live = model(batch["parts"], batch["places"], partial(self.live.losses, total=batch["tokens"]))
+            vectors = self.ranks.gather(own.float(), batch["sizes"])[batch["order"]]
+            live = [self.ranks.sum(value) + (value - value.detach()) for value in live]
         values = self.term_losses(_pair_vectors(vectors, batch), _target_vectors(batch), live)
         loss = values.sum()
         if self.means is not None:
@@ -187,7 +148,7 @@ class StageTrainer(Trainer):
         if not torch.isfinite(loss):
             failed = Evaluation(step=self.state.global_step, loss=math.nan, accuracy=0, mean_cosine=0)
             check_health(self.stage.name, failed, failed, 0)  # always raises, as the loss is no number
-        return loss
+        return loss if self.ranks is None else self.ranks.spread(loss)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Tell trackers, of training also the mean of each term and the pairs a second."""
@@ -215,32 +176,38 @@ class StageTrainer(Trainer):
             for a stage without targets.
         """
         model = self.model
-        assert model is not None
+        assert isinstance(model, Student)
         model.eval()
-        student, targets, live = [], [], []
-        count = len(self.dev.pairs)
-        for start in range(0, count, DEV_BATCH):
-            indices = range(start, min(start + DEV_BATCH, count))
+        count, places = len(self.dev.pairs), range(0, len(self.dev.pairs), DEV_BATCH)
+        first = next(iter(self.dev.targets.values()), None)
+        english, other = torch.zeros(2, count, dimension(model.model, model.level))
+        wanted = torch.zeros(count, first.dimension if first else 0)
+        losses = torch.zeros(len(places), dtype=torch.float64)
+        # Each process reads some batches and leaves the rest zero, so that the sum over processes has them all.
+        for number in range(self.ranks.launch.rank if self.ranks else 0, len(places), self.ranks_count):
+            indices = range(places[number], min(places[number] + DEV_BATCH, count))
             batch = cast("Batch", self._prepare_inputs(dict(self.dev(indices))))
             with self.compute_loss_context_manager():
-                vectors = model(batch["parts"], batch["places"])
-            live.append([value.cpu() for value in self.live.losses(batch["parts"])])
-            student.append(_pair_vectors(vectors.float().cpu(), batch))
+                vectors = model(batch["parts"], batch["places"]).vectors
+            live = [value.cpu() for value in self.live.losses(batch["parts"], batch["tokens"])]
+            student = _pair_vectors(vectors.float().cpu(), batch)
             batch["targets"] = [target.cpu() for target in batch["targets"]]
-            targets.append(_target_vectors(batch))
+            targets = _target_vectors(batch)
+            losses[number] = float(self.term_losses(student, targets, live).sum()) * len(indices)
+            rows = slice(indices.start, indices.stop)
+            english[rows], other[rows] = student.english, student.other
+            if targets:
+                wanted[rows] = targets[0].english
         model.train()
-        batches = zip(student, targets, live, strict=True)
-        losses = [float(self.term_losses(*batch).sum()) * len(batch[0].english) for batch in batches]
-        english = torch.cat([half.english for half in student])
-        other = torch.cat([half.other for half in student])
+        if self.ranks is not None:
+            english, other, wanted, losses = map(self.ranks.sum, (english, other, wanted, losses))
         evaluation = Evaluation(
             step=self.state.global_step,
-            loss=sum(losses) / count,
+            loss=sum(losses.tolist()) / count,
             accuracy=bitext_accuracy(english, other, self.dev_languages),
             mean_cosine=mean_cosine(english),
         )
-        first = [vectors[0].english for vectors in targets if vectors]
-        return evaluation, mean_cosine(torch.cat(first)) if first else None
+        return evaluation, mean_cosine(wanted) if first else None
 
     def evaluate(self, *_args: object, **_kwargs: object) -> dict[str, float]:
         """Evaluate on the dev pairs and log the result; the Trainer calls this at every evaluation step.
@@ -292,7 +259,7 @@ class StageTrainer(Trainer):
 
 def _pair_vectors(vectors: torch.Tensor, batch: Batch) -> PairVectors:
     """Split the vectors of a batch, float [m + n (+ k), dimension], into English sides, other sides and bank."""
-    english, sentences = batch["english_count"], len(batch["places"])
+    english, sentences = batch["english_count"], len(batch["order"])
     bank = vectors[sentences:] if len(vectors) > sentences else None
     return PairVectors(vectors[:english], vectors[english:sentences], bank)
 

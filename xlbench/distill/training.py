@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,21 @@ import numpy as np
 import torch
 from transformers import TrainerCallback, TrainingArguments
 
-from xlbench.distill.batches import Collator, LengthBuckets, pair_lengths, sentences_read
+from xlbench.distill.batches import (
+    WHOLE,
+    Collator,
+    LengthBuckets,
+    Share,
+    pair_lengths,
+    pairs_to_train_on,
+    sentences_read,
+)
 from xlbench.distill.capture import live_terms
-from xlbench.distill.checkpoints import last_usable_checkpoint, mark_complete, step_of
+from xlbench.distill.checkpoints import Checkpoint, last_usable_checkpoint, mark_complete, step_of
+from xlbench.distill.ranks import Call, together
 from xlbench.distill.reporting import tracked, tracker_variables
-from xlbench.distill.trainer import StageTrainer, Student
+from xlbench.distill.student import Student
+from xlbench.distill.trainer import StageTrainer
 from xlbench.encoders.directories import quiet_transformers
 from xlbench.encoders.encode import encode, pad
 from xlbench.encoders.linear import training_kernels
@@ -25,7 +36,8 @@ from xlbench.encoders.modules import quick_attention
 from xlbench.encoders.runtime import COMPILER, choose_device, explain_compile, half_dtype
 from xlbench.encoders.unknown import METADATA, SAMPLE, unknown_shares
 from xlbench.errors import XlbenchError
-from xlbench.progress import Advance, note, progress
+from xlbench.progress import Advance, note, note_once, progress
+from xlbench.students.load import save_student
 from xlbench.students.surgery import stock_encoder
 from xlbench.students.token_embeddings import embedding_table, restore_table, shrink_table
 
@@ -35,12 +47,12 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from transformers import PreTrainedModel, TrainerControl, TrainerState
 
-    from xlbench.corpora.prepare import PreparedCorpus
     from xlbench.corpora.tokens import TokenTable
     from xlbench.distill.context import StageContext
     from xlbench.distill.health import Evaluation
     from xlbench.distill.objectives import Target
     from xlbench.distill.plan import Stage, Training
+    from xlbench.distill.ranks import Ranks
     from xlbench.distill.targets import TargetTable
 
 TRIED = 4  # dev pairs whose vectors are compared before training
@@ -49,7 +61,7 @@ PART_TOKENS = 2048  # padded tokens per forward pass on a CPU; of 512 to 4096 th
 
 
 def train_stage(
-    model: SentenceTransformer, stage: Stage, context: StageContext, scratch: Path
+    model: SentenceTransformer, stage: Stage, context: StageContext, scratch: Path, call: Call | None = None
 ) -> list[dict[str, float]]:
     """Train an encoder as its stage says, resuming from what an earlier run left in ``scratch``.
 
@@ -61,6 +73,7 @@ def train_stage(
         stage: A stage with training.
         context: The corpus, settings, and the encoders that the stage reads.
         scratch: An existing directory for checkpoints, which belongs to this stage alone.
+        call: How the first of several processes called this one to train with it; None in the first.
 
     Returns:
         The evaluations on the dev pairs as dicts with ``step``, ``loss``, ``accuracy`` and ``mean_cosine``; the first
@@ -74,15 +87,21 @@ def train_stage(
     training = stage.training
     assert training is not None
     corpus = context.corpus
+    ranks = together()
+    start = scratch.with_name("start")
+    if ranks is not None and call is None:
+        ranks.refuse_small(stage.name, training.batch_size)
+        shutil.rmtree(start, ignore_errors=True)
+        save_student(model, start)
     tokens = context.tokens(model, training.max_tokens)
-    if shares := unknown_shares(model, _by_language(context)):
+    if call is None and (shares := unknown_shares(model, _by_language(context))):
         context.annotate(METADATA, dict(shares))
     pairs = pairs_to_train_on(corpus, training)
     batches = LengthBuckets(pair_lengths(pairs, tokens), training.batch_size, training.steps, training.seed)
     targets = _load_targets(training, context, pairs, batches)
 
     transformer = stock_encoder(model)
-    trial = _Trial.of(model, context, training)
+    trial = _Trial.of(model, context, training) if call is None else None
     padding = int(transformer.config.pad_token_id or 0)
     # All ids up to the padding token's stay, because XLM-R finds the position of a token by comparing ids with it.
     used = np.union1d(tokens.used(), np.arange(padding + 1))
@@ -94,29 +113,33 @@ def train_stage(
     arguments = _training_arguments(stage, training, context, scratch)
     # Other devices are faster with one large forward pass, and a compiled graph has a fixed number of parts.
     part_tokens = PART_TOKENS if device == "cpu" and not arguments.torch_compile else None
+    share = Share(ranks.launch.rank, ranks.launch.processes) if ranks else WHOLE
 
-    def collator(pairs: np.ndarray, english_share: float) -> Collator:
-        return Collator(pairs, tokens, position_of, padding, targets, part_tokens, english_share)
+    def collator(pairs: np.ndarray, english_share: float, share: Share) -> Collator:
+        return Collator(pairs, tokens, position_of, padding, targets, part_tokens, english_share, share)
 
     by_length = np.argsort(pair_lengths(corpus.dev_pairs, tokens), kind="stable")  # so that little is padded
     student = Student(model, training)
-    trial.compare(student, tokens, position_of, padding, stage.name)
+    if trial is not None:
+        trial.compare(student, tokens, position_of, padding, stage.name)
     initial_weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     with (
         live_terms(stage, model, context, tokens, used, device) as live,
         tracker_variables(context.settings, context.group, stage.name),
     ):
+        found = call.found() if call is not None else _checkpoint_for_all(stage, context, start, scratch)
         trainer = StageTrainer(
             student=student,
             arguments=arguments,
             stage=stage,
             batches=batches,
-            collator=collator(pairs, training.english_share),
-            dev=collator(corpus.dev_pairs[by_length], 1.0),
+            collator=collator(pairs, training.english_share, share),
+            dev=collator(corpus.dev_pairs[by_length], 1.0, WHOLE),
             dev_languages=corpus.dev_languages[by_length],
             live=live,
+            ranks=ranks,
         )
-        _train_or_resume(trainer, transformer, context, scratch)
+        _train_or_resume(trainer, transformer, context, found)
     evaluations = trainer.evaluations()
     best = trainer.state.best_metric
     if best is not None and evaluations[0].selection_score <= best:
@@ -124,6 +147,19 @@ def train_stage(
     restore_table(transformer, full_table, used)
     model.to("cpu").eval()
     return [evaluation.model_dump() for evaluation in evaluations]
+
+
+def _checkpoint_for_all(stage: Stage, context: StageContext, start: Path, scratch: Path) -> Checkpoint | None:
+    """Return the checkpoint to go on from, if there is one; of several processes the others are called to train."""
+    title, quiet = _title(stage, context), context.settings.quiet
+    found = last_usable_checkpoint(scratch, lambda text: note(f"{title}: {text}", quiet=quiet))
+    if (ranks := together()) is not None:  # all that the training reads is in the store now
+        ranks.call(Call.of(stage.name, context.keys[stage.name], start, scratch, found))
+    return found
+
+
+def _title(stage: Stage, context: StageContext) -> str:
+    return f"stage {stage.name} ({context.place})" if context.place else f"stage {stage.name}"
 
 
 @dataclass(frozen=True)
@@ -177,38 +213,25 @@ def _by_language(context: StageContext) -> dict[str, list[str]]:
     return found
 
 
-def pairs_to_train_on(corpus: PreparedCorpus, training: Training) -> np.ndarray:
-    """Return the pairs that a stage draws its batches from, int32 [n, 2]: those of the corpus, and of its lines.
-
-    Where every sentence is compared with an encoder's own vector of it, and none with its translation's, a line serves
-    as a pair of itself. Other stages have no use for lines.
-    """
-    english = any(target.side == "english" for term in training.terms for target in term.targets())
-    if english or not len(corpus.lines):
-        return corpus.pairs
-    return np.concatenate([corpus.pairs, np.stack([corpus.lines, corpus.lines], axis=1)])
-
-
 def _load_targets(
     training: Training, context: StageContext, pairs: np.ndarray, batches: LengthBuckets
 ) -> Mapping[Target, TargetTable]:
     """Return the vectors of every target of the stage's objectives, those of own sides for the sentences it reads."""
     wanted = [target for term in training.terms for target in term.targets()]
-    sentences = None
-    if any(target.side == "own" for target in wanted):
-        corpus = context.corpus
-        sentences = np.union1d(sentences_read(pairs, batches, training.english_share), corpus.dev_pairs)
+    own = any(target.side == "own" for target in wanted)
+    read = sentences_read(pairs, batches, training.english_share) if own else None
+    sentences = None if read is None else np.union1d(read, context.corpus.dev_pairs)
     return {target: context.targets(target, training.max_tokens, sentences) for target in wanted}
 
 
-def _train_or_resume(trainer: StageTrainer, transformer: PreTrainedModel, context: StageContext, scratch: Path) -> None:
-    """Train from the last checkpoint that is as it was written, or from the start if there is none."""
-    title, quiet = f"stage {trainer.stage.name}", context.settings.quiet
-    title += f" ({context.place})" if context.place else ""
-    found = last_usable_checkpoint(scratch, lambda text: note(f"{title}: {text}", quiet=quiet))
+def _train_or_resume(
+    trainer: StageTrainer, transformer: PreTrainedModel, context: StageContext, found: Checkpoint | None
+) -> None:
+    """Train from a checkpoint, or from the start if there is none."""
+    ranks, title, quiet = trainer.ranks, _title(trainer.stage, context), context.settings.quiet
     checkpoint = found.path if found else None
     trainer.initial = found.initial if found else trainer.evaluate_dev()[0]
-    trainer.add_callback(_MarkCheckpoints(trainer.initial))
+    trainer.add_callback(_MarkCheckpoints(trainer.initial, trainer.ranks))
     size = trainer.args.per_device_train_batch_size
     pairs, done = trainer.args.max_steps * size, step_of(checkpoint) * size if checkpoint else 0
     with progress(title, pairs, quiet=quiet, done=done, unit="pairs", step=size) as advance:
@@ -217,17 +240,25 @@ def _train_or_resume(trainer: StageTrainer, transformer: PreTrainedModel, contex
         dtype = half_dtype(context.precision) or torch.float32
         kernels = nullcontext() if trainer.args.torch_compile else training_kernels(transformer, dtype)
         with quiet_transformers(), quick_attention(transformer, trainer.args.device), kernels:
+            if ranks is not None:
+                torch.manual_seed(trainer.args.seed + ranks.launch.rank)  # dropout is not to repeat in every process
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            if ranks is not None:
+                ranks.barrier()  # the first process deletes the checkpoints when it is done
 
 
 class _MarkCheckpoints(TrainerCallback):
-    """Marks every checkpoint as complete once it has been written."""
+    """Marks every checkpoint as complete once it has been written, by every process what is its own."""
 
-    def __init__(self, initial: Evaluation) -> None:
+    def __init__(self, initial: Evaluation, ranks: Ranks | None) -> None:
         self.initial = initial
+        self.ranks = ranks
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
-        mark_complete(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}", self.initial)
+        if self.ranks is not None:
+            self.ranks.barrier()
+        if state.is_world_process_zero:
+            mark_complete(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}", self.initial)
 
 
 class _ShowProgress(TrainerCallback):
@@ -263,10 +294,10 @@ def _training_arguments(stage: Stage, training: Training, context: StageContext,
         # Lengths differ between batches and one graph should serve all; accelerate reads this from the environment.
         os.environ.setdefault("ACCELERATE_DYNAMO_USE_DYNAMIC", "true")
     with quiet_transformers():  # it warns about older hardware
-        arguments = TrainingArguments(
+        arguments = OneDevice(
             output_dir=str(scratch),
             max_steps=training.steps,
-            per_device_train_batch_size=training.batch_size,
+            per_device_train_batch_size=training.batch_size,  # of several processes all together have so many
             learning_rate=training.learning_rate,
             weight_decay=training.weight_decay,
             warmup_steps=round(training.warmup * training.steps),
@@ -290,10 +321,27 @@ def _training_arguments(stage: Stage, training: Training, context: StageContext,
             **tracked(context.settings, training, context.group, stage.name)._asdict(),
             disable_tqdm=True,
             dataloader_pin_memory=device != "cpu",
+            ddp_find_unused_parameters=bool(training.live_terms) or training.level == "embeddings",
         )
-    # Of several GPUs one is used: DataParallel, the Trainer's default, would split a batch across its parts.
-    arguments._n_gpu = min(arguments.n_gpu, 1)
+    if device == "cuda" and together() is None and (count := torch.cuda.device_count()) > 1:
+        note_once(
+            f"one of {count} GPUs is used; `torchrun --nproc-per-node {count} -m xlbench run ...` trains on all",
+            quiet=context.settings.quiet,
+        )
     return arguments
+
+
+class OneDevice(TrainingArguments):
+    """Settings of a Trainer that trains on one device in each process.
+
+    With several GPUs in one process the Trainer wraps the model in DataParallel, which would split a batch across its
+    parts. It asks this property how many there are.
+    """
+
+    @property
+    def n_gpu(self) -> int:
+        """The GPUs of this process: one, or none."""
+        return min(int(super().n_gpu), 1)
 
 
 def _compiles(training: Training, context: StageContext) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from xlbench.encoders.fitting import ENOUGH, fitted, room_of
 from xlbench.encoders.modules import embedding_output, mean_pool, quick_attention, transformer_of
 from xlbench.encoders.packing import packed_kernels
 from xlbench.encoders.pipeline import Pipeline, pipeline_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from transformers import PreTrainedModel
 
+    from xlbench.encoders.fitting import Room
     from xlbench.experiment import Precision
     from xlbench.progress import Advance
 
@@ -37,6 +39,8 @@ CHUNK = 16_384  # sentences tokenised and sorted at a time: bounds the memory an
 # large batches.
 CPU_TOKENS, CPU_MIN_TOKENS, ACCELERATOR_TOKENS = 1536, 384, 16_384
 SIMILAR = 0.95  # of the length of a batch's longest sentence: shorter ones may go into the next batch
+FULL = 128  # tokens of a sentence with which a GPU's memory is measured: the longest that training reads by default
+MEASURED = ("cuda",)  # kinds of devices whose memory is measured; a CPU's is not what limits it
 FALLBACK_BATCH = 64  # sentences, for encoders whose tokens cannot be counted
 
 
@@ -62,7 +66,8 @@ def encode(
             layer's output, before any encoder layer.
         max_tokens: The most tokens of a sentence, special tokens included; the model's own maximum holds as well.
         batch_tokens: The most padded tokens of a batch; a longer sentence makes a batch of its own. None: on a CPU
-            1,536, or less where sentences get shorter; 16,384 on other devices.
+            1,536, or less where sentences get shorter; on a GPU, for many sentences, what is measured there as the
+            fastest; else 16,384. A batch that the memory does not hold is halved.
         out: Array to write to, [n, dim] of any float dtype, e.g. a memory map; None allocates a float32 array.
         advance: Called after each batch with its number of sentences.
 
@@ -80,11 +85,15 @@ def encode(
     elif out.shape != shape:
         raise ValueError(f"out has shape {out.shape}, the vectors have {shape}")
     pipeline = pipeline_of(model)
-    min_tokens = None
-    if batch_tokens is None:
-        on_cpu = model.device.type == "cpu"
-        batch_tokens, min_tokens = (CPU_TOKENS, CPU_MIN_TOKENS) if on_cpu else (ACCELERATOR_TOKENS, None)
+    on_cpu = model.device.type == "cpu"
+    measures = batch_tokens is None and model.device.type in MEASURED and len(texts) >= ENOUGH
+    min_tokens = CPU_MIN_TOKENS if on_cpu and batch_tokens is None else None
+    batch_tokens = batch_tokens or (CPU_TOKENS if on_cpu else ACCELERATOR_TOKENS)
+    room = room_of(model, precision, level)
     with encoding_mode(model, precision if level == "sentence" else "float32"):
+        if measures and not pipeline.obstacle:
+            full = partial(_run_full, model, pipeline, precision, level, pipeline.limit(max_tokens))
+            batch_tokens = room.measured(full)
         for start in range(0, len(texts), CHUNK):
             chunk = list(texts[start : start + CHUNK])
             parts = (
@@ -99,6 +108,7 @@ def encode(
                     max_tokens=max_tokens,
                     batch_tokens=batch_tokens,
                     min_tokens=min_tokens,
+                    room=room,
                 )
             )
             # Batches are sorted by length; collecting them first means that a memory map is written front to back.
@@ -207,17 +217,41 @@ def _encode_chunk(
     max_tokens: int | None,
     batch_tokens: int,
     min_tokens: int | None,
+    room: Room,
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
     """Yield, for each batch, the positions of its sentences in ``texts`` and their vectors."""
     limit = pipeline.limit(max_tokens)
     tokens = model.tokenizer(pipeline.texts(texts), truncation=limit is not None, max_length=limit)["input_ids"]
     lengths = np.array([len(row) for row in tokens])
-    for positions in batches(lengths, batch_tokens, min_tokens):
+
+    def run(positions: NDArray[np.intp]) -> NDArray[np.float32]:
         rows = [tokens[position] for position in positions]
         ids, mask = pad(rows, model.tokenizer.pad_token_id or 0, left=model.tokenizer.padding_side == "left")
-        with torch.inference_mode():
-            vectors = _forward(model, pipeline, ids.to(model.device), mask.to(model.device), precision, level)
-        yield positions, vectors.float().cpu().numpy()
+        return _run(model, pipeline, ids, mask, precision, level)
+
+    yield from fitted(batches(lengths, batch_tokens, min_tokens), lengths, room, run)
+
+
+def _run(
+    model: SentenceTransformer,
+    pipeline: Pipeline,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    precision: Precision,
+    level: Level,
+) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        vectors = _forward(model, pipeline, ids.to(model.device), mask.to(model.device), precision, level)
+    return vectors.float().cpu().numpy()
+
+
+def _run_full(
+    model: SentenceTransformer, pipeline: Pipeline, precision: Precision, level: Level, longest: int | None, tokens: int
+) -> None:
+    """Encode a batch of a number of tokens without padding, to see whether it fits and how long it takes."""
+    width = min(longest or FULL, FULL)
+    ids = torch.full((max(1, tokens // width), width), model.tokenizer.unk_token_id or 0)
+    _run(model, pipeline, ids, torch.ones_like(ids), precision, level)
 
 
 def _checked(

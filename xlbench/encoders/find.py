@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from xlbench.encoders.directories import directory_fingerprint, load_directory
 from xlbench.encoders.graph_runtimes import is_exported
-from xlbench.errors import XlbenchError, first_line, look_up, nearest
+from xlbench.errors import XlbenchError, look_up, nearest
 from xlbench.experiment import EncoderRef
 from xlbench.fingerprint import fingerprint
 
@@ -63,7 +63,7 @@ def find_encoder(name: str, registered: Mapping[str, RegisteredEncoder], setting
         XlbenchError: There is no such encoder, or it is unsafe to load.
     """
     if name in registered:
-        return EncoderRef(name=name, origin="registered", fingerprint=_fingerprint(registered[name], settings))
+        return EncoderRef(name=name, origin="registered", fingerprint=registered[name].fingerprint(settings))
     if directory := find_directory(name, settings):
         return EncoderRef(name=name, origin="local", fingerprint=directory_fingerprint(directory, settings))
     path = _expand(name)
@@ -88,10 +88,15 @@ def load_encoder(
     Raises:
         XlbenchError: The encoder is gone, has changed, or needs code from its directory.
     """
+    from xlbench.encoders.verify import check_vectors, fit_tokens
+
     if ref.origin == "registered":
         encoder = look_up("encoder", ref.name, registered)
-        _check_unchanged(ref, _fingerprint(encoder, settings))
-        return _load_registered(encoder, settings)
+        _check_unchanged(ref, encoder.fingerprint(settings))
+        model = encoder.load(settings)
+        fit_tokens(model, encoder.name)
+        check_vectors(model.eval(), encoder.name)
+        return model
     if ref.origin == "hub":
         from xlbench.encoders.hub import fetch_snapshot
 
@@ -126,47 +131,6 @@ def find_directory(name: str, settings: Settings) -> Path | None:
         return path
     copy = settings.carried(name)
     return copy if copy and copy.is_dir() else None
-
-
-def _fingerprint(encoder: RegisteredEncoder, settings: Settings) -> str:
-    """Return what a plugin says identifies its encoder."""
-    found = _called(encoder, "fingerprint", encoder.fingerprint, settings)
-    if not isinstance(found, str) or not found:
-        raise _plugin_error(encoder, f"fingerprint returned {found!r}, where it must return a string")
-    return found
-
-
-def _load_registered(encoder: RegisteredEncoder, settings: Settings) -> SentenceTransformer:
-    """Return a plugin's encoder in evaluation mode, after trying it on two sentences."""
-    from sentence_transformers import SentenceTransformer
-
-    from xlbench.encoders.verify import check_vectors, fit_tokens
-
-    found = _called(encoder, "load", encoder.load, settings)
-    if not isinstance(found, SentenceTransformer):
-        raise _plugin_error(encoder, f"load returned {type(found).__name__}, where it must return an encoder")
-    fit_tokens(found, encoder.name)
-    check_vectors(found.eval(), encoder.name)
-    return found
-
-
-def _called(
-    encoder: RegisteredEncoder, name: str, function: Callable[[Settings], object], settings: Settings
-) -> object:
-    """Return what a function of a plugin's encoder gives; whatever it raises names the encoder and the function."""
-    try:
-        return function(settings)
-    except XlbenchError:
-        raise
-    except Exception as error:  # a plugin's code may raise anything
-        raise _plugin_error(encoder, f"{name} raised {type(error).__name__}: {first_line(error)}") from error
-
-
-def _plugin_error(encoder: RegisteredEncoder, problem: str) -> XlbenchError:
-    return XlbenchError(
-        f"Encoder '{encoder.name}' of a plugin: {problem}.",
-        "Correct the plugin; load must return a SentenceTransformer, and fingerprint what identifies its weights.",
-    )
 
 
 def _expand(name: str) -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
+from xlbench.encoders.exported import ExportedEncoder
 from xlbench.errors import XlbenchError
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def with_modules(model: SentenceTransformer, modules: Iterable[nn.Module]) -> Se
 
 
 def _obstacle(first: nn.Module | None) -> str:
+    if isinstance(first, ExportedEncoder):
+        return ""
     if not isinstance(first, Transformer):
         return f"its first module is a {type(first).__name__}, no transformer"
     if first.tokenizer is None or set(first.modality_config) != {"text"}:

@@ -226,10 +226,14 @@ def _moved(first: torch.Tensor, second: torch.Tensor) -> float | None:
     return float(apart.max()) if not (apart <= TOLERANCE * second.norm(dim=1)).all() else None
 
 
-def encoding_error(error: Exception, name: str = "") -> XlbenchError:
+class EncodingError(XlbenchError):
+    """An error inside an encoder; what was raised there, perhaps in a plugin's code, is its cause."""
+
+
+def encoding_error(error: Exception, name: str = "") -> EncodingError:
     """Return what to raise for an error inside an encoder, whose code may be a plugin's or another library's."""
     which = f"Encoder '{name}'" if name else "The encoder"
-    return XlbenchError(
+    return EncodingError(
         f"{which} cannot encode: {type(error).__name__}: {first_line(error)}",
         "Its modules must fit together; encode one sentence with it in Python to see where it fails.",
     )

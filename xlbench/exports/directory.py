@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from xlbench.disk import disk_errors
+from xlbench.disk import answered, disk_errors
 from xlbench.distill.stage_entry import KIND, MODEL, check_stage
 from xlbench.errors import XlbenchError
-from xlbench.exports.card import write_card
-from xlbench.settings import refuse_existing
+from xlbench.exports.card import CARD, write_card
+from xlbench.fingerprint import file_digest
+from xlbench.progress import note
+from xlbench.settings import new_path, path_of, refuse_existing
 from xlbench.store import Damage, Entry, entry_path, examine, publish
 
 if TYPE_CHECKING:
@@ -64,10 +67,65 @@ def verified_directory(record: Record, settings: Settings) -> Path:
     return found.path / MODEL
 
 
+def place_to_save(given: str | os.PathLike[str], name: str) -> Path:
+    """Return where a student is to be saved: a new path, or a model's directory, which may hold that very student.
+
+    Args:
+        given: A text or a path.
+        name: What it is, for errors: 'save'.
+
+    Raises:
+        XlbenchError: It is no path, something else is there, or it is in no directory that can be written to.
+    """
+    path = path_of(given, name)
+    with answered():
+        is_model = path.joinpath("modules.json").is_file() and not path.is_symlink()
+    return path if is_model else new_path(path, name)
+
+
+def refuse_other(target: Path, source: Path) -> bool:
+    """Return whether a directory holds a copy of a student already; refuse anything else that is there.
+
+    So a command that was killed after its last step ends well the second time. A card may have been filled in since.
+
+    Args:
+        target: Where the student is to be saved.
+        source: Its directory in the store; nothing may be there.
+
+    Raises:
+        XlbenchError: Something else is there.
+    """
+    if not os.path.lexists(target):
+        return False
+    if target.is_symlink() or not _is_copy(target, source):
+        refuse_existing(target)
+    return True
+
+
+def _is_copy(target: Path, source: Path) -> bool:
+    """Return whether a directory holds the files that a copy of a student has, byte for byte, and no others."""
+    from xlbench.students.carried_code import carried_files
+
+    stored, found = _files(source), _files(target)
+    if not stored or any(path.is_symlink() or not path.is_file() for path in found.values()):
+        return False
+    carried = {name: sha256(content).hexdigest() for name, content in carried_files(source).items()}
+    if found.keys() != stored.keys() | carried.keys():
+        return False
+    return all(file_digest(path) == (carried.get(it) or file_digest(stored[it])) for it, path in found.items())
+
+
+def _files(directory: Path) -> dict[str, Path]:
+    """Return what lies below a directory by its relative path, but directories and the model card."""
+    paths = {str(path.relative_to(directory)): path for path in directory.rglob("*")}
+    return {name: path for name, path in paths.items() if name != CARD and (path.is_symlink() or not path.is_dir())}
+
+
 def save_student_copy(record: Record, target: Path, settings: Settings, card: Callable[[Path], str]) -> None:
     """Copy a student out of the store, with a model card and the code of its architecture, whole or not at all.
 
-    The student in the store has neither: what lies there stays as its stage left it.
+    The student in the store has neither: what lies there stays as its stage left it. A directory that holds this very
+    student is left as it is, and that is said.
 
     Args:
         record: The student's.
@@ -76,12 +134,15 @@ def save_student_copy(record: Record, target: Path, settings: Settings, card: Ca
         card: Returns the model card of the student in a directory.
 
     Raises:
-        XlbenchError: The target is there already, the student is gone from the store or damaged, or the disk is full.
+        XlbenchError: Something else is there, the student is gone from the store or damaged, or the disk is full.
     """
     from xlbench.students.carried_code import carry_code
     from xlbench.students.load import share_files
 
     source = verified_directory(record, settings)
+    if refuse_other(target, source):
+        note(f"'{target}' holds this student already, every file but its card compared", quiet=settings.quiet)
+        return
     with new_directory(target, needed=sum(file.stat().st_size for file in source.rglob("*"))) as directory:
         shutil.copytree(source, directory, dirs_exist_ok=True)
         share_files(directory)  # those of an earlier version may be only their owner's to read

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Literal, Unpack, overload
 from pydantic import Field
 
 from xlbench.arguments import Text, Where, place, refuse_unknown, request_of
-from xlbench.errors import XlbenchError, answered, look_up
+from xlbench.disk import answered
+from xlbench.errors import XlbenchError, look_up
 from xlbench.experiment import Precision
-from xlbench.fingerprint import Frozen
+from xlbench.exports.directory import place_to_save
+from xlbench.fingerprint import Frozen, Json
+from xlbench.launch import leads
 from xlbench.plugins.guard import plugin_errors
+from xlbench.runs.prefill import choose_engine
 from xlbench.runs.request import Request
 from xlbench.runs.results import Results, Run, run_key, run_request
 from xlbench.settings import new_path
@@ -37,6 +41,8 @@ class _Heard(Frozen):
 
 class _Running(_Heard):
     speed: bool
+    engine: Text | None
+    engine_options: dict[str, Json]
 
 
 class _Scoring(Frozen):
@@ -78,6 +84,9 @@ def run(
     vocabulary_text: str | Path | None = None,
     save: str | Path | None = None,
     speed: bool = True,
+    engine: str | None = None,
+    engine_config: str | Path | None = None,
+    engine_options: Mapping[str, Json] | None = None,
     say: Say = lambda _: None,
     **where: Unpack[Where],
 ) -> Results:
@@ -106,8 +115,11 @@ def run(
         preset: A named set of the method's options to begin with.
         options: The method's options, over the preset's.
         vocabulary_text: A text file whose tokens a trimmed vocabulary keeps, beside those of the corpus.
-        save: Copy the student into this new directory.
+        save: Copy the student into this new directory; one that holds this very student already is left as it is.
         speed: Whether speed is measured for new records.
+        engine: Where stages, scorings and exports run: 'local', 'ray', 'slurm', or one of a plugin.
+        engine_config: A TOML file of the engine's options.
+        engine_options: The engine's options, over the file's.
         say: Told what is made and what comes from the store.
         where: As :class:`Where` says.
 
@@ -118,7 +130,16 @@ def run(
     refuse_unknown(run, where)
     with answered():
         request = request_of(config, given)
-        return run_request_in(request, where, save=save, speed=speed, say=say)
+        return run_request_in(
+            request,
+            where,
+            save=save,
+            speed=speed,
+            engine=engine,
+            engine_config=engine_config,
+            engine_options=engine_options,
+            say=say,
+        )
 
 
 def score(
@@ -257,25 +278,32 @@ def export(
 
 
 def run_request_in(
-    request: Request, where: Where, *, save: str | Path | None = None, speed: bool = True, say: Say = lambda _: None
+    request: Request,
+    where: Where,
+    *,
+    save: str | Path | None = None,
+    speed: bool = True,
+    engine: str | None = None,
+    engine_config: str | Path | None = None,
+    engine_options: Mapping[str, Json] | None = None,
+    say: Say = lambda _: None,
 ) -> Results:
     """Run a request as :func:`run` does.
 
     Raises:
         XlbenchError: Anything that the caller can fix.
     """
-    asked = validated(_Running, {"speed": speed, "say": say}, "argument")
+    given = {"speed": speed, "engine": engine, "engine_options": engine_options or {}, "say": say}
+    asked = validated(_Running, given, "argument")
     if save is not None and len(request.seeds) > 1:
         problem = f"--save takes one student, and {len(request.seeds)} seeds make as many."
         raise XlbenchError(problem, "Give one seed, or save each of results.students.")
-    target = new_path(save, "save") if save is not None else None
+    target = place_to_save(save, "save") if save is not None and leads() else None
     settings, registry = place(where)
     if not asked.speed:
         settings = settings.model_copy(update={"speed_rounds": 0})
     if target is not None and not look_up("method", request.method, registry.methods).student:
         problem = f"--save takes a student, and method '{request.method}' makes none."
         raise XlbenchError(problem, "Leave --save out, or name a method that makes one, e.g. multistage.")
-    results = run_request(request, registry, settings, say, with_students=target is not None)
-    if target is not None:
-        results.student.save(target)
-    return results
+    chosen = choose_engine(asked.engine, engine_config, asked.engine_options, registry)
+    return run_request(request, registry, settings, say, save=target, engine=chosen)

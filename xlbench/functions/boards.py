@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Unpack
 
 from xlbench.arguments import Where, place, refuse_unknown
-from xlbench.errors import XlbenchError, answered
+from xlbench.disk import answered
+from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen
 from xlbench.settings import path_of
 from xlbench.validation import validated

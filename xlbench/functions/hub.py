@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Unpack
 
 from xlbench.arguments import Text, Where, place_of, refuse_unknown
-from xlbench.errors import answered
+from xlbench.disk import answered
 from xlbench.fingerprint import Frozen
 from xlbench.settings import path_of
 from xlbench.validation import validated

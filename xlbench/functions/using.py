@@ -9,7 +9,8 @@ from pydantic import Field
 
 from xlbench.arguments import Text, Where, place, refuse_unknown
 from xlbench.boards.reference import run_reference
-from xlbench.errors import XlbenchError, answered
+from xlbench.disk import answered
+from xlbench.errors import XlbenchError
 from xlbench.experiment import Precision
 from xlbench.fingerprint import Frozen
 from xlbench.plugins.guard import plugin_errors

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from xlbench.corpora.corpus import CorpusReader
 from xlbench.distill.method import Method, Options
 from xlbench.encoders.find import RegisteredEncoder
+from xlbench.engines.engine import Engine, EngineOptions
 from xlbench.errors import nearest
 from xlbench.fingerprint import fingerprint
 from xlbench.plugins import hooks as hookspecs
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import pluggy
+    from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
-VALID_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+VALID_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What `--teacher` and plans call the experiment's own encoders.
 RESERVED = frozenset({"assistant", "teacher"})
 BOUNDS = ("ge", "gt", "le", "lt")
@@ -77,7 +79,7 @@ def unusable(thing: object, kind: str, name: object, given_by: str) -> Fault | N
 
 def _unusable(thing: object, kind: str, name: object, given_by: str) -> Iterator[Fault]:
     if not isinstance(name, str) or not VALID_NAME.fullmatch(name):
-        rule = "letters, digits, '.', '_' and '-', a letter or digit first"
+        rule = "letters, digits, '.', '_' and '-', a letter or digit first, 100 at most"
         yield Fault(f"the {kind} name {name!r} is invalid: {rule}", given_by)
     if isinstance(thing, RegisteredEncoder) and name in RESERVED:
         yield Fault(f"'{name}' cannot be an encoder's name: it means the experiment's own {name}", given_by)
@@ -93,6 +95,13 @@ def _unusable(thing: object, kind: str, name: object, given_by: str) -> Iterator
         else:
             cause = f"{kind} '{name}' has options={options!r}, which is no subclass of xlbench.api.Options"
             yield Fault(cause, written_at(options) if isinstance(options, type) else given_by)
+    if isinstance(thing, Engine):
+        options = thing.options
+        if isinstance(options, type) and issubclass(options, EngineOptions):
+            yield from _default_faults(options)
+        else:
+            cause = f"{kind} '{name}' has options={options!r}, which is no subclass of xlbench.api.EngineOptions"
+            yield Fault(cause, written_at(options) if isinstance(options, type) else given_by)
 
 
 def _calls(thing: object) -> list[tuple[str, object, tuple[str, ...]]]:
@@ -103,6 +112,8 @@ def _calls(thing: object) -> list[tuple[str, object, tuple[str, ...]]]:
         return [("open", thing.open, ("argument", "settings"))]
     if isinstance(thing, RegisteredEncoder):
         return [("fingerprint", thing.fingerprint, ("settings",)), ("load", thing.load, ("settings",))]
+    if isinstance(thing, Engine) and thing.run is not None:
+        return [("run", thing.run, ("tasks", "options", "tell"))]
     return []
 
 
@@ -118,17 +129,17 @@ def _call_faults(what: str, function: Callable[..., object], passed: tuple[str, 
         yield Fault(f"{what} is {title}, but is called with ({', '.join(passed)}): {error}", written_at(function))
 
 
-def option_faults(options: type[Options]) -> Iterator[Fault]:
-    """Yield what is wrong with a method's options.
+def option_faults(options: type[BaseModel]) -> Iterator[Fault]:
+    """Yield what is wrong with the options of a method or an engine.
 
     They must refuse unknown names, be frozen, have a default, a description and for numbers a bound each, accept
     their own defaults and come back whole from JSON.
     """
     title = options.__name__
     if options.model_config.get("extra") != "forbid":
-        yield Fault(f"{title} accepts unknown options: leave extra='forbid' as it is in Options", written_at(options))
+        yield Fault(f"{title} accepts unknown options: leave extra='forbid' as it is in its base", written_at(options))
     if not options.model_config.get("frozen"):
-        yield Fault(f"{title} can be changed: leave frozen=True as it is in Options", written_at(options))
+        yield Fault(f"{title} can be changed: leave frozen=True as it is in its base", written_at(options))
     for name, field in options.model_fields.items():
         for cause in _field_faults(field):
             yield Fault(f"option '{name}' of {title} {cause}", field_at(options, name))
@@ -155,7 +166,7 @@ def _unbounded(field: FieldInfo) -> bool:
     return bool({int, float} & kinds) and not bounded
 
 
-def _default_faults(options: type[Options]) -> Iterator[Fault]:
+def _default_faults(options: type[BaseModel]) -> Iterator[Fault]:
     try:
         options()
     except ValidationError as error:
@@ -171,7 +182,7 @@ def _default_faults(options: type[Options]) -> Iterator[Fault]:
         yield Fault(f"{options.__name__}() raised {type(error).__name__}: {error}", written_at(options))
 
 
-def _json_faults(options: type[Options]) -> Iterator[Fault]:
+def _json_faults(options: type[BaseModel]) -> Iterator[Fault]:
     title, where = options.__name__, written_at(options)
     defaults = options()
     try:
@@ -202,7 +213,9 @@ def thing_faults(thing: object, kind: str, name: str) -> Iterator[Fault]:
     if isinstance(thing, Method):
         yield from option_faults(thing.options)
         yield from _preset_faults(thing)
-    if isinstance(thing, (Method, CorpusReader, RegisteredEncoder)) and not thing.summary.strip():
+    if isinstance(thing, Engine):
+        yield from option_faults(thing.options)
+    if isinstance(thing, (Method, CorpusReader, RegisteredEncoder, Engine)) and not thing.summary.strip():
         yield Fault(f"{kind} '{name}' has no summary for listings")
     if isinstance(thing, CorpusReader) and thing.example.partition(":")[0].partition("?")[0] != thing.scheme:
         yield Fault(f"corpus '{name}' has the example '{thing.example}', which is not of its scheme")

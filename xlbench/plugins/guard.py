@@ -21,6 +21,8 @@ from xlbench.corpora.corpus import Corpus, CorpusReader
 from xlbench.disk import is_disk_error
 from xlbench.distill.method import Method
 from xlbench.encoders.find import RegisteredEncoder
+from xlbench.encoders.verify import EncodingError
+from xlbench.engines.engine import Engine
 from xlbench.errors import PartError, XlbenchError
 from xlbench.plugins.source_location import raised_at, shorten, written_at
 
@@ -103,6 +105,9 @@ def guarded(thing: T, owner: str) -> T:
         digest = _guarded(thing.fingerprint, owner, f"fingerprint of encoder '{thing.name}'", _digest_fault)
         load = _guarded(thing.load, owner, f"load of encoder '{thing.name}'", _encoder_fault)
         return cast(T, replace(thing, fingerprint=digest, load=load))
+    if isinstance(thing, Engine) and thing.run is not None:
+        run = _guarded(thing.run, owner, f"run of engine '{thing.name}'", lambda _: "")
+        return cast(T, replace(thing, run=run))
     return thing
 
 
@@ -165,15 +170,12 @@ def _digest_fault(result: object) -> str:
 
 
 def _encoder_fault(result: object) -> str:
-    import numpy as np
     from sentence_transformers import SentenceTransformer
 
-    if not isinstance(result, SentenceTransformer):
-        return f"returned {_kind(result)}, which is no SentenceTransformer"
-    vectors = result.encode(["."], show_progress_bar=False)
-    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2:
-        return f"returned an encoder that gives {_kind(vectors)}, and no array [1, dimension], for one sentence"
-    return ""
+    # What it gives for sentences is checked for every encoder: see encoders/verify.py.
+    return (
+        "" if isinstance(result, SentenceTransformer) else f"returned {_kind(result)}, which is no SentenceTransformer"
+    )
 
 
 def _kind(thing: object) -> str:
@@ -200,6 +202,11 @@ def plugin_errors(files: Mapping[str, tuple[str, ...]]) -> Iterator[None]:
             raise
         problem = f"Plugin '{owner}': {error.problem.removesuffix('.')} ({where})."
         raise XlbenchError(problem, error.remedy) from error
+    except EncodingError as error:
+        found = _raised_in(error.__cause__, files) if error.__cause__ else None
+        if found is None:
+            raise
+        raise XlbenchError(f"Plugin '{found[0]}': {error.problem} ({found[1]}).", FIX) from error
     except (XlbenchError, KeyboardInterrupt):
         raise
     except BaseException as error:

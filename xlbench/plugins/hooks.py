@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xlbench.corpora.corpus import CorpusReader
     from xlbench.distill.method import Method
     from xlbench.encoders.find import RegisteredEncoder
+    from xlbench.engines.engine import Engine
     from xlbench.experiment import Budget, StudentSpec, Suite
 
 PROJECT = "xlbench"
@@ -53,4 +54,10 @@ def xlbench_suites() -> Iterable[Suite]:
 @hookspec
 def xlbench_budgets() -> Iterable[Budget]:
     """Return budgets: named amounts of data and training."""
+    return ()
+
+
+@hookspec
+def xlbench_engines() -> Iterable[Engine]:
+    """Return engines: ways to run the stages, scorings and exports of a run elsewhere."""
     return ()

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import pluggy
+from pydantic import ValidationError
 
 from xlbench.corpora.corpus import CorpusReader
 from xlbench.distill.method import Method
 from xlbench.encoders.find import RegisteredEncoder
+from xlbench.engines.engine import Engine
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, StudentSpec, Suite
 from xlbench.plugins import hooks as hookspecs
@@ -25,6 +27,7 @@ from xlbench.plugins.checks import Fault, case_faults, hook_faults, thing_faults
 from xlbench.plugins.guard import HOOK_SECONDS, IMPORT_SECONDS, guarded, output_aside, time_limit
 from xlbench.plugins.source_location import raised_at, written_at
 from xlbench.settings import STRICT_VARIABLE
+from xlbench.validation import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -90,6 +93,7 @@ class Registry:
     corpora: Mapping[str, CorpusReader]
     suites: Mapping[str, Suite]
     budgets: Mapping[str, Budget]
+    engines: Mapping[str, Engine]
     loaded: tuple[Loaded, ...]
     broken: tuple[Broken, ...]
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -167,6 +171,7 @@ def tables(registry: Registry) -> dict[str, Mapping[str, object]]:
         "corpus": registry.corpora,
         "suite": registry.suites,
         "budget": registry.budgets,
+        "engine": registry.engines,
     }
 
 
@@ -267,6 +272,7 @@ class _Collector:
             corpora=self.collect(hook.xlbench_corpora, "corpus", CorpusReader, lambda it: it.scheme),
             suites=self.collect(hook.xlbench_suites, "suite", Suite, lambda it: it.name),
             budgets=self.collect(hook.xlbench_budgets, "budget", Budget, lambda it: it.name),
+            engines=self.collect(hook.xlbench_engines, "engine", Engine, lambda it: it.name),
             loaded=(),
             broken=(),
             files=self.files,
@@ -330,7 +336,8 @@ class _Collector:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
-            cause = f"{function.__name__}() raised {type(error).__name__}: {error}"
+            why = invalid(error) if isinstance(error, ValidationError) else error
+            cause = f"{function.__name__}() raised {type(error).__name__}: {why}"
             code = getattr(function, "__code__", None)
             where = raised_at(error, *([code.co_filename] if code else [])) or written_at(function)
             self.add_fault(implementation.plugin_name, Fault(cause, where))

@@ -16,6 +16,7 @@ from xlbench.distill.outcome import StageOutcome
 from xlbench.errors import XlbenchError
 from xlbench.experiment import Experiment
 from xlbench.fingerprint import Frozen, fingerprint
+from xlbench.progress import note
 from xlbench.scoring.footprint import Footprint
 from xlbench.scoring.machine import Machine, describe_machine
 from xlbench.scoring.scores import SuiteScores
@@ -129,12 +130,13 @@ def read_record(path: Path) -> Record:
     Raises:
         XlbenchError: The file cannot be read, or has another schema.
     """
+    remedy = "Delete it and run its experiment again."
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise XlbenchError(f"Record '{path}' is no file.", "Name a JSON file.")
     try:
         return Record.model_validate_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:  # not there, not UTF-8, or no record
-        raise XlbenchError(
-            f"Record '{path}' cannot be read: {invalid(error)}", "Delete it and run its experiment again."
-        ) from error
+        raise XlbenchError(f"Record '{path}' cannot be read: {invalid(error)}", remedy) from error
 
 
 def record_digest(record: Record) -> str:
@@ -142,13 +144,28 @@ def record_digest(record: Record) -> str:
     return fingerprint(json.loads(record.model_dump_json(by_alias=True)))
 
 
-def records_in(directory: Path) -> list[Record]:
-    """Return the records in the JSON files of a directory, oldest first.
+def records_in(directory: Path, *, quiet: bool) -> list[Record]:
+    """Return the records in the JSON files of a directory, oldest first; one that is damaged is named and left out.
+
+    Args:
+        directory: Of records that claim nothing together: a board's rows are read by :mod:`xlbench.boards.folder`,
+            which leaves none out.
+        quiet: Name none.
 
     Raises:
-        XlbenchError: There is no such directory, or a file in it is not a record.
+        XlbenchError: There is no such directory, or no file in it can be read.
     """
     if not directory.is_dir():
         raise XlbenchError(f"There is no directory '{directory}'.", "Name one that holds records as JSON files.")
-    found = [read_record(path) for path in directory.glob("*.json")]
+    found: list[Record] = []
+    damaged: list[XlbenchError] = []
+    for path in sorted(directory.glob("*.json")):
+        try:
+            found.append(read_record(path))
+        except XlbenchError as error:
+            damaged.append(error)
+    if damaged and not found:
+        raise damaged[0]
+    for damage in damaged:
+        note(f"{damage.problem.removesuffix('.')}: left out", quiet=quiet)
     return sorted(found, key=lambda record: (record.provenance.made, record.name))

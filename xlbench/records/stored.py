@@ -67,11 +67,12 @@ def _checked(entry: Entry) -> Record:
     """Return the record in an entry of the store.
 
     Raises:
-        XlbenchError: It, or its item-level scores, are missing or cannot be read.
+        XlbenchError: It, or its item-level scores, are missing or cannot be read, or do not belong together.
     """
     require_files(entry, FILE, ITEMS)
-    check_items(entry.path / ITEMS)
-    return read_record(entry.path / FILE)
+    record = read_record(entry.path / FILE)
+    check_items(entry.path / ITEMS, record.scores)
+    return record
 
 
 def write_entry(key: str, settings: Settings, make: Callable[[Path], Record]) -> StoredRecord:
@@ -222,6 +223,7 @@ def items_of(run: StoredRecord, settings: Settings) -> Items:
     if not isinstance(found, Entry):
         missing = f"Record {run.key} of '{run.record.name}' is no longer in the store in {settings.home}"
         raise XlbenchError(f"{found or missing}.", "Run or score it again: what is damaged or missing is made anew.")
+    check_items(found.path / ITEMS, run.record.scores)
     return read_items(found.path / ITEMS)
 
 

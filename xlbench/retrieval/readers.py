@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
-import zlib
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from xlbench.corpora.lines import PACKED, numbered_lines
 from xlbench.corpora.starter import LANGUAGES, starter_items
 from xlbench.errors import XlbenchError, look_up, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-PACKED: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # type: ignore[dict-item]
 STARTER = "starter"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BATCH = 8192  # rows of a Parquet file in memory at a time
 
 
@@ -68,50 +63,25 @@ def read_file(path: Path, column: str | None) -> Iterator[str]:
 
 def _text(path: Path, column: str | None, *, is_tsv: bool) -> Iterator[str]:
     """Yield the sentences of a text file: its lines, or one of their columns."""
-    with PACKED.get(path.suffix.lower(), _open)(path) as stream:
-        lines = _decoded(stream, path)
-        place = None
-        if column is not None:
-            if column.isdecimal() and int(column) == 0:
-                raise XlbenchError(f"{path}: there is no column {column}.", "Columns are numbered from 1.")
-            place = int(column) - 1 if column.isdecimal() else _place(next(lines, ""), column, path)
-        for number, line in enumerate(lines, start=1 if column is None or column.isdecimal() else 2):
-            cells = line.split("\t") if place is not None or is_tsv else [line]
-            if place is None and len(cells) > 1:
-                raise XlbenchError(
-                    f"{path}, line {number}: {len(cells)} columns, and none is chosen.",
-                    "Name one: --column 1, or its heading in the first line (in Python: column=1).",
-                )
-            if len(cells) <= (place or 0):
-                raise XlbenchError(
-                    f"{path}, line {number}: there is no column {column}, only {len(cells)}.",
-                    "Columns are separated by tabs and numbered from 1.",
-                )
-            yield _required(cells[place or 0], path, "line", number)
-
-
-def _open(path: Path) -> IO[bytes]:
-    return path.open("rb")
-
-
-def _decoded(stream: IO[bytes], path: Path) -> Iterator[str]:
-    """Yield lines without their ends; a line that is not UTF-8, or a damaged archive, is named with its number."""
-    number = 0
-    try:
-        for number, line in enumerate(stream, start=1):
-            text = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).decode()
-            yield text.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise XlbenchError(
-            f"{path}, line {number}: not UTF-8 (byte {error.object[error.start]:#04x}).",
-            "Convert the file, e.g. with iconv -t UTF-8.",
-        ) from None
-    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:  # bz2 raises a bare OSError
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise XlbenchError(
-            f"{path}: damaged or cut off after line {number} ({error}).", "Fetch the file again."
-        ) from error
+    lines = (line for _, line in numbered_lines(path))
+    place = None
+    if column is not None:
+        if column.isdecimal() and int(column) == 0:
+            raise XlbenchError(f"{path}: there is no column {column}.", "Columns are numbered from 1.")
+        place = int(column) - 1 if column.isdecimal() else _place(next(lines, ""), column, path)
+    for number, line in enumerate(lines, start=1 if column is None or column.isdecimal() else 2):
+        cells = line.split("\t") if place is not None or is_tsv else [line]
+        if place is None and len(cells) > 1:
+            raise XlbenchError(
+                f"{path}, line {number}: {len(cells)} columns, and none is chosen.",
+                "Name one: --column 1, or its heading in the first line (in Python: column=1).",
+            )
+        if len(cells) <= (place or 0):
+            raise XlbenchError(
+                f"{path}, line {number}: there is no column {column}, only {len(cells)}.",
+                "Columns are separated by tabs and numbered from 1.",
+            )
+        yield _required(cells[place or 0], path, "line", number)
 
 
 def _place(heading: str, column: str, path: Path) -> int:
@@ -119,6 +89,10 @@ def _place(heading: str, column: str, path: Path) -> int:
     names = heading.split("\t")
     if column not in names:
         raise XlbenchError(f"{path} has no column '{column}' in its first line.", nearest(column, names))
+    if names.count(column) > 1:
+        raise XlbenchError(
+            f"{path} has the column '{column}' {names.count(column)} times.", "Choose one by its number, from 1."
+        )
     return names.index(column)
 
 
@@ -149,6 +123,8 @@ def _is_large(kind: object) -> bool:
 
 def _parquet_column(names: Sequence[str], texts: Sequence[str], column: str | None, path: Path) -> str:
     """Return the name of the column to read."""
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise XlbenchError(f"{path} has the column '{twice}' {names.count(twice)} times.", "Keep one of them.")
     if column is None:
         if len(texts) != 1:
             raise XlbenchError(

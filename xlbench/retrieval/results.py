@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from xlbench.errors import answered
+from xlbench.disk import answered
 from xlbench.retrieval.rows import check_rows_path, to_dataframe, write_rows
 from xlbench.settings import new_path
 

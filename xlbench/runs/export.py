@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from xlbench.exports.formats import Format
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Record
-    from xlbench.runs.job import Job
+    from xlbench.runs.job import Job, JobRow
     from xlbench.settings import Settings
 
 VERSION = 2  # of the exports that records are of; raise it when an export of the same student gives other vectors
@@ -169,8 +169,8 @@ def run_export(
     Raises:
         XlbenchError: The method makes no student, the export is refused, or the suite's data is missing.
     """
-    key = fingerprint({"export": f"{to}/{VERSION}", "encoder": job.keys[job.plan.result]})
-    row = make_row(job.plan.result, "student", name, key, job.experiment)
+    key = _export_key(job, to)
+    row = export_row(job, to, name)
     if stored := saved_record(row.key, settings):
         return stored
     made = read_entry(settings.home, "stages", job.keys[job.plan.result])  # of a run of which all was said already
@@ -194,9 +194,18 @@ def run_export(
                 corpus=student.corpus,
             )
 
-    with runs(f"scoring {name}", settings):
+    with runs(f"scoring {name}, seed {job.experiment.seed}", settings):
         session = Session(job.experiment, job.corpora, registry, settings, say)
         return write_entry(row.key, settings, make)
+
+
+def export_row(job: Job, to: str, name: str) -> JobRow:
+    """Return the row of an export; the arguments are those of :func:`run_export`."""
+    return make_row(job.plan.result, "student", name, _export_key(job, to), job.experiment)
+
+
+def _export_key(job: Job, to: str) -> str:
+    return fingerprint({"export": f"{to}/{VERSION}", "encoder": job.keys[job.plan.result]})
 
 
 def _refuse_early(to: str, target: Path) -> None:

@@ -47,6 +47,7 @@ class Job:
     """One experiment, ready to run.
 
     Attributes:
+        request: What it was made from, with one seed and a precision: makes it again on any machine.
         experiment: The experiment, with one seed.
         plan: The method's plan, and the stage that quantises the student if that is asked for.
         keys: Fingerprint of every encoder of the plan, by its name there.
@@ -55,6 +56,7 @@ class Job:
         corpora: The experiment's corpora, opened.
     """
 
+    request: Request
     experiment: Experiment
     plan: Plan
     keys: Mapping[str, str]
@@ -81,15 +83,20 @@ def make_jobs(request: Request, registry: Registry, settings: Settings) -> tuple
     experiments, corpora = resolve(request, registry, settings)
     method = registry.methods[request.method]
     text = keep_text(request.vocabulary_text, settings) if request.vocabulary_text is not None else None
-    return tuple(make_job(experiment, method, tuple(corpora), text) for experiment in experiments)
+    return tuple(make_job(request, experiment, method, tuple(corpora), text) for experiment in experiments)
 
 
 def make_job(
-    experiment: Experiment, method: Method, corpora: tuple[OpenCorpus, ...] = (), vocabulary_text: str | None = None
+    request: Request,
+    experiment: Experiment,
+    method: Method,
+    corpora: tuple[OpenCorpus, ...] = (),
+    vocabulary_text: str | None = None,
 ) -> Job:
     """Plan one experiment.
 
     Args:
+        request: What asks for it, perhaps with other seeds too.
         experiment: The experiment.
         method: Its method.
         corpora: Its corpora.
@@ -101,7 +108,9 @@ def make_job(
     plan = make_plan(experiment, method, vocabulary_text)
     keys = encoder_keys(plan, experiment)
     student = student_name(experiment, method) if method.student else None
-    return Job(experiment, plan, keys, student, _rows(plan, experiment, keys, student), corpora)
+    # What 'auto' means is decided here, once, and not by every machine that has a part in the job.
+    own = request.model_copy(update={"seeds": (experiment.seed,), "precision": experiment.precision})
+    return Job(own, experiment, plan, keys, student, _rows(plan, experiment, keys, student), corpora)
 
 
 def make_plan(experiment: Experiment, method: Method, vocabulary_text: str | None = None) -> Plan:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from xlbench.disk import read_bounded
 from xlbench.distill.method import Scalar
 from xlbench.errors import XlbenchError, first_line, nearest
 from xlbench.experiment import MOST_PAIRS, Bits, Precision, Seeds, StudentSpec
@@ -96,7 +97,7 @@ def load_toml(path: Path, what: str, remedy: str) -> dict[str, object]:
     """
     title = f"{what} '{path}'".strip()
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_bounded(path))
     except UnicodeDecodeError as error:
         raise XlbenchError(f"{title} cannot be read: it is not UTF-8 (byte {error.start + 1}).", remedy) from error
     except OSError as error:

@@ -7,14 +7,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
-from xlbench.errors import XlbenchError, answered
-from xlbench.exports.directory import save_student_copy, student_directory, verified_directory
+from xlbench.disk import answered
+from xlbench.distill.stage_entry import KIND, MODEL
+from xlbench.errors import XlbenchError
+from xlbench.exports.directory import (
+    place_to_save,
+    refuse_other,
+    save_student_copy,
+    student_directory,
+    verified_directory,
+)
+from xlbench.launch import launched
 from xlbench.plugins.guard import plugin_errors
 from xlbench.records.rows import rows_of, valid_runs
 from xlbench.records.stored import StoredRecord, items_of
+from xlbench.runs.graph import missing
 from xlbench.runs.job import make_jobs
-from xlbench.runs.run import run_job, run_jobs
+from xlbench.runs.prefill import prefill
+from xlbench.runs.run import Outcome, run_job, run_jobs
 from xlbench.settings import new_path
+from xlbench.store import entry_path
 from xlbench.validation import shown
 
 if TYPE_CHECKING:
@@ -28,7 +40,9 @@ if TYPE_CHECKING:
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Failure, Record
     from xlbench.records.rows import Row
+    from xlbench.runs.prefill import Chosen
     from xlbench.runs.request import Request
+    from xlbench.runs.run import Diverged
     from xlbench.scoring.items import Items
     from xlbench.settings import Settings
 
@@ -74,13 +88,15 @@ class Student:
     def save(self, directory: str | Path) -> Path:
         """Copy the student out of the store into a new directory, with a model card, whole or not at all.
 
+        A directory that holds this very student already is left as it is.
+
         Returns:
             The directory.
 
         Raises:
-            XlbenchError: The directory exists, the student is no longer in the store, or the disk is full.
+            XlbenchError: Something else is there, the student is no longer in the store, or the disk is full.
         """
-        target = new_path(directory, "directory")
+        target = place_to_save(directory, "directory")
         with answered():
             save_student_copy(self.record, target, self.settings, self._card)
         return target
@@ -214,7 +230,8 @@ def run_request(
     settings: Settings,
     say: Callable[[str], None] = lambda _: None,
     *,
-    with_students: bool = False,
+    save: Path | None = None,
+    engine: Chosen | None = None,
 ) -> Results:
     """Run an experiment, once per seed.
 
@@ -223,17 +240,64 @@ def run_request(
         registry: What plugins provide.
         settings: Paths and switches.
         say: Called with what is trained and what comes from the store.
-        with_students: Train students again that are damaged or gone from the store, also where their records are there.
+        save: Where the student of a single seed is copied to. One that is damaged or gone from the store is trained
+            again, though its record is there.
+        engine: What makes what is missing; None: this process.
 
     Raises:
         XlbenchError: Anything that the user can fix; with a single seed also training that diverges or collapses.
     """
     with plugin_errors(registry.files):
-        jobs = make_jobs(request, registry, settings)
-        if len(jobs) == 1:
-            return Results(tuple(run_job(jobs[0], registry, settings, say, with_student=with_students)), (), settings)
-        outcome = run_jobs(jobs, registry, settings, say)
-    return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
+        if launched() is None:
+            return _run(request, registry, settings, say, save, engine)
+        if engine is not None:
+            raise XlbenchError(
+                "An engine gives whole stages to processes of its own, and torchrun has started several for one stage.",
+                "Leave out one of them.",
+            )
+        return _run_together(request, registry, settings, say, save)
+
+
+def _run(
+    request: Request,
+    registry: Registry,
+    settings: Settings,
+    say: Callable[[str], None],
+    save: Path | None,
+    engine: Chosen | None = None,
+) -> Results:
+    jobs = make_jobs(request, registry, settings)
+    if save is not None:  # anything else there is refused before the training
+        refuse_other(save, entry_path(settings.home, KIND, jobs[0].keys[jobs[0].plan.result]) / MODEL)
+    diverged: Diverged = {}
+    if engine is not None:
+        graph = missing(jobs, settings, with_students=save is not None)
+        diverged = prefill(graph, engine, jobs[0].experiment.kept_out, registry, settings, say)
+    if len(jobs) > 1:
+        outcome = run_jobs(jobs, registry, settings, say, diverged)
+        return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
+    stored = run_job(jobs[0], registry, settings, say, with_student=save is not None, diverged=diverged)
+    results = Results(tuple(stored), (), settings)
+    if save is not None:
+        results.student.save(save)
+    return results
+
+
+def _run_together(
+    request: Request, registry: Registry, settings: Settings, say: Callable[[str], None], save: Path | None
+) -> Results:
+    """Run a request in one of several processes: the first one runs it, the others train with it."""
+    from xlbench.distill.ranks import joined
+    from xlbench.runs.shared import follow, result_of
+
+    with joined(settings) as ranks:
+        if ranks is not None and ranks.launch.rank:
+            outcome = follow(ranks, make_jobs(request, registry, settings), registry, settings)
+            return Results(tuple(outcome.stored), tuple(outcome.failures), settings)
+        results = _run(request, registry, settings, say, save)
+        if ranks is not None:
+            ranks.end(result_of(Outcome(list(results.stored), list(results.failures))))
+        return results
 
 
 def statistics_of(records: Sequence[Record], items: Mapping[int, Items], *, quiet: bool) -> Statistics:

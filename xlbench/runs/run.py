@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench.distill.engine import Distilled, input_encoders, run_plan
@@ -16,7 +17,7 @@ from xlbench.runs.session import Session, check_ready, prepare_process, say_pair
 from xlbench.runs.status import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from sentence_transformers import SentenceTransformer
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from xlbench.settings import Settings
 
     Say = Callable[[str], None]
+    Diverged = Mapping[str, FailedTrainingError]  # by the stage's key
 
 
 class Outcome(NamedTuple):
@@ -44,7 +46,9 @@ class Outcome(NamedTuple):
     failures: list[Failure]
 
 
-def run_jobs(jobs: Sequence[Job], registry: Registry, settings: Settings, say: Say) -> Outcome:
+def run_jobs(
+    jobs: Sequence[Job], registry: Registry, settings: Settings, say: Say, diverged: Diverged = MappingProxyType({})
+) -> Outcome:
     """Run jobs that differ in nothing but the seed; one that diverges does not keep the next from running.
 
     Args:
@@ -52,6 +56,7 @@ def run_jobs(jobs: Sequence[Job], registry: Registry, settings: Settings, say: S
         registry: What plugins provide.
         settings: Paths and switches.
         say: Called with what is trained and what comes from the store.
+        diverged: Stages that an engine has tried already.
 
     Raises:
         XlbenchError: Anything that the user can fix, but for training that diverges or collapses.
@@ -60,12 +65,13 @@ def run_jobs(jobs: Sequence[Job], registry: Registry, settings: Settings, say: S
     seed_of: dict[str, int] = {}  # the first seed of each encoder that jobs leave
     students: list[StoredRecord] = []
     failures: list[Failure] = []
+    of_corpora = _once(say)  # the seeds share them
     for job in jobs:
         seed = seed_of.setdefault(job.keys[job.plan.result], job.experiment.seed)
         same = "" if seed == job.experiment.seed else f": the encoder of seed {seed} again, nothing in it is random"
         say(f"{job.name}, seed {job.experiment.seed}{same}")
         try:
-            rows = run_job(job, registry, settings, say)
+            rows = run_job(job, registry, settings, say, of_corpora=of_corpora, diverged=diverged)
         except FailedTrainingError as error:
             say(error.problem)
             failures.append(Failure(row=job.name, seed=job.experiment.seed, message=error.problem))
@@ -75,8 +81,27 @@ def run_jobs(jobs: Sequence[Job], registry: Registry, settings: Settings, say: S
     return Outcome([*given.values(), *students], failures)
 
 
+def _once(say: Say) -> Say:
+    """Return a function that passes each line on the first time."""
+    said: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return tell
+
+
 def run_job(
-    job: Job, registry: Registry, settings: Settings, say: Say, *, with_student: bool = False
+    job: Job,
+    registry: Registry,
+    settings: Settings,
+    say: Say,
+    *,
+    with_student: bool = False,
+    of_corpora: Say | None = None,
+    diverged: Diverged = MappingProxyType({}),
 ) -> list[StoredRecord]:
     """Run one job and return its rows, in their order.
 
@@ -86,30 +111,90 @@ def run_job(
         settings: Paths and switches.
         say: Called with what is trained and what comes from the store.
         with_student: Also train a student again that is damaged or gone from the store, though its record is there.
+        of_corpora: Called with what is said of the corpora and their pairs, instead of ``say``.
+        diverged: Stages that an engine has tried already; they are not trained again.
 
     Raises:
         XlbenchError: Anything that the user can fix.
     """
+    of_corpora = of_corpora or say
     for notice in dict.fromkeys(notice for corpus in job.corpora for notice in corpus.notices):
-        say(notice)
+        of_corpora(notice)
     stored = [found for row in job.rows if (found := saved_record(row.key, settings))]
     result = job.plan.stage(job.plan.result)
     needs_student = with_student and result and not stored_stage(settings.home, job.keys[result.name])
     if len(stored) == len(job.rows) and not needs_student:
         say(f"all {len(job.rows)} records come from the store")
         if (facts := stored[-1].record.corpus) is not None:
-            say_pairs(facts, say)
+            say_pairs(facts, of_corpora)
         _say_losses(stored, say)
         return stored
+    for stage in job.plan.stages:
+        if (error := diverged.get(job.keys[stage.name])) is not None:
+            raise error
     needed = [("stages", job.keys[stage.name]) for stage in job.plan.stages] + [(KIND, row.key) for row in job.rows]
-    check_ready(job.experiment.kept_out, settings)
-    with runs(f"{job.name}, seed {job.experiment.seed}", settings, needed):
-        prepare_process(settings)
-        session = Session(job.experiment, job.corpora, registry, settings, say)
-        distilled = run_plan(job.plan, job.keys, job.experiment, session.corpus, session.load_input, settings, say)
-        recorded = [_record(row, job.plan, distilled, session, say) for row in job.rows]
+    what = f"{job.name}, seed {job.experiment.seed}"
+    recorded = _run_part(job, what, needed, None, job.rows, registry, settings, say, of_corpora)
     _say_losses(recorded, say)
     return recorded
+
+
+def run_stage(job: Job, stage: str, what: str, registry: Registry, settings: Settings, say: Say) -> None:
+    """Run one stage of a job, as a task of an engine; its inputs are taken from the store.
+
+    Args:
+        job: The job.
+        stage: The stage's name in its plan.
+        what: What runs, for other terminals.
+        registry: What plugins brought.
+        settings: Paths and switches.
+        say: Called with what is trained and what comes from the store.
+
+    Raises:
+        XlbenchError: Anything that the user can fix.
+    """
+    _run_part(job, what, [("stages", job.keys[stage])], (stage,), (), registry, settings, say)
+
+
+def record_row(job: Job, row: JobRow, what: str, registry: Registry, settings: Settings, say: Say) -> None:
+    """Score and record one row of a job, as a task of an engine; its stages are taken from the store.
+
+    Args:
+        job: The job.
+        row: One of its rows.
+        what: What runs, for other terminals.
+        registry: What plugins brought.
+        settings: Paths and switches.
+        say: Called with what is scored.
+
+    Raises:
+        XlbenchError: Anything that the user can fix.
+    """
+    below = job.plan.below(row.encoder)
+    needed = [("stages", job.keys[name]) for name in below] + [(KIND, row.key)]
+    _run_part(job, what, needed, below, (row,), registry, settings, say)
+
+
+def _run_part(
+    job: Job,
+    what: str,
+    needed: Iterable[tuple[str, str]],
+    stages: Collection[str] | None,
+    rows: Iterable[JobRow],
+    registry: Registry,
+    settings: Settings,
+    say: Say,
+    of_corpora: Say | None = None,
+) -> list[StoredRecord]:
+    """Run stages of a job (None: all) and record rows of it."""
+    check_ready(job.experiment.kept_out, settings)
+    with runs(what, settings, needed):
+        prepare_process(settings)
+        session = Session(job.experiment, job.corpora, registry, settings, of_corpora or say)
+        distilled = run_plan(
+            job.plan, job.keys, job.experiment, session.corpus, session.load_input, settings, say, only=stages
+        )
+        return [_record(row, job.plan, distilled, session, say) for row in rows]
 
 
 def _say_losses(rows: Sequence[StoredRecord], say: Say) -> None:
@@ -136,14 +221,20 @@ def run_encoder(
         XlbenchError: It cannot be loaded, or the suite's data is missing.
     """
     experiment = beside.model_copy(update={"teachers": (encoder,)})
-    row = make_row("teacher", "encoder", title(encoder), encoder.fingerprint, experiment)
+    row = encoder_row(encoder, beside)
     if stored := saved_record(row.key, settings):
         return stored
     check_ready((experiment.suite,), settings)
-    with runs(f"scoring {row.name}", settings):
+    with runs(f"scoring {row.name} as it is", settings):
         prepare_process(settings)
         session = Session(experiment, (), registry, settings)
         return _record(row, Plan((), "teacher"), Distilled({}, input_encoders(experiment), ()), session, say)
+
+
+def encoder_row(encoder: EncoderRef, beside: Experiment) -> JobRow:
+    """Return the row of an encoder that is scored as it is; the arguments are those of :func:`run_encoder`."""
+    experiment = beside.model_copy(update={"teachers": (encoder,)})
+    return make_row("teacher", "encoder", title(encoder), encoder.fingerprint, experiment)
 
 
 def _record(row: JobRow, plan: Plan, distilled: Distilled, session: Session, say: Say) -> StoredRecord:
@@ -160,7 +251,7 @@ def _score(row: JobRow, plan: Plan, distilled: Distilled, session: Session, dire
 
     path = distilled.paths.get(row.encoder)
     model = load_student(path).to(choose_device(session.settings)) if path else session.load_input(row.encoder)
-    needed = _stages_below(plan, row.encoder)
+    needed = plan.below(row.encoder)
     return score_row(
         row,
         model,
@@ -228,14 +319,3 @@ def score_row(
         corpus=corpus,
         speed=speed if settings.speed_rounds else None,
     )
-
-
-def _stages_below(plan: Plan, encoder: str) -> set[str]:
-    """Return the names of the stages that an encoder of the plan rests on, its own included."""
-    needed: set[str] = set()
-    open_names = [encoder]
-    while open_names:
-        if (stage := plan.stage(open_names.pop())) and stage.name not in needed:
-            needed.add(stage.name)
-            open_names += stage.inputs()
-    return needed

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -202,6 +202,7 @@ def _evaluate(
     """Evaluate a task with MTEB; return scores and items by subset."""
     items = _unpredicted(ref, subsets)
     lost = {it.subset: _lost_rows(ref.family, it, too_large) for it in subsets} if too_large else {}
+    golds = {it.subset: it.gold for it in subsets}
     with_lists(task, ref, subsets)
     scores: dict[str, SubsetScores] = {}
     for start in range(0, len(ref.subsets), SUBSETS):
@@ -220,11 +221,13 @@ def _evaluate(
             if subset in lost:
                 prediction = np.where(lost[subset], np.float32(np.nan), prediction)
             items[subset] = replace(items[subset], prediction=prediction)
-            scores[subset] = _check_scores(ref, subset, results[subset], items[subset])
+            scores[subset] = _check_scores(ref, subset, results[subset], items[subset], golds[subset])
     return scores, items
 
 
-def _check_scores(ref: TaskRef, subset: str, result: Mapping[str, object], items: ItemScores) -> SubsetScores:
+def _check_scores(
+    ref: TaskRef, subset: str, result: Mapping[str, object], items: ItemScores, golds: Sequence[float]
+) -> SubsetScores:
     """Return MTEB's metrics of a subset, after checking that its items give the same main score."""
     metrics = {
         name: 100 * float(value)
@@ -238,15 +241,29 @@ def _check_scores(ref: TaskRef, subset: str, result: Mapping[str, object], items
         reason = undefined_reason(ref.family, items.prediction, items.gold)
         if np.isnan(items.prediction).any():
             metrics = {}  # of embeddings that were taken out
+        elif len(set(items.gold.tolist())) == 1 < len(set(golds)):
+            reason = f"{reason} once rounded to float32"
         return SubsetScores(items=len(items.item), main=None, metrics=metrics, undefined=reason)
     main = metrics.get(MAIN_METRIC[ref.family])
     if main is None or not abs(main - recomputed) <= TOLERANCE:  # not a number fails as well
+        if main is not None and (same := _rounded_alike(golds)):
+            raise XlbenchError(
+                f"Task {ref.task}, subset {subset}: golds {same[0]!r} and {same[1]!r} differ for MTEB and are equal in"
+                f" float32, in which items are kept: {main:.4f} would be {recomputed:.4f}.",
+                "Round the golds of this subset to six digits.",
+            )
         given = "no number" if main is None else f"{main:.4f}"
         raise XlbenchError(
             f"MTEB scores {ref.task} {subset} with {given}, but its items give {recomputed:.4f}.",
             "The task computes its score in another way: leave it out of the suite.",
         )
     return SubsetScores(items=len(items.item), main=main, metrics=metrics)
+
+
+def _rounded_alike(golds: Sequence[float]) -> tuple[float, float] | None:
+    """Return the first two different golds that float32 cannot tell apart; None where there are none."""
+    ordered = sorted({gold for gold in golds if not np.isnan(gold)})
+    return next((two for two in pairwise(ordered) if np.float32(two[0]) == np.float32(two[1])), None)
 
 
 def _predictions(content: Mapping[str, Mapping[str, object]], ref: TaskRef, subset: str) -> NDArray[np.float32]:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyarrow import Array, Table
 
+    from xlbench.scoring.scores import SuiteScores
+
 COLUMNS = ("item", "prediction", "gold")
+AGAIN = "Score this experiment again."
 LARGE = 2**23  # rows of a file, 100 MB, from which on they are not held in memory
 
 
@@ -83,13 +86,38 @@ def read_items(path: Path) -> Items:
     return {name: ItemScores(*(column[at] for column in columns)) for name, at in by_subset(table).items()}
 
 
-def check_items(path: Path) -> None:
-    """Refuse what :func:`read_items` refuses, without sorting items by subset; of a large file only its head is read.
+def check_items(path: Path, scores: SuiteScores) -> None:
+    """Refuse what :func:`read_items` refuses, and items that are not those of a record.
+
+    Args:
+        path: The file; of a large one only its head is read.
+        scores: Of the record.
 
     Raises:
-        XlbenchError: There is no such file, or it is damaged.
+        XlbenchError: There is no such file, it is damaged, it has other subsets than the record, or numbers are missing
+            where the record has a score.
     """
-    _read_table(path)
+    from pyarrow import compute
+
+    table = _read_table(path)
+    if table is None:
+        return
+    subsets = {(task, name): it for task, its in scores.tasks.items() for name, it in its.subsets.items()}
+    missing = table.append_column(
+        "missing", compute.or_(compute.is_nan(table["prediction"]), compute.is_nan(table["gold"]))
+    )
+    counted = missing.group_by(["task", "subset"]).aggregate([("item", "count"), ("missing", "any")]).to_pylist()
+    found = {(row["task"], row["subset"]): row for row in counted}
+    problem = next((f"{' '.join(it)} is in one of the two alone" for it in sorted(found.keys() ^ subsets.keys())), None)
+    for name, row in found.items():
+        if problem is not None:
+            break
+        if row["item_count"] != subsets[name].items:
+            problem = f"{' '.join(name)} has {row['item_count']} items, and {subsets[name].items} in the record"
+        elif row["missing_any"] and subsets[name].main is not None:
+            problem = f"{' '.join(name)} has a score in the record, and an item that is not a number"
+    if problem is not None:
+        raise XlbenchError(f"The item-level scores '{path}' are not the record's: {problem}.", AGAIN)
 
 
 def _read_table(path: Path) -> Table | None:
@@ -102,9 +130,7 @@ def _read_table(path: Path) -> Table | None:
             return None
         table: Table = parquet.read_table(path, columns=["task", "subset", *COLUMNS])
     except (OSError, pa.ArrowException) as error:
-        raise XlbenchError(
-            f"The item-level scores '{path}' cannot be read: {error}", "Score this experiment again."
-        ) from error
+        raise XlbenchError(f"The item-level scores '{path}' cannot be read: {error}", AGAIN) from error
     _check_columns(table, path)
     return table
 
@@ -113,15 +139,18 @@ def _check_columns(table: Table, path: Path) -> None:
     """Refuse a table without a number in each place.
 
     Raises:
-        XlbenchError: A place in it is empty, or holds no number.
+        XlbenchError: A place in it is empty, or holds no number or infinity; NaN is what a score is undefined for.
     """
     for name in COLUMNS:
-        column = table[name]
-        if column.null_count or not np.issubdtype(column.type.to_pandas_dtype(), np.number):
-            wrong = "is empty in places" if column.null_count else "holds no numbers"
-            raise XlbenchError(
-                f"The item-level scores '{path}' cannot be read: '{name}' {wrong}.", "Score this experiment again."
-            )
+        column, wrong = table[name], None
+        if column.null_count:
+            wrong = "is empty in places"
+        elif not np.issubdtype(column.type.to_pandas_dtype(), np.number):
+            wrong = "holds no numbers"
+        elif np.isinf(column.to_numpy()).any():
+            wrong = "is infinite in places"
+        if wrong:
+            raise XlbenchError(f"The item-level scores '{path}' cannot be read: '{name}' {wrong}.", AGAIN)
 
 
 class LargeFile(Mapping[tuple[str, str], ItemScores]):

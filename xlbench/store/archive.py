@@ -16,9 +16,10 @@ from lzma import LZMAError
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
+from xlbench.disk import require_regular
 from xlbench.errors import XlbenchError, first_line
 from xlbench.fingerprint import Frozen, file_digest
-from xlbench.store.build import entry_lock
+from xlbench.store.build import STOPPED, entry_lock, named_lock
 from xlbench.store.disk import IMPORT, discard, publish, with_disk_errors
 from xlbench.store.entry import MANIFEST, Entry, entry_path, examine, is_inside, is_name, refuse_links
 from xlbench.store.lease import claim
@@ -116,11 +117,12 @@ def import_archive(home: Path, source: Path) -> Imported:
     Raises:
         XlbenchError: The archive is damaged, or holds what no archive of xlbench holds; nothing of it is kept then.
     """
+    require_regular(source)
     with _opened(source):  # before anything is written: what is no archive leaves no trace in the store
         pass
-    refuse_links(home, "partial", "locks")
-    place = home / "partial" / f"{IMPORT}{uuid4().hex}"
-    with _unpacked(place, source) as index:
+    with import_place(home) as place:
+        with _opened(source) as archive:
+            index = _unpack(archive, place, source)
         names = [(kind, key) for kind, _, key in (name.partition("/") for name in index.manifests)]
         for kind, key in names:
             found = examine(place, kind, key)
@@ -129,34 +131,35 @@ def import_archive(home: Path, source: Path) -> Imported:
                 raise _refused(source, str(found or missing))
             if file_digest(found.path / MANIFEST) != index.manifests[f"{kind}/{key}"]:
                 raise _refused(source, f"{kind} {key} is not the entry that its index names")
-        added = tuple(f"{kind}/{key}" for kind, key in names if _take_over(place, home, kind, key))
+        added = tuple(f"{kind}/{key}" for kind, key in names if take_over(place, home, kind, key))
     return Imported(added, tuple(name for name in index.manifests if name not in added))
 
 
-def _take_over(place: Path, home: Path, kind: str, key: str) -> bool:
-    """Move a verified entry into the store, unless that has it."""
+def take_over(place: Path, home: Path, kind: str, key: str) -> bool:
+    """Move an entry that was verified at an :func:`import_place` into the store, unless that has it."""
     refuse_links(home, kind)
     claim(home, kind, key)
-    with entry_lock(home, kind, key):
+    with entry_lock(home, kind, key) as lock:
         if isinstance(examine(home, kind, key), Entry):
             return False
         target = entry_path(home, kind, key)
         target.parent.mkdir(parents=True, exist_ok=True)
+        if not lock.is_held():
+            raise XlbenchError(f"The lock of {kind} {key} was lost: {STOPPED}.", "Run the command again.")
         discard(target, home)
         publish(entry_path(place, kind, key), target)
         return True
 
 
 @contextmanager
-def _unpacked(place: Path, source: Path) -> Iterator[Index]:
-    """Unpack an archive into a new directory, which goes in the end; gives its index."""
-    lock = entry_lock(place.parents[1], *place.name.split("-"))
-    with lock:
+def import_place(home: Path) -> Iterator[Path]:
+    """Give a new directory, laid out as a store, for entries that are not verified yet; it goes in the end."""
+    refuse_links(home, "partial", "locks")
+    place = home / "partial" / f"{IMPORT}{uuid4().hex}"
+    with named_lock(home, place.name):
         place.mkdir(parents=True)
         try:
-            with _opened(source) as archive:
-                index = _unpack(archive, place, source)
-            yield index
+            yield place
         finally:
             shutil.rmtree(place)
 

@@ -7,24 +7,22 @@ import re
 import shutil
 import time
 from contextlib import contextmanager, suppress
-from datetime import datetime
-from pathlib import Path
-from socket import gethostname
 from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
+from uuid import uuid4
 
 from xlbench.disk import disk_errors
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen, file_digest
 from xlbench.progress import note
-from xlbench.store.disk import discard, publish
+from xlbench.store.disk import discard, publish, remove_tree, set_aside
 from xlbench.store.entry import MANIFEST, Damage, Entry, Manifest, entry_path, examine, refuse_links
 from xlbench.store.lease import claim
+from xlbench.store.lock import LEASE, Lock, look
 from xlbench.store.seal import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from xlbench.fingerprint import Json
 
@@ -33,6 +31,8 @@ REMIND_EVERY = 60.0  # seconds of waiting for another process
 LONGEST_BUILD = 14 * 24 * 3600.0  # seconds; a longer one is a clock that was set
 TEMPORARY = re.compile(r"\..+\.\d+")  # `.NAME.PROCESS`, as write_atomically and others call what is not finished
 ATTEMPT = "attempt.json"  # in the directory of a build that is not finished
+FENCE = "~"  # in no name of an entry; behind it, whose copy of an unfinished build a directory is
+STOPPED = f"this process stood still for more than {LEASE:.0f} seconds, and was taken for gone"
 
 
 class Attempt(Frozen):
@@ -47,20 +47,6 @@ class Attempt(Frozen):
     spent: float
 
 
-class Holder(Frozen):
-    """The process that holds the lock of an entry.
-
-    Attributes:
-        pid: Its number on its host.
-        host: The host's name.
-        since: When it took the lock, in seconds since the epoch.
-    """
-
-    pid: int
-    host: str
-    since: float
-
-
 def get_or_build(
     home: Path,
     kind: str,
@@ -73,7 +59,8 @@ def get_or_build(
 ) -> Entry:
     """Return an entry, after building it if it is missing or damaged.
 
-    A damaged entry is replaced once its successor is finished, and both are said.
+    A damaged entry is replaced once its successor is finished, and both are said. A process that was suspended and lost
+    the entry's lock meanwhile leaves the entry to whoever took that.
 
     Args:
         home: The store.
@@ -90,54 +77,94 @@ def get_or_build(
     Raises:
         XlbenchError: The disk is full or read-only, or a folder of the store is a link.
     """
-    target = entry_path(home, kind, key)
+    entry_path(home, kind, key)  # is a name
     refuse_links(home, kind, "partial", "locks")
     claim(home, kind, key)
     if isinstance(found := _usable(home, kind, key, check), Entry):
         return found
-    partial = home / "partial" / f"{kind}-{key}"
-    with disk_errors(kind, home, store=True), _locked(entry_lock(home, kind, key), doing, quiet=quiet):
-        found = _usable(home, kind, key, check)
-        if isinstance(found, Entry):
-            return found
-        if isinstance(found, Damage):
-            note(f"{found}; it is made again", quiet=quiet)
-        if partial.is_symlink():
-            partial.unlink()
-        partial.mkdir(parents=True, exist_ok=True)
-        _remove_unfinished_files(partial)
-        attempt = Attempt(began=time.time(), spent=_spent(partial))
-        write_sealed(partial / ATTEMPT, attempt)
-        began = time.monotonic()
-        try:
-            facts = build(partial)
-        except BaseException:
-            if [path.name for path in partial.iterdir()] == [ATTEMPT]:  # it left nothing to resume from
-                shutil.rmtree(partial)
-            raise
+    lock, lost = entry_lock(home, kind, key), False
+    while True:
+        with disk_errors(kind, home, store=True), _locked(lock, doing, quiet=quiet):
+            found = _usable(home, kind, key, check)
+            if isinstance(found, Entry):
+                if lost:  # what this process wrote since then is nobody's
+                    discard(home / "partial" / f"{kind}-{key}", home)
+                return found
+            if isinstance(found, Damage):
+                note(f"{found}; it is made again", quiet=quiet)
+            manifest = _build(home, kind, key, build, lock)
+            if manifest is not None:
+                return Entry(entry_path(home, kind, key), manifest, reused=False)
+        lost = True
+        note(f"{kind} {key} is left to another process: {STOPPED}", quiet=quiet)
+
+
+def _build(home: Path, kind: str, key: str, build: Callable[[Path], dict[str, Json]], lock: Lock) -> Manifest | None:
+    """Build an entry whose lock this process holds, and publish it; None if the lock was lost meanwhile."""
+    partial, target = _workplace(home, f"{kind}-{key}", lock), entry_path(home, kind, key)
+    partial.mkdir(parents=True, exist_ok=True)
+    _remove_unfinished_files(partial)
+    attempt = Attempt(began=time.time(), spent=_spent(partial))
+    write_sealed(partial / ATTEMPT, attempt)
+    began = time.monotonic()
+    try:
+        facts = build(partial)
         seconds = attempt.spent + time.monotonic() - began
         shutil.rmtree(partial / "scratch", ignore_errors=True)
         (partial / ATTEMPT).unlink()
         manifest = Manifest(kind=kind, key=key, made=time.time(), seconds=seconds, facts=facts, files=_digests(partial))
         write_sealed(partial / MANIFEST, manifest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        discard(target, home)
-        publish(partial, target)
-    return Entry(target, manifest, reused=False)
+    except Exception:
+        if not lock.is_held():  # then its directory went while it worked
+            return None
+        raise
+    finally:
+        if partial.is_dir() and [path.name for path in partial.iterdir()] == [ATTEMPT]:  # nothing to resume from
+            shutil.rmtree(partial)
+    if not lock.is_held():
+        return None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    discard(target, home)
+    publish(partial, target)
+    return manifest
 
 
-def entry_lock(home: Path, kind: str, key: str) -> FileLock:
+def _workplace(home: Path, name: str, lock: Lock) -> Path:
+    """Return the directory in which an entry is built, with what an interrupted build left.
+
+    Where the one who built it before may still run and write, that is a copy under another name, and the place where
+    that one writes is gone.
+    """
+    folder = home / "partial"
+    place = next(iter(sorted(folder.glob(f"{name}{FENCE}*"))), folder / name)
+    if place.is_symlink():
+        place.unlink()
+    if place.name != name:  # somebody who lost the lock wrote on
+        discard(folder / name, home)
+    if not lock.unproven:
+        return place
+    left, place = set_aside(place, home), folder / f"{name}{FENCE}{uuid4().hex[:8]}"
+    if left is not None:
+        shutil.copytree(left, place, symlinks=True)
+        remove_tree(left)
+    return place
+
+
+def entry_lock(home: Path, kind: str, key: str) -> Lock:
     """Return the lock that a process holds while it builds an entry.
 
     Raises:
         XlbenchError: The folder of locks is a link.
     """
+    return named_lock(home, f"{kind}-{key}")
+
+
+def named_lock(home: Path, name: str) -> Lock:
+    """Return the lock of what is built under a name in ``partial``; see :func:`entry_lock`."""
     refuse_links(home, "locks")
-    path = home / "locks" / f"{kind}-{key}.lock"
+    path = home / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink():  # locking it would write to what it points to
-        path.unlink()
-    return FileLock(path)
+    return Lock(path)
 
 
 def _remove_unfinished_files(partial: Path) -> None:
@@ -190,29 +217,14 @@ def _spent(partial: Path) -> float:
 
 
 @contextmanager
-def _locked(lock: FileLock, doing: str, *, quiet: bool) -> Iterator[None]:
-    holder = Path(lock.lock_file).with_suffix(".json")
+def _locked(lock: Lock, doing: str, *, quiet: bool) -> Iterator[None]:
     patience = FIRST_WAIT
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=patience)
-        except Timeout:
-            patience = REMIND_EVERY
-            note(f"waiting for {_holder(holder)} that is {doing}", quiet=quiet)
+    while not lock.acquire(timeout=patience):
+        patience = REMIND_EVERY
+        found = look(lock.path)
+        holder = found.owner if found else None
+        note(f"waiting for {holder or 'another process'} that is {doing}", quiet=quiet)
     try:
-        with suppress(OSError):  # only whoever waits reads it
-            write_sealed(holder, Holder(pid=os.getpid(), host=gethostname(), since=time.time()))
         yield
     finally:
-        with suppress(OSError):
-            holder.unlink(missing_ok=True)
         lock.release()
-
-
-def _holder(path: Path) -> str:
-    """Return which process holds a lock, and since when."""
-    holder = read_sealed(path, Holder)
-    if holder is None:
-        return "another process"
-    since = datetime.fromtimestamp(holder.since).astimezone().isoformat(" ", "seconds")
-    return f"process {holder.pid} on {holder.host} (since {since})"

@@ -12,17 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, nearest
 from xlbench.fingerprint import LENGTH, Frozen, Json, file_digest
 from xlbench.store.seal import read_sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
 MANIFEST = "entry.json"
+SHORTEST = 4  # digits of a key that may stand for it
+LISTED = 4  # entries that an ambiguous key lists
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 FINGERPRINT = re.compile(rf"[0-9a-f]{{{LENGTH}}}")
-RESERVED = frozenset({"partial", "locks", "digests", "hub", "running"})  # folders of the store that hold no entries
+RESERVED = frozenset(
+    {"partial", "locks", "digests", "hub", "running", "tasks"}
+)  # folders of the store that hold no entries
 
 
 class Manifest(Frozen):
@@ -219,6 +223,29 @@ def entry_names(home: Path) -> Iterator[tuple[str, str]]:
             was_written = FINGERPRINT.fullmatch(path.name) or os.path.lexists(path / MANIFEST)
             if is_name(folder.name, path.name) and was_written and (path.is_symlink() or path.is_dir()):
                 yield folder.name, path.name
+
+
+def find_name(name: str, known: Sequence[tuple[str, str]], place: str) -> tuple[str, str]:
+    """Return kind and key of an entry that a user names.
+
+    Args:
+        name: Its key, or the first four digits of it or more, after its kind and a slash if you like.
+        known: Kind and key of the entries that there are.
+        place: Where, to begin a sentence with: 'The store in /home'.
+
+    Raises:
+        XlbenchError: There is no such entry, or there are several.
+    """
+    kind, slash, key = name.rpartition("/")
+    found = [it for it in known if it[1] == key and (not slash or it[0] == kind)]
+    if not found and len(key) >= SHORTEST:
+        found = [it for it in known if it[1].startswith(key) and (not slash or it[0] == kind)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        shown = ", ".join("/".join(it) for it in found[:LISTED])
+        raise XlbenchError(f"{len(found)} entries of the store are called '{name}'.", f"Name one: {shown}.")
+    raise XlbenchError(f"{place} has no entry '{name}'.", nearest(key, (it[1] for it in known)))
 
 
 def entries(home: Path) -> Iterator[Manifest]:

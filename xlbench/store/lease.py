@@ -1,29 +1,30 @@
 """Leases: what a process that runs needs of the store, so that nothing of it is deleted meanwhile.
 
 A lease is ``<home>/running/<name>.lock``, held while the run lasts, beside ``<name>.json``, which lists entries. One
-whose lock is free is that of a process that was killed, and counts for nothing.
+whose owner is gone counts for nothing.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
-
 from xlbench.disk import disk_errors
 from xlbench.progress import note_once
 from xlbench.store.entry import refuse_links
+from xlbench.store.lock import Lock, is_gone, look
+from xlbench.store.owner import host_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 FOLDER = "running"
+NO_NAME = re.compile(r"[^A-Za-z0-9_]+")
 
 _held: list[Lease] = []  # by this process
 
@@ -37,16 +38,19 @@ class Lease:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.stem = home / FOLDER / f"{socket.gethostname().split('.')[0]}-{os.getpid()}-{uuid4().hex[:8]}"
-        self.lock = FileLock(beside(self.stem, "lock"))
+        self.stem = home / FOLDER / f"{NO_NAME.sub('', host_name().split('.')[0])}-{os.getpid()}-{uuid4().hex[:8]}"
+        self.lock = Lock(beside(self.stem, "lock"))
+        self.pid = os.getpid()
         self.entries: set[str] = set()
 
     def add(self, entries: Iterable[str]) -> None:
-        """Add entries, each as kind/key, before they are looked for."""
+        """Add entries, each as kind/key, before they are looked for; of a lease that was lost it makes a new one."""
         new = set(entries) - self.entries
-        if new:
+        if new or not self.lock.is_held():
             self.entries |= new
             with gate(self.home):
+                if not self.lock.is_held():  # this process was suspended, and was taken for gone
+                    self.lock.acquire(timeout=0)
                 replace_file(beside(self.stem, "json"), json.dumps(sorted(self.entries)))
 
 
@@ -62,9 +66,9 @@ def replace_file(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def gate(home: Path) -> FileLock:
+def gate(home: Path) -> Lock:
     """Return the lock under which leases are written, and entries are checked against them and taken away."""
-    return FileLock(home / FOLDER / "leases.lock")
+    return Lock(home / FOLDER / "leases.lock")
 
 
 @contextmanager
@@ -85,23 +89,22 @@ def lease(home: Path, needed: Iterable[tuple[str, str]] = ()) -> Iterator[Path]:
     held = Lease(home)
     with disk_errors("a lease", home, store=True):
         (home / FOLDER).mkdir(parents=True, exist_ok=True)
-        with gate(home):
-            held.lock.acquire(timeout=0)
         held.add(f"{kind}/{key}" for kind, key in needed)
     _held.append(held)
     try:
         yield held.stem
     finally:
         _held.remove(held)
-        with gate(home):
-            held.lock.release()
-            _forget(held.stem)
+        if held.pid == os.getpid():
+            with gate(home):
+                held.lock.release()
+                _forget(held.stem)
 
 
 def claim(home: Path, kind: str, key: str) -> None:
     """Add an entry to the leases of this process; nothing happens where it holds none."""
     for held in _held:
-        if held.home == home:
+        if held.home == home and held.pid == os.getpid():  # a forked process has a copy of its parent's
             held.add([f"{kind}/{key}"])
 
 
@@ -133,14 +136,13 @@ def _held_stems(home: Path) -> list[Path]:
         if not path.is_file():  # somebody else's
             note_once(f"'{path}' is no file and so no lease: it is left out, and may be deleted", quiet=False)
             continue
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            found.append(stem)
+        lock = look(path)
+        if lock is None:
             continue
-        lock.release()
-        _forget(stem)
+        if is_gone(path, lock):
+            _forget(stem)
+        else:
+            found.append(stem)
     return found
 
 

@@ -7,9 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from filelock import FileLock, Timeout
-
-from xlbench.store.build import ATTEMPT, entry_lock
+from xlbench.store.build import ATTEMPT, FENCE, entry_lock, named_lock
 from xlbench.store.disk import DELETED, IMPORT, remove_tree, set_aside, with_disk_errors
 from xlbench.store.entry import entry_path, refuse_links
 from xlbench.store.lease import FOLDER, gate, leased
@@ -31,9 +29,7 @@ def remove_entry(home: Path, kind: str, key: str) -> str | None:
     path = entry_path(home, kind, key)
     refuse_links(home, kind, "partial", FOLDER)
     lock = entry_lock(home, kind, key)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    if not lock.acquire(timeout=0):
         return "a process is building it"
     try:
         (home / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -90,11 +86,8 @@ def remove_unfinished(home: Path, name: str) -> str | None:
     """
     refuse_links(home, "partial", "locks")
     path = home / "partial" / name
-    (home / "locks").mkdir(parents=True, exist_ok=True)
-    lock = FileLock(home / "locks" / f"{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    lock = named_lock(home, name.partition(FENCE)[0])
+    if not lock.acquire(timeout=0):
         return "a process is building it"
     try:
         rubbish = path if name.startswith(DELETED) else set_aside(path, home)

@@ -29,20 +29,24 @@ def code() -> bytes:
     return Path(__file__).with_name(CODE).read_bytes()
 
 
-def carry_code(directory: Path) -> None:
-    """Put the architecture's code into the directory of a student that has parts of its own; others need none.
+def carried_files(directory: Path) -> dict[str, bytes]:
+    """Return the files, by name, that a saved student with parts of its own is to have when it leaves the store.
 
-    Args:
-        directory: A saved student's; its ``config.json`` gets an ``auto_map``.
+    The architecture's code, and a ``config.json`` that names it by an ``auto_map``; nothing for other encoders.
     """
     config = settings_in(directory / CONFIG)
     if (classes := CLASSES.get(str(config.get("model_type")))) is None:
-        return
+        return {}
     module = Path(CODE).stem
     config[AUTO_MAP] = {"AutoConfig": f"{module}.{classes[0]}", "AutoModel": f"{module}.{classes[1]}"}
-    (directory / CODE).write_bytes(code())
     # As transformers writes it.
-    (directory / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+    return {CODE: code(), CONFIG: (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()}
+
+
+def carry_code(directory: Path) -> None:
+    """Put :func:`carried_files` into the directory of a saved student."""
+    for name, content in carried_files(directory).items():
+        (directory / name).write_bytes(content)
 
 
 def has_own_architecture(directory: Path) -> bool:

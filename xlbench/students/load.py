@@ -10,8 +10,9 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from xlbench.disk import answered
 from xlbench.encoders.modules import inner_model
-from xlbench.errors import XlbenchError, answered
+from xlbench.errors import XlbenchError
 from xlbench.settings import path_of
 from xlbench.students.carried_code import drop_code
 
