@@ -57,7 +57,7 @@ def test_help_and_listings_import_nothing_heavy(words: list[str]) -> None:
 
 def test_listing_names_the_built_ins() -> None:
     listed = json.loads(xlbench("list", "--json").stdout)
-    assert set(listed) == {"methods", "students", "encoders", "corpora", "suites", "budgets"}
+    assert set(listed) == {"methods", "students", "encoders", "corpora", "suites", "budgets", "engines"}
     assert {"multistage", "single-stage", "no-contrastive", "no-bottleneck", "no-recurrent"} <= set(listed["methods"])
     assert {"starter", "paper"} <= set(listed["suites"])
     assert {"starter", "tsv", "parquet", "hub"} <= set(listed["corpora"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -38,3 +39,20 @@ def test_a_signal_ends_a_run_in_one_line_and_it_resumes(
         assert results(directory / "home") == place.whole
     trials = len(delays) * len(CODES)
     report("SIGINT, SIGTERM, SIGHUP during a run", trials, "one line; exit code 130, 143, 129; each resumes")
+
+
+def test_a_signal_that_python_swallows_while_an_object_is_finalised_comes_again() -> None:
+    from xlbench.cli.signals import Interrupted, ending_signals
+
+    class Last:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):  # the handler runs here, and what it raises is ignored
+                pass
+
+    with ending_signals() as received:
+        last = Last()
+        with pytest.raises(Interrupted):
+            del last
+            time.sleep(60)
+    assert received == [signal.SIGTERM]

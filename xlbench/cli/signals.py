@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import contextmanager
+from threading import Timer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+AGAIN = 0.05  # seconds after which a signal that was swallowed comes again
 INTERRUPTED = "interrupted; the same command resumes"
 
 
@@ -37,6 +40,16 @@ def ending_signals() -> Iterator[list[int]]:
         received.append(number)
         raise Interrupted
 
+    def raise_again(unraisable: sys.UnraisableHookArgs) -> None:
+        # Python swallows what is raised while an object is finalised; the signal then comes once more.
+        if not issubclass(unraisable.exc_type, Interrupted):
+            report(unraisable)
+        elif received:
+            again = Timer(AGAIN, os.kill, (os.getpid(), received.pop()))
+            again.daemon = True
+            again.start()
+
+    report, sys.unraisablehook = sys.unraisablehook, raise_again
     before = {}
     for name in NAMES:
         number = getattr(signal, name, None)
@@ -45,6 +58,7 @@ def ending_signals() -> Iterator[list[int]]:
     try:
         yield received
     finally:
+        sys.unraisablehook = report
         for number, handler in before.items():
             signal.signal(number, handler)
 
