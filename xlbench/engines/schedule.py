@@ -23,7 +23,7 @@ def path_lengths(seconds: Mapping[str, float], after: Mapping[str, Collection[st
     """
     lengths = dict(seconds)
     behind = dict.fromkeys(seconds, 0.0)
-    for task in reversed(seconds):
+    for task in reversed(list(seconds)):
         lengths[task] += behind[task]
         for needed in after[task]:
             if needed in behind:

@@ -179,9 +179,11 @@ def target_needs(stage: Stage, job: Job) -> dict[TargetNeed, str]:
     """Return the targets that a stage reads, each once, with the name of the encoder that gives them."""
     training = stage.training
     needs: dict[TargetNeed, str] = {}
-    for target in (it for term in training.terms for it in term.targets()) if training else ():
-        own = target.side == "own"
-        batches = (training.batch_size, training.steps, training.seed, training.english_share) if own else ()
+    if training is None:
+        return needs
+    read = (training.batch_size, training.steps, training.seed, training.english_share)
+    for target in (it for term in training.terms for it in term.targets()):
+        batches = read if target.side == "own" else ()
         need = TargetNeed(job.keys[target.encoder], target.side, target.level, training.max_tokens, batches)
         needs.setdefault(need, target.encoder)
     return needs
