@@ -6,15 +6,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from toy_runs import PLUGIN, make_place, settings_at, toy_request
 
 from xlbench.distill.objectives import PullToTarget
 from xlbench.distill.plan import Training
 from xlbench.distill.stages import english_target
-from xlbench.runs.estimate import CorpusLengths, forward_operations, step_operations, trained_parameters
+from xlbench.plugins.registry import load_registry
+from xlbench.runs.estimate import (
+    CorpusLengths,
+    forward_operations,
+    step_operations,
+    target_needs,
+    trained_parameters,
+)
+from xlbench.runs.job import make_jobs
 from xlbench.runs.rates import Amounts, Rates
 from xlbench.students.shape import Shape
+from xlbench.testing.toys import save_toy_encoder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xlbench.distill.plan import Trainable
 
 SHAPE = Shape(
@@ -66,3 +78,17 @@ def test_rates_turn_amounts_into_seconds() -> None:
     amounts = Amounts(encoded=10, loaded=1) + Amounts(encoded=2, trained=4)
     assert amounts == Amounts(encoded=12, loaded=1, trained=4)
     assert Rates(encoded=0.5, loaded=3, trained=0.25, moved=9).seconds(amounts) == 6 + 3 + 1
+
+
+def test_a_blend_needs_the_targets_of_its_encoders_each_once(tmp_path: Path) -> None:
+    save_toy_encoder(tmp_path / "wide", seed=5, hidden=24)
+    request = toy_request(
+        make_place(tmp_path), teacher=("assistant", str(tmp_path / "wide")), options={"blend": "0.3,0.7"}
+    )
+    (job,) = make_jobs(request, load_registry((PLUGIN,)), settings_at(tmp_path / "home"))
+    stage = job.plan.stage("alignment")
+    assert stage is not None
+    needs = target_needs(stage, job)
+    # The assistant is the first teacher, and what the blend is rotated to.
+    assert sorted(needs.values()) == ["teacher", "teacher:1"]
+    assert {need.encoder for need in needs} == {job.keys["assistant"], job.keys["teacher:1"]}

@@ -119,7 +119,7 @@ class Leaderboard:
     ) -> BoardPlan:
         """Return what running the board takes: its tasks, hours on this machine, disk, the schedule on several workers.
 
-        Nothing is trained or scored, but this machine is measured for some seconds with the board's assistant.
+        Nothing is trained or scored, but this machine is measured for up to a minute with the board's assistant.
 
         Args:
             workers: Numbers of workers to schedule for.

@@ -171,7 +171,7 @@ def run(
 def plan(context: click.Context, name: str, workers: str, no_speed: bool, reproduce: bool, as_json: bool) -> None:
     """What running the board NAME takes: its tasks, hours on this machine, disk, and the schedule on several workers.
 
-    Nothing is trained or scored, but this machine is measured for some seconds with the board's assistant. Afterwards
+    Nothing is trained or scored, but this machine is measured for up to a minute with the board's assistant. Afterwards
     the same command compares its estimates with what the tasks took.
     """
     from xlbench.boards.board import find_board

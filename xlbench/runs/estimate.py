@@ -182,10 +182,12 @@ def target_needs(stage: Stage, job: Job) -> dict[TargetNeed, str]:
     if training is None:
         return needs
     read = (training.batch_size, training.steps, training.seed, training.english_share)
+    blended = {blend.name: blend.inputs() for blend in job.plan.blends}  # combined of what each encoder gives
     for target in (it for term in training.terms for it in term.targets()):
         batches = read if target.side == "own" else ()
-        need = TargetNeed(job.keys[target.encoder], target.side, target.level, training.max_tokens, batches)
-        needs.setdefault(need, target.encoder)
+        for encoder in blended.get(target.encoder, (target.encoder,)):
+            need = TargetNeed(job.keys[encoder], target.side, target.level, training.max_tokens, batches)
+            needs.setdefault(need, encoder)
     return needs
 
 
