@@ -21,9 +21,8 @@ from xlbench.corpora.corpus import Corpus, CorpusReader
 from xlbench.disk import is_disk_error
 from xlbench.distill.method import Method
 from xlbench.encoders.find import RegisteredEncoder
-from xlbench.encoders.verify import EncodingError
 from xlbench.engines.engine import Engine
-from xlbench.errors import PartError, XlbenchError
+from xlbench.errors import EncodingError, PartError, XlbenchError
 from xlbench.plugins.source_location import raised_at, shorten, written_at
 
 if TYPE_CHECKING:
