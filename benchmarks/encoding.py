@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 import torch
 
-from benchmarks.flops import encoding_work
 from benchmarks.limit import measure_limit
 from benchmarks.measure import clock, in_turns, ratios, spread
 from benchmarks.results import Line, Part, Table, at_least, at_most
+from xlbench.distill.flops import encoding_work
 from xlbench.encoders.encode import encode
 from xlbench.students.surgery import stock_encoder, transformer_shape
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from benchmarks.contenders import Timed, train_plain, train_recipe, train_xlbench
-from benchmarks.flops import training_work
 from benchmarks.limit import Limit, Peak, measure_limit, measure_peak
 from benchmarks.measure import in_turns, ratios, spread
 from benchmarks.pictures import stacked_bars
 from benchmarks.results import Part, Table, at_least
 from benchmarks.step_profile import groups_of, profile_steps
+from xlbench.distill.flops import training_work
 from xlbench.scoring.machine import describe_machine
 
 if TYPE_CHECKING:

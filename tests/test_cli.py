@@ -320,3 +320,9 @@ def test_a_git_that_fails_loses_no_finished_training(fault: Exception, monkeypat
     monkeypatch.setattr("xlbench.records.record.Path.exists", lambda _: True)
     monkeypatch.setattr("xlbench.records.record.subprocess.run", fail)
     assert git_revision() is None
+
+
+def test_an_error_that_nobody_can_read_is_not_printed_as_a_result() -> None:
+    command = [sys.executable, "-c", "import sys; sys.stderr = None\nfrom xlbench.cli import main\nmain()"]
+    done = subprocess.run([*command, "compare", "none", "none"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")

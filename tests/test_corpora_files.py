@@ -216,6 +216,7 @@ def test_a_corpus_of_the_real_data_root_opens(data_root: Path, tmp_path: Path) -
         ("en-fr.TSV", "call it en-fr.tsv"),
         ("TED2020-en-es-train.tsv.gz", "call it en-es.tsv.gz"),
         ("en-nl.tsv.bz2", "call it en-nl.tsv.gz, compressed with gzip"),
+        ("en-fr.tsv.gz.part", "finish its download, as en-fr.tsv.gz"),
         ("en-it.csv", "call it en-it.tsv, as tab-separated text"),
         ("german-english.tsv", "call it en-de.tsv, which is there already, with the English column first"),
         ("opus.en-tr.tr", "call it en-tr.tsv, as tab-separated text"),

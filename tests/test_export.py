@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Literal, get_args
@@ -263,6 +264,35 @@ def test_an_export_encodes_sentences_of_similar_length_together(tmp_path: Path, 
     # Nothing is padded; in the order given all 64 would be as long as the longest.
     assert (short, long) == (6, 128)
     assert sum(padded) == 32 * short + 32 * long
+
+
+@pytest.mark.parametrize("damage", ["graph of another", "tokenizer that cuts", "examples of another", "no examples"])
+def test_an_export_that_does_not_give_the_vectors_of_its_examples_is_refused(tmp_path: Path, damage: str) -> None:
+    pytest.importorskip("onnxruntime")
+    for seed in (0, 1):
+        path = save_toy_encoder(tmp_path / f"toy{seed}", seed=seed)
+        xlbench.export(path, "onnx", tmp_path / f"out{seed}", home=tmp_path / "home", quiet=True)
+    out, other = tmp_path / "out0", tmp_path / "out1"
+    loaded = encoder_in(out, tmp_path / "home")  # as it was written
+    if damage == "graph of another":
+        shutil.copy(other / "model.onnx", out)
+    elif damage == "tokenizer that cuts":
+        settings = json.loads((out / "tokenizer.json").read_text("utf-8"))
+        settings["truncation"]["max_length"] = 3
+        (out / "tokenizer.json").write_text(json.dumps(settings), "utf-8")
+    elif damage == "examples of another":
+        (out / "examples.json").write_text("[]", "utf-8")
+    else:
+        (out / "examples.json").unlink()
+        np.testing.assert_array_equal(encode(encoder_in(out, tmp_path / "home"), TEXTS), encode(loaded, TEXTS))
+        return
+    said = (
+        "holds no examples as"
+        if damage == "examples of another"
+        else "does not give the vectors of its 'examples.json'"
+    )
+    with pytest.raises(XlbenchError, match=said):
+        encoder_in(out, tmp_path / "home")
 
 
 def test_static_students_are_exported_too(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -175,3 +176,16 @@ def test_a_file_that_was_cut_off_is_refused(archive: Path, tmp_path: Path, size:
     with pytest.raises(XlbenchError, match="is not imported"):
         import_archive(tmp_path / "there", archive)
     assert not (tmp_path / "there" / "stages").exists()
+
+
+def test_a_disk_that_the_archive_fills_is_not_the_stores(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", full)
+    with pytest.raises(XlbenchError, match=r"^The disk is full: writing the archive 'more\.tar'") as refused:
+        export_entries(tmp_path / "home", NAMES, tmp_path / "more.tar")
+    assert "prune" not in refused.value.remedy
+    assert not list(tmp_path.glob("*more*"))

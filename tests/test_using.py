@@ -288,6 +288,7 @@ def test_vectors_that_are_not_finite_are_refused(
         ((30,), np.float32, "holds no vectors"),
         ((30, 16), np.int64, "holds no vectors"),
         ((30, 16), object, "cannot be read"),
+        ((30, 16), np.float32, "are not those of this encoder: that of '"),
     ],
 )
 def test_vectors_of_something_else_are_refused(
@@ -297,6 +298,34 @@ def test_vectors_of_something_else_are_refused(
     np.save(tmp_path / "a.npy", np.zeros(shape, dtype), allow_pickle=True)
     with pytest.raises(XlbenchError, match=said):
         xlbench.search(tmp_path / "a.txt", "cat", vectors=tmp_path / "a.npy", **given)
+
+
+def test_vectors_of_another_encoder_or_with_a_number_that_is_none_are_refused(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    other = save_toy_encoder(tmp_path / "other", seed=1)
+    write_text(tmp_path / "a.txt", ENGLISH)
+    xlbench.encode(tmp_path / "a.txt", tmp_path / "a.npy", **given | {"model": other})
+    for ask in (
+        lambda: xlbench.search(tmp_path / "a.txt", "cat", vectors=tmp_path / "a.npy", **given),
+        lambda: xlbench.mine(tmp_path / "a.txt", ENGLISH, vectors_a=tmp_path / "a.npy", **given),
+    ):
+        with pytest.raises(XlbenchError, match=r"a\.npy' are not those of this encoder: that of '"):
+            ask()
+    # In another precision they are the same encoder's.
+    own = xlbench.encode(tmp_path / "a.txt", **given)
+    np.save(tmp_path / "a.npy", own.astype(np.float16))
+    assert len(xlbench.search(tmp_path / "a.txt", "cat", vectors=tmp_path / "a.npy", **given).to_dataframe())
+    own = np.array(own)
+    own[20, 3] = np.nan
+    np.save(tmp_path / "a.npy", own)
+    with pytest.raises(XlbenchError, match=r"a\.npy' holds a vector that is not finite, that of line 21\."):
+        xlbench.search(tmp_path / "a.txt", "cat", vectors=tmp_path / "a.npy", **given)
+
+
+def test_half_a_character_is_told_by_its_sentence(given: dict[str, Any]) -> None:
+    with pytest.raises(XlbenchError, match=r"^Argument 'texts', sentence 2 holds half of a character"):
+        xlbench.encode(["whole", "half \ud83d"], **given)
 
 
 def test_sides_of_different_encoders_are_refused(sides: dict[str, Path], given: dict[str, Any]) -> None:

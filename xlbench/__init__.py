@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from xlbench._version import __version__
     from xlbench.boards.bundle import Bundle
     from xlbench.boards.leaderboard import Leaderboard
+    from xlbench.boards.planned import BoardPlan
     from xlbench.errors import XlbenchError
     from xlbench.exports.exported import Exported, ResultFiles
     from xlbench.exports.push import Pushed
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from xlbench.students.load import load, register
 
 __all__ = [
+    "BoardPlan",
     "Bundle",
     "Comparison",
     "Exported",
@@ -65,6 +67,7 @@ __all__ = [
 
 # Where each name is defined; imported when it is asked for, so that `import xlbench` waits for nothing.
 _DEFINED = {
+    "BoardPlan": "xlbench.boards.planned",
     "Bundle": "xlbench.boards.bundle",
     "Comparison": "xlbench.runs.compare",
     "Exported": "xlbench.exports.exported",

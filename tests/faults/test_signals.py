@@ -50,9 +50,10 @@ def test_a_signal_that_python_swallows_while_an_object_is_finalised_comes_again(
             for _ in range(1000):  # the handler runs here, and what it raises is ignored
                 pass
 
-    with ending_signals() as received:
-        last = Last()
-        with pytest.raises(Interrupted):
-            del last
-            time.sleep(60)
+    def finalise() -> None:
+        Last()  # which ends at once
+        time.sleep(60)
+
+    with ending_signals() as received, pytest.raises(Interrupted):
+        finalise()
     assert received == [signal.SIGTERM]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from xlbench.boards.shipped import copy_board, is_installed, shipped_paths
-from xlbench.errors import XlbenchError, nearest
+from xlbench.errors import XlbenchError, nearest, printable
 from xlbench.experiment import Seeds
 from xlbench.fingerprint import Frozen, fingerprint
 from xlbench.report.findings import FindingEntry
@@ -25,13 +25,21 @@ FOLDER = Path("leaderboards")  # under the working directory: NAME.toml, its fol
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it names files and their links
 
 
+def _without_controls(text: str) -> str:
+    if printable(text) != text:
+        raise ValueError("contains a character that steers a terminal")
+    return text
+
+
+RowName = Annotated[str, Field(min_length=1), AfterValidator(_without_controls)]
+
+
 class RunEntry(Treatment):
     """``[[run]]``: a student, trained once per seed."""
 
     seeds: Seeds | None = Field(default=None, description="Other seeds than the board's.")
-    name: str | None = Field(
+    name: RowName | None = Field(
         default=None,
-        min_length=1,
         description="What the table calls it; None: its student, or method/student where several cut the same one.",
     )
 
@@ -40,7 +48,7 @@ class EncoderEntry(Frozen):
     """``[[encoder]]``: an encoder that is only scored."""
 
     model: str = Field(min_length=1, description="A registered name, a directory, or org/name on the hub.")
-    name: str | None = Field(default=None, min_length=1, description="What the table calls it; None: its own name.")
+    name: RowName | None = Field(default=None, description="What the table calls it; None: its own name.")
 
 
 class ExportEntry(Frozen):
@@ -49,9 +57,8 @@ class ExportEntry(Frozen):
     run: str = Field(min_length=1, description="The row of the `[[run]]`, as the table calls it.")
     to: str = Field(min_length=1, description="The format: stock, onnx, onnx-int8 or openvino-int8.")
     force: bool = Field(default=False, description="Keep an export that loses more than its format's bound.")
-    name: str | None = Field(
+    name: RowName | None = Field(
         default=None,
-        min_length=1,
         description="What the table calls it; None: 'RUN, FORMAT'.",
     )
 
@@ -77,13 +84,13 @@ class MtebEntry(Frozen):
         min_length=1,
         description="The encoder's; None: the one with results on most of the board's subsets.",
     )
-    name: str | None = Field(default=None, min_length=1, description="What the table calls it; None: its model.")
+    name: RowName | None = Field(default=None, description="What the table calls it; None: its model.")
 
 
 class Board(Conditions):
     """What one table compares."""
 
-    title: str = Field(min_length=1, description="The pages' heading.")
+    title: RowName = Field(description="The pages' heading.")
     text: str = Field(default="", description="Markdown paragraphs above the table.")
     seeds: Seeds = Field(default=(0,), description="A run is repeated with each.")
     run: tuple[RunEntry, ...] = Field(default=(), description="Students to train and score.")

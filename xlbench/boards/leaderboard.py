@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from xlbench.boards.board import BoardFile
     from xlbench.boards.folder import Folder
+    from xlbench.boards.planned import BoardPlan
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Record
     from xlbench.settings import Settings
@@ -108,6 +109,32 @@ class Leaderboard:
             board = own_board(self.file, say)
             run_board(board, self.registry, self.settings, say, reproduce=asked.reproduce, engine=chosen)
         return Leaderboard(board, self.registry, self.settings)
+
+    def plan(
+        self,
+        *,
+        workers: Sequence[int] = (1, 2, 4, 8),
+        reproduce: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> BoardPlan:
+        """Return what running the board takes: its tasks, hours on this machine, disk, the schedule on several workers.
+
+        Nothing is trained or scored, but this machine is measured for some seconds with the board's assistant.
+
+        Args:
+            workers: Numbers of workers to schedule for.
+            reproduce: Plan for a run that also makes what came with the board.
+            say: Told what became of the pairs of the corpora.
+
+        Raises:
+            XlbenchError: Anything that would keep the board from running, as far as it can be told.
+        """
+        from xlbench.boards.plan import plan_board, read_workers
+
+        asked = validated(_Running, {"reproduce": reproduce, "say": say}, "argument")
+        counts = read_workers(workers)
+        with answered():
+            return plan_board(self.file, self.registry, self.settings, say, workers=counts, reproduce=asked.reproduce)
 
     def render(self, *, say: Callable[[str], None] = lambda _: None) -> list[Path]:
         """Write the board's pages again, from its records and statistics alone, and return their paths.

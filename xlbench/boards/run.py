@@ -17,7 +17,7 @@ from xlbench.records.published import check_published
 from xlbench.records.record import record_digest
 from xlbench.records.stored import items_of
 from xlbench.runs.export import run_export
-from xlbench.runs.graph import Exporting, Scoring, missing
+from xlbench.runs.graph import Exporting, Scoring, graph_of, stored_in
 from xlbench.runs.job import make_jobs, title
 from xlbench.runs.prefill import prefill
 from xlbench.runs.request import Conditions, Request, Treatment
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Failure
     from xlbench.records.stored import StoredRecord
-    from xlbench.runs.graph import Graph
+    from xlbench.runs.graph import Graph, Has
     from xlbench.runs.job import Job
     from xlbench.runs.prefill import Chosen
     from xlbench.runs.run import Diverged
@@ -161,9 +161,14 @@ def _run_board(
 
 def missing_of(found: Found, settings: Settings) -> Graph:
     """Return what of a board is not in the store."""
-    return missing(
+    return board_graph(found, stored_in(settings))
+
+
+def board_graph(found: Found, has: Has) -> Graph:
+    """Return what of a board is not there; ``has`` tells what is."""
+    return graph_of(
         [job for run in found.runs for job in run.jobs],
-        settings,
+        has,
         exports=[Exporting(job, it.to, it.name, it.force) for it in found.exports for job in it.run.jobs],
         encoders=[Scoring(it.encoder, found.beside) for it in found.encoders],
     )

@@ -89,7 +89,7 @@ def _fail(text: str, code: int) -> NoReturn:
             _leave_stdout()
     from xlbench.launch import may_tell
 
-    if may_tell():  # of several processes that end together, one does
+    if may_tell() and sys.stderr is not None:  # of several processes that end together, one does
         with suppress(OSError):  # the terminal may be gone
             print(f"xlbench: {text}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(code)

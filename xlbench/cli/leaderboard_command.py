@@ -161,6 +161,38 @@ def run(
     _list_paths(paths)
 
 
+@command.command("plan")
+@click.argument("name")
+@click.option("--workers", default="1,2,4,8", show_default=True, help="Numbers of workers to schedule for.")
+@click.option("--no-speed", is_flag=True, help="As of `leaderboard run`.")
+@click.option("--reproduce", is_flag=True, help="Plan for all that ships with the board, too.")
+@json_option
+@click.pass_context
+def plan(context: click.Context, name: str, workers: str, no_speed: bool, reproduce: bool, as_json: bool) -> None:
+    """What running the board NAME takes: its tasks, hours on this machine, disk, and the schedule on several workers.
+
+    Nothing is trained or scored, but this machine is measured for some seconds with the board's assistant. Afterwards
+    the same command compares its estimates with what the tasks took.
+    """
+    from xlbench.boards.board import find_board
+    from xlbench.boards.plan import plan_board, read_workers
+    from xlbench.plugins.guard import output_aside
+
+    settings = settings_of(context)
+    if no_speed:
+        settings = settings.model_copy(update={"speed_rounds": 0})
+    counts = read_workers(workers.split(","))
+    board = find_board(name)
+    with output_aside():
+        planned = plan_board(
+            board, registry_of(context), settings, say_of(context), workers=counts, reproduce=reproduce
+        )
+    if as_json:
+        print_json(planned.model_dump(mode="json"))
+    else:
+        echo(str(planned))
+
+
 @command.command("render")
 @click.argument("name")
 @format_options

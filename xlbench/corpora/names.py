@@ -16,6 +16,7 @@ SHOWN = 20  # files that are named
 TABLES = (".tsv", ".parquet")
 DATA = (*TABLES, ".csv", ".txt", ".json", ".jsonl", ".ndjson", ".tmx", ".xlsx", ".arrow", ".zip", ".tab")
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".lzma", ".7z", ".z")
+UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")  # of a download that was broken off
 _ABOUT = re.compile(r"readme|licen[cs]e|sources?\b|changelog|notice|citation", re.IGNORECASE)
 
 
@@ -61,7 +62,7 @@ def looks_like_a_corpus(file: Path) -> bool:
     """Return whether a file or directory may hold pairs: its name ends like data and, but for tables, has a pair."""
     if file.name.startswith(".") or _ABOUT.match(file.name):
         return False
-    stem, kind, _ = _split(file.name)
+    stem, kind, _ = _split(_whole(file.name))
     if file.is_dir():
         return bool(_pair(file.name)) and any(file.iterdir())
     return kind in TABLES or (bool(_pair(stem)) and (kind in DATA or _is_language(kind.removeprefix("."))))
@@ -69,6 +70,8 @@ def looks_like_a_corpus(file: Path) -> bool:
 
 def wanted(file: Path, ending: str, read: Iterable[Path] = ()) -> str:
     """Return what a file would have to be called to be read, and what else it would need: 'call it en-pt-br.tsv'."""
+    if _whole(file.name) != file.name:
+        return f"finish its download, as {_whole(file.name)}"
     stem, kind, packed = _split(file.name)
     pair = _pair(file.name if file.is_dir() else stem)
     if pair == (ENGLISH, ENGLISH):
@@ -94,6 +97,12 @@ def pair_language(pair: tuple[str, str]) -> tuple[str, bool]:
     if base(first) == ENGLISH:
         return standard(second), False
     return (standard(first), True) if base(second) == ENGLISH else ("xx", False)
+
+
+def _whole(name: str) -> str:
+    """Return the name that a file has once its download has ended."""
+    ending = next((it for it in UNFINISHED if name.lower().endswith(it)), "")
+    return name[: len(name) - len(ending)]
 
 
 def _split(name: str) -> tuple[str, str, str]:

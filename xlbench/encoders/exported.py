@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import torch
 from pydantic import Field, ValidationError
 from sentence_transformers.base.modules import InputModule
 
-from xlbench.encoders.graph_runtimes import FACTS, TOKENIZER, Runtime, open_session, runtime_of
-from xlbench.errors import XlbenchError, first_line
+from xlbench.encoders.graph_runtimes import EXAMPLES, FACTS, TOKENIZER, Runtime, open_session, runtime_of
+from xlbench.errors import XlbenchError, first_line, shortened
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from xlbench.settings import Settings
 
 INPUTS = ("input_ids", "attention_mask")
+MOST_APART = 0.01  # 1 - cosine of an example's two vectors
 
 
 class GraphFacts(Frozen):
@@ -93,7 +95,8 @@ def load_exported(path: Path, settings: Settings) -> SentenceTransformer:
         settings: Say with how many threads it runs.
 
     Raises:
-        XlbenchError: Its runtime is not installed, or the directory holds no encoder that xlbench exported.
+        XlbenchError: Its runtime is not installed, the directory holds no encoder that xlbench exported, or graph and
+            tokenizer do not give the vectors of its examples: one of the files is damaged, or another export's.
     """
     runtime = runtime_of(path)
     if runtime is None:
@@ -109,7 +112,9 @@ def load_exported(path: Path, settings: Settings) -> SentenceTransformer:
         raise XlbenchError(
             f"The exported encoder in '{path}' cannot be loaded: {first_line(error)}", "Export it again."
         ) from error
-    return SentenceTransformer(modules=[encoder], device="cpu").eval()
+    model = SentenceTransformer(modules=[encoder], device="cpu").eval()
+    _check_examples(model, path)
+    return model
 
 
 def exported_encoder(model: SentenceTransformer) -> ExportedEncoder | None:
@@ -138,3 +143,43 @@ def _tokenizer(path: Path) -> tuple[PreTrainedTokenizerFast, int | None]:
         tokenizer_file=str(path), pad_token=padding["pad_token"], padding_side=padding["direction"].lower()
     )
     return tokenizer, truncation and truncation["max_length"]
+
+
+class _Examples(Frozen):
+    """Sentences, and the vectors that the export gave them when it was written."""
+
+    tolerance: float
+    sentences: tuple[str, ...]
+    vectors: tuple[tuple[float, ...], ...]
+
+
+def _check_examples(model: SentenceTransformer, path: Path) -> None:
+    """Refuse an export that gives its example sentences other vectors; one without examples is believed.
+
+    Integers round otherwise on CPUs without the instructions that an export was written with, so the bound is that of
+    what an export may lose, and not the tolerance that the file states for the same CPU.
+    """
+    file = path / EXAMPLES
+    if not file.exists():
+        return
+    remedy = "Export the encoder again, or fetch the directory again."
+    try:
+        examples = _Examples.model_validate_json(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise XlbenchError(f"'{file}' holds no examples as `xlbench export` writes them.", remedy) from error
+    try:
+        found = np.asarray(model.encode(list(examples.sentences), show_progress_bar=False), np.float64)
+    except Exception as error:  # the runtimes' errors derive from nothing narrower
+        raise XlbenchError(f"The exported encoder in '{path}' cannot encode: {first_line(error)}", remedy) from error
+    wanted = np.asarray(examples.vectors, np.float64) if examples.vectors else found
+    if found.shape != wanted.shape:
+        raise XlbenchError(f"'{file}' is of another export: its vectors have another shape.", remedy)
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(wanted, axis=1)
+    apart = 1 - np.where((found == wanted).all(axis=1), 1.0, (found * wanted).sum(axis=1) / np.maximum(lengths, 1e-300))
+    if not (apart <= MOST_APART).all():
+        sentence = examples.sentences[int(np.nan_to_num(apart, nan=2).argmax())]
+        raise XlbenchError(
+            f"The exported encoder in '{path}' does not give the vectors of its '{EXAMPLES}', first for "
+            f"{shortened(sentence)}: a file is damaged, or of another export.",
+            remedy,
+        )

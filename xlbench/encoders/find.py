@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlbench.encoders.directories import directory_fingerprint, load_directory
+from xlbench.encoders.directories import directory_fingerprint, load_directory, quiet_transformers
 from xlbench.encoders.graph_runtimes import is_exported
 from xlbench.errors import XlbenchError, look_up, nearest
 from xlbench.experiment import EncoderRef
@@ -93,7 +93,8 @@ def load_encoder(
     if ref.origin == "registered":
         encoder = look_up("encoder", ref.name, registered)
         _check_unchanged(ref, encoder.fingerprint(settings))
-        model = encoder.load(settings)
+        with quiet_transformers():  # a plugin's loading need not draw bars
+            model = encoder.load(settings)
         fit_tokens(model, encoder.name)
         check_vectors(model.eval(), encoder.name)
         return model

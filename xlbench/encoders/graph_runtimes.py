@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FACTS = "xlbench"  # metadata of a graph
 TOKENIZER = "tokenizer.json"  # beside every graph
+EXAMPLES = "examples.json"  # sentences and the vectors that the graph gave them when it was written
 OUTPUT = "sentence_embedding"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from xlbench.encoders.encode import encode
 from xlbench.encoders.find import load_path
+from xlbench.encoders.graph_runtimes import EXAMPLES
 from xlbench.errors import XlbenchError
 from xlbench.exports.card import write_card
 from xlbench.exports.directory import new_directory
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     Sentences = Mapping[str, Sequence[str]]
 
-EXAMPLES = "examples.json"  # sentences and their vectors, to check an installation with
 SHOWN = 2  # sentences of each language in it
 BATCH_TOLERANCE = 1e-4
 

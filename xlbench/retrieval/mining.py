@@ -10,7 +10,7 @@ from xlbench.retrieval.margins import mine_pairs
 from xlbench.retrieval.neighbours import both_ways, is_exact, neighbours
 from xlbench.retrieval.results import Found, Mined
 from xlbench.retrieval.sides import collected, workplace
-from xlbench.retrieval.vectors import BLOCK, Vectors, encode_texts, load_vectors
+from xlbench.retrieval.vectors import BLOCK, Vectors, encode_texts, load_vectors, refuse_other_vectors
 from xlbench.runs.status import runs
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def search_corpus(
             wanted = _computed(queries, asked, model, encoder.precision, settings, directory)
             if known is not None and known.dimension != wanted.dimension:
                 raise _other_encoder(corpus, known, wanted)
+            if known is not None and corpus.vectors is not None:
+                refuse_other_vectors(known, corpus.vectors, texts, model, encoder.precision)
             given = known or _computed(corpus, texts, model, encoder.precision, settings, directory)
             title = f"searching {texts.name}"
             nearest, way = neighbours(
@@ -110,7 +112,12 @@ def mine_sides(
         with runs(f"mining {texts_a.name} and {texts_b.name}", settings), workplace(output) as directory:
             made = known
             if encoder is not None:
+                from xlbench.encoders.encode import dimension
+
                 model = encoder.load()
+                for vectors, (side, texts) in zip(known, both, strict=True):
+                    if vectors is not None and side.vectors is not None and vectors.dimension == dimension(model):
+                        refuse_other_vectors(vectors, side.vectors, texts, model, encoder.precision)
                 made = [
                     vectors or _computed(side, texts, model, encoder.precision, settings, directory)
                     for vectors, (side, texts) in zip(known, both, strict=True)

@@ -6,6 +6,7 @@ once, and that any sentence can be looked up later without all of them being hel
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import weakref
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 FILE = "sentences.arrow"
 BATCH = 16_384  # sentences in memory at a time
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,11 @@ def _listed(given: object, noun: str) -> list[str]:
         if not isinstance(text, str) or not text.strip():
             raise XlbenchError(
                 f"Argument '{noun}', sentence {number}: {shown(text)} is no sentence.", "Fill it or leave it out."
+            )
+        if not text.isascii() and SURROGATE.search(text):
+            raise XlbenchError(
+                f"Argument '{noun}', sentence {number} holds half of a character (a lone surrogate).",
+                "Read its file as UTF-8.",
             )
     if not given:
         raise XlbenchError(f"Argument '{noun}' is an empty list.", "Give at least one sentence.")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from xlbench.retrieval.sentences import Texts
 
 BLOCK = 16_384  # sentences that are encoded, and vectors that are written, at a time
+TRIED = 8  # sentences that are encoded again, to see whether vectors are an encoder's
+SAME = 0.98  # cosine; of one sentence in float32 and in 8 bits it is above 0.99
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def load_vectors(path: Path, texts: Texts) -> Vectors:
         texts: The sentences that are wanted of that file.
 
     Raises:
-        XlbenchError: The file cannot be read, or its shape or type is another.
+        XlbenchError: The file cannot be read, its shape or type is another, or a number in it is not finite.
     """
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -162,4 +164,42 @@ def load_vectors(path: Path, texts: Texts) -> Vectors:
             f"'{path}' holds {len(found):,} vectors, and '{texts.name}' {texts.total:,} sentences.",
             "Encode the same file again.",
         )
+    for start in range(0, len(found), BLOCK):
+        finite = np.isfinite(found[start : start + BLOCK]).all(axis=1)
+        if not finite.all():
+            raise XlbenchError(
+                f"'{path}' holds a vector that is not finite, that of line {start + int(finite.argmin()) + 1}.",
+                "Encode the same file again.",
+            )
     return Vectors(found, None if len(texts) == texts.total else texts.lines - 1)
+
+
+def refuse_other_vectors(
+    vectors: Vectors, path: Path, texts: Texts, model: SentenceTransformer, precision: Precision
+) -> None:
+    """Refuse vectors that an encoder does not give, which would be compared with its vectors all the same.
+
+    Args:
+        vectors: What :func:`load_vectors` read.
+        path: Of their file.
+        texts: Their sentences.
+        model: The encoder; some of the sentences are encoded again.
+        precision: What it computes in; the vectors may be of another.
+
+    Raises:
+        XlbenchError: The cosine of a sentence's two vectors is below :data:`SAME`.
+    """
+    from xlbench.encoders.encode import encode
+
+    tried = np.unique(np.linspace(0, len(texts) - 1, TRIED).round().astype(np.int64))
+    again = Vectors(encode(model, [texts.sentences[int(it)] for it in tried], precision=precision))
+    ones, others = again.block(0, len(tried)), vectors.take(tried).block(0, len(tried))
+    # Two vectors of zeros, e.g. of a line without tokens, are the same.
+    cosines = np.where((ones == others).all(axis=1), 1.0, (ones * others).sum(axis=1))
+    worst = int(cosines.argmin())
+    if cosines[worst] < SAME:
+        raise XlbenchError(
+            f"The vectors in '{path}' are not those of this encoder: that of "
+            f"{shortened(texts.sentences[int(tried[worst])])} has a cosine of {cosines[worst]:.2f} to its own.",
+            "Give the --model that they were made with, or encode the file again.",
+        )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from xlbench.distill.stage_entry import KIND as STAGES
 from xlbench.distill.stage_entry import stored_stage
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from xlbench.runs.job import Job
     from xlbench.runs.request import Request
     from xlbench.settings import Settings
+
+Has: TypeAlias = Callable[[str, str], bool]
+"""Tells whether an entry of the store, by kind and key, is there and need not be made."""
 
 WORDS = {"stage": "stage", "row": "scoring", "export": "export", "encoder": "scoring"}
 
@@ -50,7 +54,7 @@ class Scoring(NamedTuple):
 
 @dataclass
 class Graph:
-    """What is missing in the store.
+    """What is not there.
 
     Attributes:
         requests: What jobs are made from.
@@ -86,14 +90,46 @@ def missing(
         encoders: What else is scored.
         with_students: Also train students again that are gone from the store, though their records are there.
     """
+    has = stored_in(settings)
+    return graph_of(jobs, has, exports=exports, encoders=encoders, with_students=with_students)
+
+
+def stored_in(settings: Settings) -> Has:
+    """Return what tells whether the store has a stage or a record that can be used."""
+
+    def has(kind: str, key: str) -> bool:
+        if kind == STAGES:
+            return stored_stage(settings.home, key, only=()) is not None
+        return saved_record(key, settings) is not None
+
+    return has
+
+
+def graph_of(
+    jobs: Sequence[Job],
+    has: Has,
+    *,
+    exports: Sequence[Exporting] = (),
+    encoders: Sequence[Scoring] = (),
+    with_students: bool = False,
+) -> Graph:
+    """Return what of a run is not there, as :func:`missing` does.
+
+    Args:
+        jobs: In the order in which they would run.
+        has: Tells what is there.
+        exports: Of these jobs.
+        encoders: What else is scored.
+        with_students: Also train students again that are not there, though their records are.
+    """
     graph = Graph()
     for job in jobs:
-        _add_job(graph, job, settings, with_student=with_students)
+        _add_job(graph, job, has, with_student=with_students)
     for export in exports:
-        _add_export(graph, export, settings)
+        _add_export(graph, export, has)
     for encoder, other in encoders:
         row = encoder_row(encoder, other.experiment)
-        if saved_record(row.key, settings) is None:
+        if not has(RECORDS, row.key):
             unit = Unit(
                 name=f"scoring {row.name} as it is", does="encoder", request=_request(graph, other), part=encoder.name
             )
@@ -101,32 +137,28 @@ def missing(
     return graph
 
 
-def _add_job(graph: Graph, job: Job, settings: Settings, *, with_student: bool) -> list[str]:
+def _add_job(graph: Graph, job: Job, has: Has, *, with_student: bool) -> list[str]:
     """Add the tasks of a job, and return those of its rows and of its student's last stage."""
-    rows = [row for row in job.rows if saved_record(row.key, settings) is None]
+    rows = [row for row in job.rows if not has(RECORDS, row.key)]
     ends = []
     for row in rows:
-        after = _add_stages(graph, job, row.encoder, settings)
+        after = _add_stages(graph, job, row.encoder, has)
         which = f"{job.name}, seed {job.experiment.seed}" if row.role == "student" else row.name
         unit = Unit(name=f"scoring {which}", does="row", request=_request(graph, job), part=row.name)
         ends.append(f"{RECORDS}/{row.key}")
         graph.add(ends[-1], unit, after)
     if with_student:
-        ends += _add_stages(graph, job, job.plan.result, settings)
+        ends += _add_stages(graph, job, job.plan.result, has)
     return ends
 
 
-def _add_stages(graph: Graph, job: Job, encoder: str, settings: Settings) -> list[str]:
-    """Add the stages below an encoder of a job that the store lacks, and return those that no other of them needs."""
+def _add_stages(graph: Graph, job: Job, encoder: str, has: Has) -> list[str]:
+    """Add the stages below an encoder of a job that are not there, and return those that no other of them needs."""
     below = job.plan.below(encoder)
-    lacking = [
-        stage
-        for stage in job.plan.stages
-        if stage.name in below and stored_stage(settings.home, job.keys[stage.name], only=()) is None
-    ]
+    lacking = [stage for stage in job.plan.stages if stage.name in below and not has(STAGES, job.keys[stage.name])]
     names = {stage.name for stage in lacking}
     for stage in lacking:
-        # Of a stage that is in the store, those below it are not asked for by this one, but by the row.
+        # Of a stage that is there, those below it are not asked for by this one, but by the row.
         inputs = [f"{STAGES}/{job.keys[name]}" for name in stage.inputs() if name in names]
         name = f"stage {stage.name} of {job.name}, seed {job.experiment.seed}"
         unit = Unit(name=name, does="stage", request=_request(graph, job), part=stage.name)
@@ -135,12 +167,12 @@ def _add_stages(graph: Graph, job: Job, encoder: str, settings: Settings) -> lis
     return [f"{STAGES}/{job.keys[name]}" for name in (stage.name for stage in lacking) if name not in needed]
 
 
-def _add_export(graph: Graph, export: Exporting, settings: Settings) -> None:
+def _add_export(graph: Graph, export: Exporting, has: Has) -> None:
     job = export.job
     row = export_row(job, export.to, export.name)
-    if saved_record(row.key, settings) is not None:
+    if has(RECORDS, row.key):
         return
-    after = _add_job(graph, job, settings, with_student=True)
+    after = _add_job(graph, job, has, with_student=True)
     unit = Unit(
         name=f"scoring {export.name}, seed {job.experiment.seed}",
         does="export",

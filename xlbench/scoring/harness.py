@@ -74,7 +74,7 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
         first = shortened(texts[int(np.isfinite(embeddings).all(axis=1).argmin())])
         raise XlbenchError(
             f"{title}: embeddings that are not finite, of suite '{suite.name}' first for {first}.",
-            "Its training has diverged: train with a lower learning rate, or in float32.",
+            "Its training has diverged (train with a lower learning rate, or in float32), or its weights are damaged.",
         )
     too_large = _take_out_too_large(texts, embeddings)
     with kept_random_state():

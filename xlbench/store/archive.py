@@ -16,7 +16,7 @@ from lzma import LZMAError
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
-from xlbench.disk import require_regular
+from xlbench.disk import disk_errors, require_regular
 from xlbench.errors import XlbenchError, first_line
 from xlbench.fingerprint import Frozen, file_digest
 from xlbench.store.build import STOPPED, entry_lock, named_lock
@@ -83,14 +83,15 @@ def export_entries(home: Path, names: Sequence[tuple[str, str]], target: Path) -
     index = Index(manifests={_name(entry): file_digest(entry.path / MANIFEST) for entry in found})
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
-            _add(archive, INDEX, sealed(index).encode())
-            for entry in found:
-                for file in (MANIFEST, *entry.manifest.files):
-                    member = _member(f"{_name(entry)}/{file}", (entry.path / file).stat().st_size)
-                    with (entry.path / file).open("rb") as stream:
-                        archive.addfile(member, stream)
-        publish(temporary, target)
+        with disk_errors(f"the archive '{target.name}'", target.parent, resumes=False):
+            with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
+                _add(archive, INDEX, sealed(index).encode())
+                for entry in found:
+                    for file in (MANIFEST, *entry.manifest.files):
+                        member = _member(f"{_name(entry)}/{file}", (entry.path / file).stat().st_size)
+                        with (entry.path / file).open("rb") as stream:
+                            archive.addfile(member, stream)
+            publish(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 

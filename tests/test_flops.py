@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +7,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel
 
+from xlbench.distill.flops import encoding_work, layer_flops, training_work
 from xlbench.students.shape import Shape
 from xlbench.students.surgery import as_student, cut_bottleneck, keep_layers, transformer_shape
-
-sys.path.append(str(Path(__file__).parents[1]))  # last: xlbench stays the one that is installed
-from benchmarks.flops import encoding_work, layer_flops, training_work
 
 if TYPE_CHECKING:
     from xlbench.distill.plan import Trainable
