@@ -12,8 +12,9 @@ from toy_runs import make_place, settings_at, toy_request, toy_run
 from xlbench.api import Blend, MatchNeighbours, MatchSimilarities, Plan, PullToTarget, Stage, Target, Training
 from xlbench.distill.blended_targets import KNOWN
 from xlbench.distill.blending import fit_blend, unit_rows
+from xlbench.distill.check import check_plan
 from xlbench.distill.engine import encoder_keys
-from xlbench.distill.plan import check_plan, stage_keys
+from xlbench.distill.plan import stage_keys
 from xlbench.distill.training import train_stage
 from xlbench.errors import XlbenchError
 from xlbench.experiment import EncoderRef

@@ -13,7 +13,7 @@ from toy_runs import make_place, settings_at, toy_request, toy_run
 
 from xlbench import XlbenchError
 from xlbench.api import Plan, PullToTarget, Stage, Target, TokenVectors, Training, TrimVocabulary
-from xlbench.distill.plan import check_plan
+from xlbench.distill.check import check_plan
 from xlbench.exports.directory import save_student_copy, student_directory
 from xlbench.students.load import load_student, save_student
 from xlbench.students.shape import MINILM

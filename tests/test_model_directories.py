@@ -161,6 +161,12 @@ def twice_in_shards(path: Path) -> None:
     tensors(lambda it: {**it, WORDS: content + 1}, "model-00002-of-00002.safetensors")(path)
 
 
+def splitting(path: Path, expression: str) -> None:
+    """Have the tokenizer split sentences by an expression; one that takes too long ends in a panic of its Rust code."""
+    split = {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False}
+    settings("tokenizer.json", pre_tokenizer=split)(path)
+
+
 NORM = "embeddings.LayerNorm.weight"
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 470641600\n"
 REFUSED: dict[str, tuple[Change, str]] = {
@@ -221,6 +227,26 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "brackets without end": (text("config.json", "[" * 100_000), r"config\.json' cannot be read: maximum recursion"),
     "no column": (settings("config_sentence_transformers.json", truncate_dim=0), "truncate_dim is 0, which is no"),
     "yes as width": (settings("config_sentence_transformers.json", truncate_dim=True), "truncate_dim is True, which"),
+    # Built as config.json says, the first takes 0.2 s for 100 layers, and the others hundreds of gigabytes.
+    "ten million layers": (settings("config.json", num_hidden_layers=10**7), "hold 39 tensors, but its .* over 512"),
+    "a billion tokens": (
+        settings("config.json", vocab_size=10**9),
+        r"far more, in tensors of shape \[1000000000,",
+    ),
+    "two million tokens": (settings("config.json", vocab_size=2 * 10**6), r"in tensors of shape \[2000000, 16\]"),
+    "a billion wide": (settings("config.json", intermediate_size=10**9), r"far more, in tensors of shape \[1000000000"),
+    "a wide Dense": (
+        lambda path: (dense(path, lambda it: it), settings("3_Dense/config.json", in_features=10**8)(path))[1],
+        r"far more, in tensors of shape \[8, 100000000\]",
+    ),
+    "a billion repeats": (
+        settings("config.json", model_type="xlbench-bert", repeats=10**9),
+        "repeats is 1000000000, which is no number of times",
+    ),
+    "a tokenizer that panics": (
+        lambda path: splitting(path, r"((\w+\s?)+)+$"),
+        r"cannot encode: PanicException: Onig: Regex search error",
+    ),
     "bytes in a Dense": (lambda path: dense(path, cast("linear.weight", torch.int8)), r"'linear\.weight' as I8"),
 }
 

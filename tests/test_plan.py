@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from xlbench import XlbenchError
-from xlbench.api import Bottleneck, Centre, Loop, Plan, PullToTarget, Stage, Target, Training
-from xlbench.distill.plan import check_plan, stage_keys
+from xlbench.api import Blend, Bottleneck, Centre, Loop, Plan, PullToTarget, Stage, Target, Training
+from xlbench.distill.check import check_names, check_plan
+from xlbench.distill.plan import stage_keys
 from xlbench.students.shape import MINILM, XLMR
 
 SHAPES = {"teacher": MINILM, "assistant": MINILM}
@@ -49,6 +50,35 @@ def test_a_valid_plan_passes() -> None:
 def test_an_invalid_plan_is_refused_before_anything_runs(stages: tuple[Stage, ...], words: str) -> None:
     with pytest.raises(XlbenchError, match=words):
         check_plan(plan(*stages), SHAPES, WIDTHS)
+
+
+CENTRED = Stage("centred", "teacher", (Centre(),))
+BLEND = Blend(name="blend", teachers=(("teacher", 1.0),))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (plan(Stage("a", "nowhere")), "reads 'nowhere', which no earlier stage makes"),
+        (plan(CUT, CUT), "Two encoders of the plan are called 'cut'"),
+        (plan(Stage("teacher", "assistant")), "Two encoders of the plan are called 'teacher'"),
+        (Plan((CUT,), "zz"), "shows 'zz', which none"),
+        (Plan((CUT,), "cut", teacher="zz"), "shows 'zz', which none"),
+        (Plan((CUT,), "cut", assistant="zz"), "shows 'zz', which none"),
+        (Plan((CUT,), "blend", blends=(BLEND,)), "shows 'blend', which none"),
+        (Plan((CUT,), "cut", blends=(BLEND, BLEND)), "A blend is called 'blend'"),
+        (Plan((CUT,), "cut", blends=(Blend(name="teacher", teachers=BLEND.teachers),)), "A blend is called 'teacher'"),
+        (Plan((CUT,), "cut", blends=(Blend(name="b", teachers=(("cut", 1.0),)),)), "'b' blends 'cut'"),
+        (Plan((Stage("cut", "blend"),), "cut", blends=(BLEND,)), "reads 'blend' as an encoder"),
+        (Plan((Stage("blend", "assistant"),), "blend", blends=(BLEND,)), "encoders of the plan are called 'blend'"),
+    ],
+)
+def test_names_are_refused_without_a_look_at_any_encoder(wrong: Plan, words: str) -> None:
+    check_names(plan(CENTRED, CUT), GIVEN)
+    with pytest.raises(XlbenchError, match=words):
+        check_names(wrong, GIVEN)
+    with pytest.raises(XlbenchError, match=words):
+        check_plan(wrong, SHAPES, WIDTHS)
 
 
 def test_vectors_are_not_pulled_to_targets_of_another_width() -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from toy_runs import PLUGIN as TOY
 from toy_runs import make_place, settings_at, toy_request, toy_run
 
 from xlbench import XlbenchError
+from xlbench.cli import main
+from xlbench.cli.signals import Interrupted, ending_signals
 from xlbench.corpora.choose import gather_pairs
 from xlbench.corpora.corpus import open_corpus
 from xlbench.plugins.guard import plugin_errors
 from xlbench.plugins.registry import load_registry
+from xlbench.runs.job import make_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,3 +181,130 @@ def test_plain_tuples_are_pairs_and_an_interrupt_is_one(place: Path, tmp_path: P
     ends.corpus.given = KeyboardInterrupt()  # type: ignore[attr-defined]
     with pytest.raises(KeyboardInterrupt), plugin_errors(registry.files):
         gather_pairs([ends], ["de"], tmp_path / "scratch", quiet=True)
+
+
+PLANS = """
+import os, signal
+from xlbench.api import *
+
+S = Stage("s", "assistant")
+PLANS = {
+    "sound": Plan((S,), "s"),
+    "no-result": Plan((S,), "zz"),
+    "no-teacher": Plan((S,), "s", teacher="zz"),
+    "no-assistant": Plan((S,), "s", assistant="zz"),
+    "twice": Plan((S, S), "s"),
+    "unread": Plan((S, Stage("t", "zz")), "s"),
+    "own-blend": Plan((S,), "s", blends=(Blend(name="b", teachers=(("s", 1.0),)),)),
+    "number": Plan((Stage(5, "assistant"),), 5),
+    "list": Plan((S,), ["s"]),
+    "blends": Plan((S,), "s", blends=("b",)),
+}
+
+def stops(experiment, options):
+    raise KeyboardInterrupt("mine")  # line 20
+
+def signals(experiment, options):
+    os.kill(os.getpid(), signal.SIGINT)
+
+@hookimpl
+def xlbench_methods():
+    yield Method("stops", "s", stops, Options)
+    yield Method("signals", "s", signals, Options)
+    for name, found in PLANS.items():
+        yield Method(name, "s", lambda experiment, options, found=found: found, Options)
+"""
+
+
+@pytest.fixture(scope="module")
+def plans(place: Path) -> Path:
+    """A plugin of methods whose plans are wrong, but for 'sound'; that is seen without a look at any encoder."""
+    file = place / "plans.py"
+    file.write_text(PLANS)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("no-result", "Method 'no-result': The plan shows 'zz', which none of its stages makes."),
+        ("no-teacher", "Method 'no-teacher': The plan shows 'zz', which none of its stages makes."),
+        ("no-assistant", "Method 'no-assistant': The plan shows 'zz', which none of its stages makes."),
+        ("twice", "Method 'twice': Two encoders of the plan are called 's'."),
+        ("unread", "Method 'unread': Stage 't' reads 'zz', which no earlier stage makes."),
+        ("own-blend", "Method 'own-blend': 'b' blends 's', which is not there from the start."),
+        ("number", "plan of method 'number' calls a stage 5, which is no text ("),
+        ("list", "plan of method 'list' calls its result ['s'], which is no text ("),
+        ("blends", "plan of method 'blends' has 'str' among its blends, which is no Blend ("),
+    ],
+)
+def test_a_wrong_plan_is_refused_when_its_job_is_made(
+    place: Path, plans: Path, tmp_path: Path, method: str, said: str
+) -> None:
+    # So it is refused whatever the store holds: no job is made that could find its result there.
+    registry, settings = load_registry((TOY, plans)), settings_at(tmp_path)
+    assert make_jobs(toy_request(place, method="sound"), registry, settings)
+    with pytest.raises(XlbenchError) as caught:
+        make_jobs(toy_request(place, method=method), registry, settings)
+    assert said in str(caught.value)
+    assert str(caught.value).count("\n") == 1
+
+
+def command(place: Path, home: Path, plugin: Path, method: str) -> list[str]:
+    given = ["--home", str(home), "--offline", "--plugin", str(TOY), "--plugin", str(plugin), "run", "--method", method]
+    data = ["--assistant", str(place / "assistant"), "--corpus", f"tsv:{place / 'corpus'}", "--suite", "toy"]
+    return [*given, *data, "--budget", "toy"]
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "said"),
+    [
+        (
+            "stops",
+            2,
+            "xlbench: Plugin '{file}': plan of method 'stops' raised KeyboardInterrupt: mine ({file}:20 in stops).\n"
+            "Fix the plugin, or leave it out.\n",
+        ),
+        ("signals", 130, "xlbench: interrupted; the same command resumes\n"),
+    ],
+)
+def test_a_plugins_own_interrupt_is_its_error_and_a_signal_is_none(
+    place: Path, plans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str, code: int, said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(command(place, tmp_path, plans, method))
+    assert ended.value.code == code
+    assert capsys.readouterr().err.endswith(said.format(file=plans))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["raise KeyboardInterrupt", "{HEAD}@hookimpl\ndef xlbench_students():\n    raise KeyboardInterrupt\n"],
+)
+def test_a_plugin_that_interrupts_when_it_is_loaded_cannot_be_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str
+) -> None:
+    file = tmp_path / "stops.py"
+    file.write_text(source.format(HEAD="from xlbench.api import hookimpl\n"))
+    with pytest.raises(SystemExit) as ended:
+        main(["--home", str(tmp_path / "home"), "--plugin", str(file), "list"])
+    assert ended.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "KeyboardInterrupt" in lines[0]
+    assert str(file) in lines[0]
+
+
+def test_an_interrupt_of_an_edit_is_an_error_where_ctrl_c_comes_as_another_one(
+    plans: Path,
+) -> None:
+    registry = load_registry((TOY, plans))
+    code = compile("raise KeyboardInterrupt", str(plans), "exec")
+    with pytest.raises(KeyboardInterrupt), plugin_errors(registry.files):  # perhaps Ctrl-C in a notebook
+        exec(code, {})
+    with ending_signals():
+        with pytest.raises(XlbenchError, match="raised KeyboardInterrupt") as caught, plugin_errors(registry.files):
+            exec(code, {})
+        assert str(caught.value).startswith(f"Plugin '{plans}' ")
+        with pytest.raises(Interrupted), plugin_errors(registry.files):
+            raise Interrupted

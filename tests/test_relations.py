@@ -17,7 +17,8 @@ from xlbench import XlbenchError
 from xlbench.api import Layer, LayerStates, Loop, MatchHidden, MatchRelations, Plan, Stage, Training, TrimVocabulary
 from xlbench.distill.batches import Part
 from xlbench.distill.capture import Capture, LiveEncoder, LiveTerms, matching_ids
-from xlbench.distill.plan import check_plan, stage_keys
+from xlbench.distill.check import check_plan
+from xlbench.distill.plan import stage_keys
 from xlbench.students.shape import MINILM, XLMR
 from xlbench.students.surgery import build_student, cut_bottleneck, keep_layers, stock_encoder
 from xlbench.testing.bench import Bench, CompletedRun, make_bench

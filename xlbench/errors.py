@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 # Control characters, which steer a terminal; line separators; marks that turn the direction of text; lone surrogates,
 # which stand for bytes that are not UTF-8. The joiners that some scripts need are not among them.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+PANICS = "pyo3_runtime"  # the module of the exception that a panic of Rust code becomes
 LAYOUT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 LONGEST_WORD = 300  # characters; of a longer one, both ends are shown
 LONGEST = 2000  # characters of a line of an error
@@ -48,6 +50,42 @@ class PartError(XlbenchError):
     def __init__(self, problem: str, remedy: str, part: object) -> None:
         super().__init__(problem, remedy)
         self.part = part
+
+
+class EncodingError(XlbenchError):
+    """An error inside an encoder; what was raised there, perhaps in a plugin's code, is its cause."""
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return whether an exception is a panic of a library's Rust code, e.g. a tokenizer's.
+
+    It derives from BaseException, as interrupts do, and every library has a class of its own for it.
+    """
+    return type(error).__module__ == PANICS
+
+
+@contextmanager
+def encoding_errors(name: str = "") -> Iterator[None]:
+    """Name an encoder as the cause of what its modules or its tokenizer raise in this context.
+
+    Args:
+        name: The encoder's name, if it is known.
+
+    Raises:
+        EncodingError: Something was raised that is neither an error of xlbench nor an interrupt or an exit.
+    """
+    try:
+        yield
+    except XlbenchError:
+        raise
+    except BaseException as error:  # a module of a plugin, or any library
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        which = f"Encoder '{name}'" if name else "The encoder"
+        raise EncodingError(
+            f"{which} cannot encode: {type(error).__name__}: {first_line(error)}",
+            "Its modules must fit together; encode one sentence with it in Python to see where it fails.",
+        ) from error
 
 
 T = TypeVar("T")

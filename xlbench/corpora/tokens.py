@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, encoding_errors
 from xlbench.fingerprint import fingerprint
 from xlbench.progress import progress
 from xlbench.store import get_or_build, require_files
@@ -128,13 +128,14 @@ def tokenise(
         ):
             for low in range(0, total, _CHUNK):
                 texts = [prompt + text for text in corpus.sentences[low : low + _CHUNK]]
-                rows = tokenizer(
-                    texts,
-                    truncation=True,
-                    max_length=max_tokens,
-                    return_attention_mask=False,
-                    return_token_type_ids=False,
-                )["input_ids"]
+                with encoding_errors():
+                    rows = tokenizer(
+                        texts,
+                        truncation=True,
+                        max_length=max_tokens,
+                        return_attention_mask=False,
+                        return_token_type_ids=False,
+                    )["input_ids"]
                 lengths[low : low + len(texts)] = [len(row) for row in rows]
                 np.fromiter(chain.from_iterable(rows), np.dtype("<u4")).tofile(stream)
                 advance(len(texts))

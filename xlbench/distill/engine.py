@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlbench.disk import disk_errors
+from xlbench.distill.check import check_names, check_plan, declared_shape
 from xlbench.distill.context import StageContext
-from xlbench.distill.plan import check_plan, declared_shape, stage_keys
+from xlbench.distill.plan import stage_keys
 from xlbench.distill.stage_entry import FACTS, KIND, MODEL, check_stage, outcome_of, stored_stage
-from xlbench.errors import PartError
+from xlbench.errors import PartError, XlbenchError
 from xlbench.launch import launched
 from xlbench.store import get_or_build
 
@@ -62,10 +63,17 @@ def _inputs(experiment: Experiment) -> dict[str, EncoderRef]:
 def encoder_keys(plan: Plan, experiment: Experiment) -> dict[str, str]:
     """Return the fingerprint of every encoder of an experiment's plan: its inputs and what its stages leave.
 
+    An invalid plan is refused here, whatever the store holds: only what shapes decide waits for a stage that runs.
+
     Raises:
-        XlbenchError: A stage reads an encoder that is no input and that no earlier stage leaves.
+        XlbenchError: A name in the plan is unknown or doubled.
     """
-    return stage_keys(plan, input_encoders(experiment), experiment.data.digest(), experiment.precision)
+    given = input_encoders(experiment)
+    try:
+        check_names(plan, given)
+    except XlbenchError as error:
+        raise XlbenchError(f"Method '{experiment.method}': {error.problem}", error.remedy) from None
+    return stage_keys(plan, given, experiment.data.digest(), experiment.precision)
 
 
 def run_plan(
@@ -81,7 +89,7 @@ def run_plan(
 ) -> Distilled:
     """Run every stage of a plan that is not in the store yet.
 
-    The whole plan is validated before its first stage runs.
+    The whole plan is validated before its first stage runs; its names were when it got its keys.
 
     Args:
         plan: The plan.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, Field
 
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, encoding_errors
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
@@ -148,7 +148,9 @@ def _text_counts(tokenizer: PreTrainedTokenizerFast, size: int, context: StageCo
     counts = np.zeros(size, np.int64)
     digest = context.metadata.get(TEXT)
     for lines in read_text(str(digest), context.settings) if digest is not None else ():
-        for row in tokenizer(lines, add_special_tokens=False)["input_ids"]:
+        with encoding_errors():
+            rows = tokenizer(lines, add_special_tokens=False)["input_ids"]
+        for row in rows:
             np.add.at(counts, row, 1)
     return counts
 
@@ -195,8 +197,9 @@ def _losses(
     found: dict[str, Json] = {}
     for language, sentences in sides.items():
         texts = [corpus.sentences[int(sentence)] for sentence in sentences]
-        before = tokenizer(texts, add_special_tokens=False)["input_ids"]
-        after = trimmed(texts, add_special_tokens=False)["input_ids"]
+        with encoding_errors():
+            before = tokenizer(texts, add_special_tokens=False)["input_ids"]
+            after = trimmed(texts, add_special_tokens=False)["input_ids"]
         ids = np.array([token for row in before for token in row], np.int64)
         words = max(1, sum(len(text.split()) for text in texts))
         found[language] = {

@@ -6,11 +6,12 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from xlbench.encoders.building import bounded_building
 from xlbench.encoders.graph_runtimes import TOKENIZER, runtime_of
 from xlbench.encoders.named_files import OTHER_BACKENDS
 from xlbench.encoders.runtime import choose_device
 from xlbench.encoders.weights import check_files, check_modules, checked_weights, module_folders
-from xlbench.errors import XlbenchError, first_line
+from xlbench.errors import XlbenchError, first_line, is_panic
 from xlbench.fingerprint import Frozen, Json, file_digest, fingerprint
 from xlbench.store import read_sealed, refuse_links, write_sealed
 
@@ -144,10 +145,11 @@ def open_directory(path: Path, device: str) -> SentenceTransformer:
     from xlbench.encoders.verify import check_pooler, check_tokenizer, check_vectors, fit_tokens
 
     refuse_unsafe(path)
-    check_files(path, model_files(path))
+    files = model_files(path)
+    check_files(path, files)
     folders = module_folders(path)
     try:
-        with quiet_transformers(), checked_weights() as absent:
+        with quiet_transformers(), bounded_building(path, files), checked_weights() as absent:
             model = SentenceTransformer(
                 str(path),
                 device=device,
@@ -157,7 +159,9 @@ def open_directory(path: Path, device: str) -> SentenceTransformer:
             )
     except XlbenchError:
         raise
-    except Exception as error:  # whatever a library makes of another program's files
+    except BaseException as error:  # whatever a library makes of another program's files
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         raise XlbenchError(
             f"The encoder in '{path}' cannot be loaded: {first_line(error)}",
             "xlbench loads SentenceTransformer or transformers directories with safetensors weights, and runs no code "

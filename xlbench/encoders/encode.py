@@ -16,8 +16,7 @@ from xlbench.encoders.modules import embedding_output, mean_pool, quick_attentio
 from xlbench.encoders.packing import packed_kernels
 from xlbench.encoders.pipeline import Pipeline, pipeline_of
 from xlbench.encoders.runtime import computing_in, half_dtype
-from xlbench.encoders.verify import encoding_error
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, encoding_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -259,14 +258,11 @@ def _checked(
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
     """Yield what is encoded; name the encoder as the cause where its modules fail or give something else."""
     while True:
-        try:
-            positions, batch = next(parts)
-        except StopIteration:
+        with encoding_errors():
+            part = next(parts, None)
+        if part is None:
             return
-        except XlbenchError:
-            raise
-        except Exception as error:  # modules of a plugin, or of any library
-            raise encoding_error(error) from error
+        positions, batch = part
         if batch.shape != (len(positions), width):
             raise XlbenchError(
                 f"The encoder declares vectors of {width} numbers, and gives an array of shape {list(batch.shape)} for"

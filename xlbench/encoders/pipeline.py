@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
 from xlbench.encoders.exported import ExportedEncoder
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, encoding_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,7 +85,8 @@ def pipeline_of(model: SentenceTransformer) -> Pipeline:
         return Pipeline(prompt, 0, limit, model.truncate_dim, obstacle)
     unpooled = 0
     if prompt and not all(part.include_prompt for part in model.children() if isinstance(part, Pooling)):
-        ids = model.tokenizer(prompt)["input_ids"]
+        with encoding_errors():
+            ids = model.tokenizer(prompt)["input_ids"]
         # As sentence-transformers counts: without the special token that ends the prompt.
         unpooled = len(ids) - (bool(ids) and ids[-1] in model.tokenizer.all_special_ids)
     return Pipeline(prompt, unpooled, limit, model.truncate_dim)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xlbench.errors import encoding_errors
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -34,13 +36,14 @@ def _unknown_share(tokenizer: object, texts: Sequence[str]) -> float:
 
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or tokenizer.unk_token_id is None or not texts:
         return _unknown_share_of_static(tokenizer, texts)
-    rows = tokenizer(
-        list(texts),
-        add_special_tokens=False,
-        return_attention_mask=False,  # nothing but the ids is used, and the rest takes time too
-        return_token_type_ids=False,
-        verbose=False,
-    )["input_ids"]
+    with encoding_errors():
+        rows = tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            return_attention_mask=False,  # nothing but the ids is used, and the rest takes time too
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
     total = sum(map(len, rows))
     return sum(row.count(tokenizer.unk_token_id) for row in rows) / total if total else 0.0
 
@@ -52,7 +55,8 @@ def _unknown_share_of_static(tokenizer: object, texts: Sequence[str]) -> float:
     unknown = getattr(getattr(tokenizer, "model", None), "unk_token", None)
     if not isinstance(tokenizer, Tokenizer) or not isinstance(unknown, str) or not texts:
         return 0.0
-    rows = [row.tokens for row in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    with encoding_errors():
+        rows = [row.tokens for row in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
     total = sum(map(len, rows))
     return sum(row.count(unknown) for row in rows) / total if total else 0.0
 

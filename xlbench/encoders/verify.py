@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench.errors import XlbenchError, first_line
+from xlbench.errors import XlbenchError, encoding_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -173,12 +173,8 @@ def check_vectors(model: SentenceTransformer, name: str) -> None:
     import torch
 
     def encoded(texts: list[str]) -> torch.Tensor:
-        try:
+        with encoding_errors(name):
             found: object = model.encode(texts, show_progress_bar=False, convert_to_tensor=True)
-        except XlbenchError:
-            raise
-        except Exception as error:
-            raise encoding_error(error, name) from error
         if not isinstance(found, torch.Tensor):
             raise XlbenchError(
                 f"Encoder '{name}' gives {type(found).__name__} where it should give vectors.",
@@ -188,10 +184,8 @@ def check_vectors(model: SentenceTransformer, name: str) -> None:
 
     model.eval()
     together = encoded(list(PROBE))
-    try:
+    with encoding_errors(name):
         declared = model.get_embedding_dimension()
-    except Exception as error:
-        raise encoding_error(error, name) from error
     width = declared if declared is not None else together.shape[-1]
     if together.shape != (len(PROBE), width):
         raise XlbenchError(
@@ -224,16 +218,3 @@ def _moved(first: torch.Tensor, second: torch.Tensor) -> float | None:
     apart = (first - second).norm(dim=1)
     # What is not finite the second time is no rounding either.
     return float(apart.max()) if not (apart <= TOLERANCE * second.norm(dim=1)).all() else None
-
-
-class EncodingError(XlbenchError):
-    """An error inside an encoder; what was raised there, perhaps in a plugin's code, is its cause."""
-
-
-def encoding_error(error: Exception, name: str = "") -> EncodingError:
-    """Return what to raise for an error inside an encoder, whose code may be a plugin's or another library's."""
-    which = f"Encoder '{name}'" if name else "The encoder"
-    return EncodingError(
-        f"{which} cannot encode: {type(error).__name__}: {first_line(error)}",
-        "Its modules must fit together; encode one sentence with it in Python to see where it fails.",
-    )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from xlbench.encoders.named_files import INDEX, WHOLE, check_folders, check_named, check_shards
 from xlbench.encoders.same_tensor import refuse_two_of_one, two_of_one
 from xlbench.errors import XlbenchError, first_line
+from xlbench.experiment import MOST_LAYERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ SMALL = 1 << 20  # bytes; larger JSON files are tokenizers, which are read once,
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})  # safetensors' names of the types that hold a weight's own value
 LENGTHS = ("max_seq_length", "model_max_length")  # settings of modules and tokenizers
 POOLER = "pooler."  # its tensors; most sentence encoders are pooled otherwise and never read it
+STUDENTS = "xlbench-"  # how the model type of a student begins
 FETCH = "Fetch it again: its download, or the copy, was not finished."
 
 
@@ -55,6 +57,7 @@ def check_files(path: Path, files: Iterable[Path]) -> None:
         elif file.suffix == ".json" and file.stat().st_size < SMALL:
             content = _read_json(file)
             _check_numbers(file, content)
+            _check_repeats(file, content)
             check_named(file, content, path, covered)
             if file.name == INDEX and not (file.parent / WHOLE).is_file():
                 _check_shards(file, content, covered)
@@ -84,6 +87,18 @@ def _check_numbers(file: Path, content: object) -> None:
                 f"'{file}' says that {name} is {length!r}, which is no number of tokens.",
                 "Give a whole number, or leave it out.",
             )
+
+
+def _check_repeats(file: Path, content: object) -> None:
+    """Refuse a student whose layers run more often than any may: of this, its weights show nothing."""
+    if not isinstance(content, dict) or not str(content.get("model_type")).startswith(STUDENTS):
+        return
+    repeats = content.get("repeats", 1)
+    if isinstance(repeats, bool) or not isinstance(repeats, int) or not 1 <= repeats <= MOST_LAYERS:
+        raise XlbenchError(
+            f"'{file}' says that repeats is {repeats!r}, which is no number of times that layers may run.",
+            f"Give a whole number from 1 to {MOST_LAYERS}, the one that the student was trained with.",
+        )
 
 
 def _check_shards(index: Path, content: object, covered: Collection[Path]) -> None:

@@ -21,9 +21,8 @@ from xlbench.corpora.corpus import Corpus, CorpusReader
 from xlbench.disk import is_disk_error
 from xlbench.distill.method import Method
 from xlbench.encoders.find import RegisteredEncoder
-from xlbench.encoders.verify import EncodingError
 from xlbench.engines.engine import Engine
-from xlbench.errors import PartError, XlbenchError
+from xlbench.errors import EncodingError, PartError, XlbenchError
 from xlbench.plugins.source_location import raised_at, shorten, written_at
 
 if TYPE_CHECKING:
@@ -40,6 +39,17 @@ FIX = "Fix the plugin, or leave it out."
 
 class OutOfTimeError(BaseException):
     """A plugin took longer than it may; no ``except Exception`` of its own shall catch this."""
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether an exception is Ctrl-C or another signal, and not a plugin's own KeyboardInterrupt.
+
+    Where Python's own handler waits for Ctrl-C, as in a notebook, the two cannot be told apart: both are interrupts. On
+    the command line a signal comes as an exception of a narrower class.
+    """
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    return type(error) is not KeyboardInterrupt or signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @contextmanager
@@ -126,10 +136,10 @@ def _guarded(
             with output_aside(), time_limit(seconds) if seconds else nullcontext():
                 result = function(*args, **kwargs)
                 wrong = fault(result)
-        except (XlbenchError, KeyboardInterrupt):
+        except XlbenchError:
             raise
         except BaseException as error:
-            if is_disk_error(error):
+            if is_disk_error(error) or is_interrupt(error):
                 raise
             code = getattr(function, "__code__", None)
             where = raised_at(error, *([code.co_filename] if code else [])) or written_at(function)
@@ -148,6 +158,7 @@ def described(error: BaseException) -> str:
 
 
 def _plan_fault(result: object) -> str:
+    from xlbench.distill.blend import Blend
     from xlbench.distill.plan import Plan, Stage
     from xlbench.fingerprint import fingerprint
 
@@ -156,6 +167,13 @@ def _plan_fault(result: object) -> str:
     wrong = next((stage for stage in result.stages if not isinstance(stage, Stage)), None)
     if wrong is not None:
         return f"has {_kind(wrong)} among its stages, which is no Stage"
+    other = next((blend for blend in result.blends if not isinstance(blend, Blend)), None)
+    if other is not None:
+        return f"has {_kind(other)} among its blends, which is no Blend"
+    shown = [("its " + part, getattr(result, part)) for part in ("result", "teacher", "assistant")]
+    for what, name in [*(("a stage", stage.name) for stage in result.stages), *shown]:
+        if not isinstance(name, str):
+            return f"calls {what} {name!r}, which is no text"
     # What cannot be written down has no key; whatever these raise is the plan's fault.
     fingerprint([{"reads": stage.inputs(), **stage.describe()} for stage in result.stages])
     return ""
@@ -213,9 +231,11 @@ def plugin_errors(files: Mapping[str, tuple[str, ...]]) -> Iterator[None]:
         if found is None:
             raise
         raise XlbenchError(f"Plugin '{found[0]}': {error.problem} ({found[1]}).", FIX) from error
-    except (XlbenchError, KeyboardInterrupt):
+    except XlbenchError:
         raise
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         # What a generator makes of a StopIteration that is raised in it says nothing of that.
         ended = isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration)
         cause = error.__cause__ if ended and error.__cause__ else error

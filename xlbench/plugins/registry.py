@@ -24,7 +24,7 @@ from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, StudentSpec, Suite
 from xlbench.plugins import hooks as hookspecs
 from xlbench.plugins.checks import Fault, case_faults, hook_faults, thing_faults, unusable
-from xlbench.plugins.guard import HOOK_SECONDS, IMPORT_SECONDS, guarded, output_aside, time_limit
+from xlbench.plugins.guard import HOOK_SECONDS, IMPORT_SECONDS, guarded, is_interrupt, output_aside, time_limit
 from xlbench.plugins.source_location import raised_at, written_at
 from xlbench.settings import STRICT_VARIABLE
 from xlbench.validation import invalid
@@ -186,9 +186,9 @@ def _load_plugin(
             if faults := list(hook_faults(manager, plugin)):
                 return faults
             manager.register(plugin, name)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything at import
+    except BaseException as error:  # a plugin may raise anything at import
+        if is_interrupt(error):
+            raise
         return [Fault(f"{type(error).__name__}: {error}", raised_at(error, *files))]
     return []
 
@@ -333,9 +333,9 @@ class _Collector:
                         self.add_fault(implementation.plugin_name, Fault(cause, written_at(function)))
                         return []
                     things.append(thing)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
+        except BaseException as error:  # a plugin may raise anything
+            if is_interrupt(error):
+                raise
             why = invalid(error) if isinstance(error, ValidationError) else error
             cause = f"{function.__name__}() raised {type(error).__name__}: {why}"
             code = getattr(function, "__code__", None)

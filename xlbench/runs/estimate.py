@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from xlbench.distill.check import check_plan
 from xlbench.distill.edits import CENTRE_SAMPLE, Centre
 from xlbench.distill.engine import input_encoders
 from xlbench.distill.flops import encoding_work, training_work
-from xlbench.distill.plan import check_plan
 from xlbench.distill.static import TokenVectors
 from xlbench.exports.sentences import OF_A_LANGUAGE
 from xlbench.runs.rates import Amounts

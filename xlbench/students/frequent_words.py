@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xlbench.errors import encoding_errors
 from xlbench.students.trimming import script_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def frequent_words(language: str) -> list[str]:
 def word_tokens(tokenizer: PreTrainedTokenizerFast, words: Iterable[str]) -> set[int]:
     """Return the ids of the tokens of words, alone and with a capital first letter."""
     texts = list(dict.fromkeys(form for word in words for form in (word, word.capitalize())))
-    rows: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    with encoding_errors():
+        rows: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     return {token for row in rows for token in row}
 
 

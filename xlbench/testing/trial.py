@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from xlbench.distill.check import check_plan
 from xlbench.distill.engine import encoder_keys
-from xlbench.distill.plan import check_plan
 from xlbench.errors import XlbenchError
 from xlbench.store import read_entry
 from xlbench.testing.children import Moment, in_child, run_until
