@@ -168,7 +168,7 @@ def exports(material: Material) -> dict[str, SentenceTransformer]:
         directory = material.work / to
         directory.mkdir(exist_ok=True)
         find_format(to).write(material.assistant().to("cpu"), directory, texts)
-        found[name] = load_exported(directory, material.settings)
+        found[name] = load_exported(directory, material.settings.threads)
     return found
 
 

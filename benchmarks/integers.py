@@ -94,8 +94,11 @@ def main() -> None:
             "torch, float32": partial(timed, stored, "float32"),
             "SentenceTransformer.encode, bfloat16": partial(timed_peer, load_student(student.path).to(torch.bfloat16)),
             "SentenceTransformer.encode, float32": partial(timed_peer, stored),
-            "onnxruntime, float32": partial(timed, load_exported(exports["onnx"], settings), "float32"),
-            **{name: partial(timed, load_exported(exports[it], settings), "float32") for it, name in INTEGERS.items()},
+            "onnxruntime, float32": partial(timed, load_exported(exports["onnx"], settings.threads), "float32"),
+            **{
+                name: partial(timed, load_exported(exports[it], settings.threads), "float32")
+                for it, name in INTEGERS.items()
+            },
         }
         for run in runs.values():
             run()  # builds what depends on shapes

@@ -265,7 +265,10 @@ def test_an_option_that_may_be_none_says_so_and_keeps_its_bounds() -> None:
 def test_the_options_of_a_method_are_shown_in_groups_its_own_last() -> None:
     shown = xlbench("show", "method", "frequency-adaptive").stdout.splitlines()
     groups = [line.strip() for line in shown if line.startswith("  ") and line.endswith(":")]
-    assert groups[0] == "Centring of the teachers' vectors:"
+    assert groups[:2] == [
+        "Blending of several teachers into one target space:",
+        "Centring of the teachers' vectors:",
+    ]
     assert groups[-1] == "How narrow the rows of rare tokens are, and what is trained after the cut:"
     assert shown.index("    trim = False  (boolean)") == shown.index("  Trimming of the vocabulary:") + 1
 

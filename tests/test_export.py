@@ -142,8 +142,8 @@ def test_onnx_gives_the_same_vectors_and_is_no_larger_than_what_is_stored(
     pytest.importorskip("onnxruntime")
     path = toy_student(tmp_path, *parts, architecture=architecture, bits=bits, rows=4000)
     made = xlbench.export(path, "onnx", tmp_path / "out", home=tmp_path / "home", quiet=True)
-    loaded = encoder_in(tmp_path / "out", tmp_path)
-    np.testing.assert_allclose(encode(loaded, TEXTS), load_student(path).encode(TEXTS), atol=2e-6)
+    for loaded in (encoder_in(tmp_path / "out", tmp_path), xlbench.load(tmp_path / "out")):
+        np.testing.assert_allclose(encode(loaded, TEXTS), load_student(path).encode(TEXTS), atol=2e-6)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "README.md", "examples.json", "model.onnx", "tokenizer.json",
     ]  # fmt: skip

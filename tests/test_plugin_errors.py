@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -271,8 +272,12 @@ def command(place: Path, home: Path, plugin: Path, method: str) -> list[str]:
 def test_a_plugins_own_interrupt_is_its_error_and_a_signal_is_none(
     place: Path, plans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str, code: int, said: str
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(command(place, tmp_path, plans, method))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(command(place, tmp_path, plans, method))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.value.code == code
     assert capsys.readouterr().err.endswith(said.format(file=plans))
 

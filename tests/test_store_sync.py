@@ -378,3 +378,12 @@ def test_the_command_says_what_it_did(home: Path, there: Path, shared: Path) -> 
     assert command(home, "--push", "targets/0123").endswith("pushed targets/0123cccc\n1 entries pushed, 0.0 MB\n")
     assert "0 entries pushed, 0.0 MB\npulled targets/0123cccc\n1 entries pulled" in command(there)
     assert json.loads(command(there, "--json"))["pulled"] == []
+
+
+def test_an_address_that_is_a_store_itself_is_refused_and_stays_as_it_is(home: Path, there: Path) -> None:
+    make(there, "stages/0123aaaa")
+    before = files(there)
+    for how in ({}, {"push": False}, {"pull": False}, {"dry_run": True}):
+        with pytest.raises(XlbenchError, match=r"there' is a store itself, with the entry stages/0123aaaa"):
+            sync(home, there, **how)
+    assert files(there) == before

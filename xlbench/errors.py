@@ -14,6 +14,19 @@ if TYPE_CHECKING:
 # which stand for bytes that are not UTF-8. The joiners that some scripts need are not among them.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 PANICS = "pyo3_runtime"  # the module of the exception that a panic of Rust code becomes
+
+
+class CtrlC:
+    """How Ctrl-C arrives.
+
+    Attributes:
+        narrowed: As an exception of a narrower class than KeyboardInterrupt, which then is a plugin's own: so it is on
+            the command line.
+    """
+
+    narrowed = False
+
+
 LAYOUT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 LONGEST_WORD = 300  # characters; of a longer one, both ends are shown
 LONGEST = 2000  # characters of a line of an error

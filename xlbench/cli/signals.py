@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from threading import Timer
 from typing import TYPE_CHECKING
 
+from xlbench.errors import CtrlC
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -50,6 +52,7 @@ def ending_signals() -> Iterator[list[int]]:
             again.start()
 
     report, sys.unraisablehook = sys.unraisablehook, raise_again
+    outer, CtrlC.narrowed = CtrlC.narrowed, True
     before = {}
     for name in NAMES:
         number = getattr(signal, name, None)
@@ -58,7 +61,7 @@ def ending_signals() -> Iterator[list[int]]:
     try:
         yield received
     finally:
-        sys.unraisablehook = report
+        sys.unraisablehook, CtrlC.narrowed = report, outer
         for number, handler in before.items():
             signal.signal(number, handler)
 

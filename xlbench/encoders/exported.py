@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from transformers import PreTrainedTokenizerFast
 
-    from xlbench.settings import Settings
 
 INPUTS = ("input_ids", "attention_mask")
 MOST_APART = 0.01  # 1 - cosine of an example's two vectors
@@ -87,12 +86,12 @@ class ExportedEncoder(InputModule):
         raise XlbenchError("An exported encoder cannot be saved again.", "Copy its directory.")
 
 
-def load_exported(path: Path, settings: Settings) -> SentenceTransformer:
+def load_exported(path: Path, threads: int | None = None) -> SentenceTransformer:
     """Load an exported encoder.
 
     Args:
         path: Its directory.
-        settings: Say with how many threads it runs.
+        threads: With how many it runs; None: as many as torch.
 
     Raises:
         XlbenchError: Its runtime is not installed, the directory holds no encoder that xlbench exported, or graph and
@@ -105,7 +104,7 @@ def load_exported(path: Path, settings: Settings) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     try:
-        encoder = ExportedEncoder(path, runtime, settings.threads or torch.get_num_threads())
+        encoder = ExportedEncoder(path, runtime, threads or torch.get_num_threads())
     except XlbenchError:
         raise
     except Exception as error:  # the runtimes' errors derive from nothing narrower

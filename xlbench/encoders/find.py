@@ -122,7 +122,7 @@ def load_path(path: Path, settings: Settings) -> SentenceTransformer:
     if is_exported(path):
         from xlbench.encoders.exported import load_exported
 
-        return load_exported(path, settings)
+        return load_exported(path, settings.threads)
     return load_directory(path, settings)
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from xlbench._version import __version__
 from xlbench.encoders.hub import bars_unless_quiet
 from xlbench.errors import XlbenchError, first_line
-from xlbench.exports.pushable import check_whole, files_to_push
+from xlbench.exports.pushable import files_to_push
 from xlbench.fingerprint import file_digest
 from xlbench.progress import progress
+from xlbench.students.load import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,7 +70,7 @@ def push_directory(
     files = files_to_push(directory)
     if not dry_run:
         _require_access(settings)
-    check_whole(directory, settings)
+    load(directory)  # refuses what is damaged
     sizes = {name: path.stat().st_size for name, path in files.items()}
     if dry_run:
         return Pushed(repository, _url(repository), private, sizes)

@@ -1,19 +1,17 @@
-"""Which files of a directory go to a hub, and which directories do not: damaged, with pickles, without a card."""
+"""Which files of a directory go to a hub, and which directories do not: with pickles, without a card."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xlbench.encoders.graph_runtimes import is_exported
 from xlbench.errors import XlbenchError
 from xlbench.exports.card import CARD
 from xlbench.students.carried_code import CODE, code
-from xlbench.students.load import PICKLES, load_student
+from xlbench.students.load import PICKLES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlbench.settings import Settings
 
 MORE_PICKLES = frozenset({".pickle", ".joblib", ".npy"})
 OPENVINO_WEIGHTS = "openvino_model.bin"  # of an export: plain numbers, which OpenVINO reads by offsets
@@ -52,20 +50,6 @@ def files_to_push(directory: Path) -> dict[str, Path]:
             "Save the student again, which writes it anew.",
         )
     return found
-
-
-def check_whole(directory: Path, settings: Settings) -> None:
-    """Refuse a directory that cannot be loaded as it is; no code from it is run.
-
-    Raises:
-        XlbenchError: It holds no encoder, or a damaged one.
-    """
-    if is_exported(directory):
-        from xlbench.encoders.exported import load_exported
-
-        load_exported(directory, settings.model_copy(update={"device": "cpu"}))
-    else:
-        load_student(directory)
 
 
 def _check_card(directory: Path, found: dict[str, Path]) -> None:

@@ -22,7 +22,7 @@ from xlbench.disk import is_disk_error
 from xlbench.distill.method import Method
 from xlbench.encoders.find import RegisteredEncoder
 from xlbench.engines.engine import Engine
-from xlbench.errors import EncodingError, PartError, XlbenchError
+from xlbench.errors import CtrlC, EncodingError, PartError, XlbenchError
 from xlbench.plugins.source_location import raised_at, shorten, written_at
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ class OutOfTimeError(BaseException):
 def is_interrupt(error: BaseException) -> bool:
     """Return whether an exception is Ctrl-C or another signal, and not a plugin's own KeyboardInterrupt.
 
-    Where Python's own handler waits for Ctrl-C, as in a notebook, the two cannot be told apart: both are interrupts. On
-    the command line a signal comes as an exception of a narrower class.
+    From Python, as in a notebook, the two cannot be told apart: both are interrupts. On the command line a signal comes
+    as an exception of a narrower class.
     """
     if not isinstance(error, KeyboardInterrupt):
         return False
-    return type(error) is not KeyboardInterrupt or signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return type(error) is not KeyboardInterrupt or not CtrlC.narrowed
 
 
 @contextmanager
@@ -70,9 +70,10 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again every second, if the plugin catches everything
     try:
         try:
+            # Again every second, if the plugin catches everything. It may go off before the next line is reached.
+            signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
             yield
         finally:  # on a machine so busy that a second passes meanwhile, the timer may go off again right here
             ended = True

@@ -158,7 +158,7 @@ def list_uploads(remote: Remote) -> Listing:
     """Return which entries an address holds. Names that no upload has are left out.
 
     Raises:
-        XlbenchError: It cannot be listed.
+        XlbenchError: It cannot be listed, or is a store itself.
     """
     with remote_errors(remote):
         remote.files.invalidate_cache()
@@ -177,6 +177,12 @@ def list_uploads(remote: Remote) -> Listing:
     links = set()
     for path, facts in found.items():
         name = path.removeprefix(remote.root).lstrip("/")
+        parts = name.split("/")
+        if len(parts) == DEPTH - 1 and parts[-1] == MANIFEST and is_name(*parts[:2]):
+            raise XlbenchError(
+                f"'{remote.name}' is a store itself, with the entry {'/'.join(parts[:2])}: a push would damage it.",
+                "Name a directory of its own, or `xlbench store export` from one store and `import` into the other.",
+            )
         if facts.get("islink") or facts["type"] != "file":
             links.add(name)
         if name.count("/") < DEPTH - 1:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from xlbench.disk import answered
+from xlbench.encoders.graph_runtimes import is_exported
 from xlbench.encoders.modules import inner_model
 from xlbench.errors import XlbenchError
 from xlbench.settings import path_of
@@ -144,7 +145,7 @@ def without_bars() -> Iterator[None]:
 
 
 def load(directory: str | Path) -> SentenceTransformer:
-    """Load a saved student, or any other local SentenceTransformer directory, on the CPU.
+    """Load a saved student, an export, or any other local SentenceTransformer directory, on the CPU.
 
     No code from the directory is run, not even a copy of xlbench's own that lies there, and nothing needs to be
     registered beforehand.
@@ -154,6 +155,10 @@ def load(directory: str | Path) -> SentenceTransformer:
     """
     path = path_of(directory, "directory")
     with answered():
+        if is_exported(path):
+            from xlbench.encoders.exported import load_exported
+
+            return load_exported(path)
         return load_student(path)
 
 
