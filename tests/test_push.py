@@ -203,3 +203,11 @@ def test_a_wrong_token_none_and_no_network(
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
     with pytest.raises(XlbenchError, match=r"^There is no token of the hub on this machine\.\nLog in"):
         push(student, tmp_path)
+
+
+def test_a_student_that_names_code_which_is_not_there_is_refused(student: Path, tmp_path: Path) -> None:
+    settings = json.loads((student / "config.json").read_text("utf-8"))
+    settings["auto_map"] = {"AutoModel": "modeling_xlbench.StudentBertModel"}
+    (student / "config.json").write_text(json.dumps(settings), "utf-8")
+    with pytest.raises(XlbenchError, match=r"config\.json' names code that is not there: modeling_xlbench\.py"):
+        push(student, tmp_path, dry_run=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xlbench.encoders.directories import settings_in
 from xlbench.errors import XlbenchError
 from xlbench.exports.card import CARD
 from xlbench.students.carried_code import CODE, code
@@ -47,6 +48,11 @@ def files_to_push(directory: Path) -> dict[str, Path]:
     if CODE in found and found[CODE].read_bytes() != code():
         raise XlbenchError(
             f"'{found[CODE]}' is not the code that this xlbench writes, and whoever trusts the student would run it.",
+            "Save the student again, which writes it anew.",
+        )
+    if CODE not in found and "auto_map" in settings_in(directory / "config.json"):
+        raise XlbenchError(
+            f"'{directory / 'config.json'}' names code that is not there: {CODE}.",
             "Save the student again, which writes it anew.",
         )
     return found
