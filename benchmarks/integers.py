@@ -13,7 +13,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 import torch
@@ -23,7 +23,6 @@ from benchmarks.measure import Spread, clock, in_turns, ratios, spread
 from xlbench.encoders.encode import encode
 from xlbench.encoders.exported import load_exported
 from xlbench.runs.session import prepare_process
-from xlbench.scoring.footprint import WEIGHT_SUFFIXES, directory_size
 from xlbench.scoring.machine import describe_machine
 from xlbench.settings import read_settings
 from xlbench.students.load import load_student
@@ -51,7 +50,8 @@ LANGUAGES = ("ar", "de", "es", "fr", "it", "nl", "tr")
 SENTENCES = 1024
 FAMILY_DROP, LANGUAGE_DROP, MEGABYTES = 0.5, 1.0, 60.0  # the goal: at most
 OVER_BFLOAT16, OVER_FLOAT32 = 1.5, 3.0  # the goal: at least
-INTEGERS = {"onnx-int8": "onnxruntime, int8", "openvino-int8": "OpenVINO, int8"}
+FORMS: tuple[Literal["onnx", "onnx-int8", "openvino-int8"], ...] = ("onnx", "onnx-int8", "openvino-int8")
+INTEGERS = dict(zip(FORMS[1:], ("onnxruntime, int8", "OpenVINO, int8"), strict=True))
 
 
 def main() -> None:
@@ -80,11 +80,8 @@ def main() -> None:
     )
     student = results.student
     with TemporaryDirectory() as folder:
-        exports = {form: Path(folder, form) for form in ("onnx", "onnx-int8", "openvino-int8")}
-        megabytes: dict[str, float] = {}
-        for form, path in exports.items():
-            student.export(form, path, force=True)
-            megabytes[form] = directory_size(path, WEIGHT_SUFFIXES) / 1e6
+        exports = {form: Path(folder, form) for form in FORMS}
+        megabytes = {form: student.export(form, exports[form], force=True).weight_bytes / 1e6 for form in FORMS}
         scored = {form: xlbench.score(exports[form], suite="paper", **where) for form in INTEGERS}
         settings = read_settings(asked.home, asked.data_root)
         prepare_process(settings)

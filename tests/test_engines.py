@@ -24,7 +24,7 @@ from xlbench.distill.health import FailedTrainingError
 from xlbench.engines.engine import Engine, Resources
 from xlbench.plugins.registry import load_registry
 from xlbench.runs import prefill
-from xlbench.runs.graph import missing, tasks_of
+from xlbench.runs.graph import graph_of, stored_in, tasks_of
 from xlbench.runs.job import make_jobs
 from xlbench.runs.prefill import choose_engine
 from xlbench.runs.results import run_request
@@ -175,7 +175,7 @@ def test_a_stage_whose_inputs_are_gone_waits_for_them(place: Path, tmp_path: Pat
     shutil.rmtree(tmp_path / "home" / "stages" / job.keys["teacher-centred"])
     centred = "stage teacher-centred of single-stage/toy-half, seed 0"
     # The trained student is there; its record says what its teacher cost, as in a run here.
-    assert drawn(missing([job], settings)) == {
+    assert drawn(graph_of([job], stored_in(settings))) == {
         centred: [],
         "scoring single-stage/toy-half, seed 0": [centred],
     }
@@ -311,7 +311,7 @@ def test_scorings_may_get_more_than_stages(place: Path, tmp_path: Path, registry
     chosen = choose_engine("slurm", config, {"hours": "3"}, registry)
     assert chosen is not None
     jobs = make_jobs(toy_request(place), registry, settings_at(tmp_path))
-    tasks = tasks_of(missing(jobs, settings_at(tmp_path)), tmp_path / "work.json", chosen.options)
+    tasks = tasks_of(graph_of(jobs, stored_in(settings_at(tmp_path))), tmp_path / "work.json", chosen.options)
     assert {task.resources for task in tasks if task.kind == "stages"} == {Resources(cpus=4, gpus=1, hours=3)}
     assert {task.resources for task in tasks if task.kind == "records"} == {Resources(cpus=32, gpus=0, hours=3)}
 

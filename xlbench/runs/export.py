@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from xlbench.corpora.overlap import text_key
 from xlbench.encoders.directories import directory_fingerprint
 from xlbench.encoders.find import load_path
 from xlbench.encoders.graph_runtimes import is_exported
@@ -22,10 +21,9 @@ from xlbench.records.stored import StoredRecord, find_run, saved_record, write_e
 from xlbench.runs.card import card_of_export
 from xlbench.runs.job import make_row
 from xlbench.runs.run import run_job, score_row
-from xlbench.runs.session import Session
+from xlbench.runs.session import Session, tested_keys
 from xlbench.runs.status import runs
 from xlbench.scoring.data import require_data
-from xlbench.scoring.tasks import evaluation_texts
 from xlbench.settings import refuse_existing
 from xlbench.store import read_entry
 
@@ -259,7 +257,7 @@ def _tested(experiment: Experiment | None, settings: Settings, say: Callable[[st
         return set()
     try:
         require_data(experiment.kept_out, settings)
-        return {text_key(text) for text in evaluation_texts(experiment.kept_out, settings)}
+        return tested_keys(experiment.kept_out, settings)
     except XlbenchError as error:
         say(f"{error.problem} Test sentences may be among those of the corpus that the export is measured on.")
         return set()

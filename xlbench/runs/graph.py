@@ -73,27 +73,6 @@ class Graph:
             self.after[task] = tuple(dict.fromkeys(after))
 
 
-def missing(
-    jobs: Sequence[Job],
-    settings: Settings,
-    *,
-    exports: Sequence[Exporting] = (),
-    encoders: Sequence[Scoring] = (),
-    with_students: bool = False,
-) -> Graph:
-    """Return what of a run is not in the store.
-
-    Args:
-        jobs: In the order in which they would run.
-        settings: Where the store is.
-        exports: Of these jobs.
-        encoders: What else is scored.
-        with_students: Also train students again that are gone from the store, though their records are there.
-    """
-    has = stored_in(settings)
-    return graph_of(jobs, has, exports=exports, encoders=encoders, with_students=with_students)
-
-
 def stored_in(settings: Settings) -> Has:
     """Return what tells whether the store has a stage or a record that can be used."""
 
@@ -113,11 +92,11 @@ def graph_of(
     encoders: Sequence[Scoring] = (),
     with_students: bool = False,
 ) -> Graph:
-    """Return what of a run is not there, as :func:`missing` does.
+    """Return what of a run is not there.
 
     Args:
         jobs: In the order in which they would run.
-        has: Tells what is there.
+        has: Tells what is there, e.g. :func:`stored_in`.
         exports: Of these jobs.
         encoders: What else is scored.
         with_students: Also train students again that are not there, though their records are.

@@ -21,7 +21,7 @@ from xlbench.launch import launched
 from xlbench.plugins.guard import plugin_errors
 from xlbench.records.rows import rows_of, valid_runs
 from xlbench.records.stored import StoredRecord, items_of
-from xlbench.runs.graph import missing
+from xlbench.runs.graph import graph_of, stored_in
 from xlbench.runs.job import make_jobs
 from xlbench.runs.prefill import prefill
 from xlbench.runs.run import Outcome, run_job, run_jobs
@@ -271,7 +271,7 @@ def _run(
         refuse_other(save, entry_path(settings.home, KIND, jobs[0].keys[jobs[0].plan.result]) / MODEL)
     diverged: Diverged = {}
     if engine is not None:
-        graph = missing(jobs, settings, with_students=save is not None)
+        graph = graph_of(jobs, stored_in(settings), with_students=save is not None)
         diverged = prefill(graph, engine, jobs[0].experiment.kept_out, registry, settings, say)
     if len(jobs) > 1:
         outcome = run_jobs(jobs, registry, settings, say, diverged)

@@ -70,6 +70,15 @@ def say_pairs(facts: CorpusFacts, say: Callable[[str], None]) -> None:
         say(warning)
 
 
+def tested_keys(suites: Iterable[Suite], settings: Settings) -> set[int]:
+    """Return the keys of all sentences of some suites, on which nothing is trained and nothing is chosen.
+
+    Raises:
+        XlbenchError: A task cannot be found or read.
+    """
+    return {text_key(text) for text in evaluation_texts(suites, settings)}
+
+
 def speed_sample(suite: Suite, settings: Settings) -> list[str]:
     """Return sentences of a suite for the measurement of speed, of mixed lengths."""
     texts = sorted(set(evaluation_texts((suite,), settings)))
@@ -98,9 +107,7 @@ class Session:
         self.baseline = cache(partial(self.load_input, "assistant"))
 
     def _corpus(self) -> PreparedCorpus:
-        def excluded() -> set[int]:
-            return {text_key(text) for text in evaluation_texts(self.experiment.kept_out, self.settings)}
-
+        excluded = partial(tested_keys, self.experiment.kept_out, self.settings)
         prepared = prepare(self.experiment.data, self.corpora, excluded, self.settings)
         say_pairs(prepared.facts, self.say)
         return prepared
