@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import textwrap
+import time
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from xlbench.distill.method import Options
 from xlbench.errors import look_up
 from xlbench.fingerprint import meaning
 from xlbench.plugins import registry as registry_module
+from xlbench.plugins.guard import OutOfTimeError, call_within
 from xlbench.plugins.registry import Registry, load_registry
 from xlbench.testing.toys import toy_experiment
 
@@ -176,6 +179,24 @@ def test_a_hook_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
         load_registry((file,))
     assert str(caught.value).startswith(f"Plugin file '{file}' cannot be used: xlbench_students() {cause}")
     assert f"({file}:" in str(caught.value)
+
+
+def test_a_time_limit_that_is_over_at_any_moment_leaves_no_timer_behind() -> None:
+    def last(seconds: float) -> None:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            pass
+
+    outer = signal.getsignal(signal.SIGALRM)
+    kept = []  # who keeps an error keeps its frames too, so that nothing is tidied up by the way
+    for step in range(5_000):  # the timer goes off before, during and after the call
+        try:
+            call_within(1e-6 * (1 + step % 100), lambda: last(5e-5))
+        except OutOfTimeError as error:
+            kept.append(error)
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+        assert signal.getsignal(signal.SIGALRM) is outer
+    assert kept
 
 
 def test_a_file_given_twice_is_named(tmp_path: Path) -> None:

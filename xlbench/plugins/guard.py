@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
@@ -52,9 +52,25 @@ def is_interrupt(error: BaseException) -> bool:
     return type(error) is not KeyboardInterrupt or not CtrlC.narrowed
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """End what runs in this context, in the main thread of a system with timers, after so many seconds.
+def call_plugin(function: Callable[[], R], seconds: float | None = None) -> R:
+    """Return what a function of a plugin returns; what it prints goes to standard error.
+
+    Args:
+        function: Takes no arguments.
+        seconds: The longest that it may take.
+
+    Raises:
+        OutOfTimeError: The time is over.
+    """
+    with output_aside():
+        return call_within(seconds, function) if seconds else function()
+
+
+def call_within(seconds: float, function: Callable[[], R]) -> R:
+    """Return what a function returns, and end it after so many seconds: in the main thread of a system with timers.
+
+    This is a function and no context manager: the timer may go off at any moment, also while a ``with`` statement is
+    just being entered or left, and then nobody would stop it.
 
     Raises:
         OutOfTimeError: The time is over.
@@ -67,14 +83,12 @@ def time_limit(seconds: float) -> Iterator[None]:
 
     can_stop = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     if not can_stop or signal.getitimer(signal.ITIMER_REAL)[0]:  # somebody else's timer runs
-        yield
-        return
+        return function()
     before = signal.signal(signal.SIGALRM, stop)
     try:
         try:
-            # Again every second, if the plugin catches everything. It may go off before the next line is reached.
-            signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
-            yield
+            signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again every second, if the plugin catches everything
+            return function()
         finally:  # on a machine so busy that a second passes meanwhile, the timer may go off again right here
             ended = True
     finally:
@@ -133,10 +147,12 @@ def _guarded(
 ) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        def checked() -> tuple[R, str]:
+            result = function(*args, **kwargs)
+            return result, fault(result)
+
         try:
-            with output_aside(), time_limit(seconds) if seconds else nullcontext():
-                result = function(*args, **kwargs)
-                wrong = fault(result)
+            result, wrong = call_plugin(checked, seconds)
         except XlbenchError:
             raise
         except BaseException as error:

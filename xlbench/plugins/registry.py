@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from hashlib import sha256
 from importlib.metadata import entry_points
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
@@ -24,7 +25,7 @@ from xlbench.errors import XlbenchError
 from xlbench.experiment import Budget, StudentSpec, Suite
 from xlbench.plugins import hooks as hookspecs
 from xlbench.plugins.checks import Fault, case_faults, hook_faults, thing_faults, unusable
-from xlbench.plugins.guard import HOOK_SECONDS, IMPORT_SECONDS, guarded, is_interrupt, output_aside, time_limit
+from xlbench.plugins.guard import HOOK_SECONDS, IMPORT_SECONDS, call_plugin, guarded, is_interrupt
 from xlbench.plugins.source_location import raised_at, written_at
 from xlbench.settings import STRICT_VARIABLE
 from xlbench.validation import invalid
@@ -179,18 +180,21 @@ def _load_plugin(
     manager: pluggy.PluginManager, name: str, load: Callable[[], object], files: tuple[str, ...]
 ) -> list[Fault]:
     """Load and register a plugin; return what is wrong with it."""
-    try:
-        with output_aside(), time_limit(IMPORT_SECONDS):
-            plugin = load()
-            # pluggy would silently ignore an implementation of a hook that does not exist.
-            if faults := list(hook_faults(manager, plugin)):
-                return faults
+
+    def register() -> list[Fault]:
+        plugin = load()
+        # pluggy would silently ignore an implementation of a hook that does not exist.
+        faults = list(hook_faults(manager, plugin))
+        if not faults:
             manager.register(plugin, name)
+        return faults
+
+    try:
+        return call_plugin(register, IMPORT_SECONDS)
     except BaseException as error:  # a plugin may raise anything at import
         if is_interrupt(error):
             raise
         return [Fault(f"{type(error).__name__}: {error}", raised_at(error, *files))]
-    return []
 
 
 @lru_cache(maxsize=64)
@@ -326,13 +330,11 @@ class _Collector:
         function = implementation.function
         things: list[object] = []
         try:
-            with output_aside(), time_limit(HOOK_SECONDS):
-                for thing in cast("Iterable[object]", function()):
-                    if len(things) == MOST:
-                        cause = f"{function.__name__}() gives over {MOST:,} things, perhaps without end"
-                        self.add_fault(implementation.plugin_name, Fault(cause, written_at(function)))
-                        return []
-                    things.append(thing)
+            call_plugin(lambda: things.extend(islice(cast("Iterable[object]", function()), MOST + 1)), HOOK_SECONDS)
+            if len(things) > MOST:
+                cause = f"{function.__name__}() gives over {MOST:,} things, perhaps without end"
+                self.add_fault(implementation.plugin_name, Fault(cause, written_at(function)))
+                return []
         except BaseException as error:  # a plugin may raise anything
             if is_interrupt(error):
                 raise
