@@ -4,7 +4,8 @@ The three must give the same records, but for times, and train every stage once:
 
     python -m benchmarks.engines --home DIRECTORY [--runs 3]
 
-A node of Ray is killed, and a job is told that its time is over, as soon as a stage of theirs has a checkpoint.
+A node of Ray is killed, and a job is told that its time is over, as soon as a stage of theirs has a checkpoint. All the
+time the store is watched: every stage must be published once, and the interrupted one finished.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import signal
 import sys
 import time
 import tomllib
+from collections import defaultdict
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -26,7 +29,7 @@ import tomli_w
 import xlbench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SHIPPED = Path(__file__).parents[1] / "leaderboards" / "ablation.toml"
 KEPT = ("method", "student", "bits", "options", "name")
@@ -45,11 +48,15 @@ def main() -> None:
         place = asked.home.absolute() / engine
         began = time.monotonic()
         board = _write_board(place, asked.runs)
-        run(board, place / "home")
+        with _watched(place / "home") as published:
+            run(board, place / "home")
         found[engine] = _records(board, place / "home")
-        made = {path.name for path in (place / "home" / "stages").iterdir()}
+        times = {len(it) for it in published.values()}
+        assert times == {1}, f"published more than once: {published}"
         print(
-            f"{engine}: {len(found[engine])} records, {len(made)} stages, {time.monotonic() - began:.0f} s", flush=True
+            f"{engine}: {len(found[engine])} records, {len(published)} stages, each published once, "
+            f"{time.monotonic() - began:.0f} s",
+            flush=True,
         )
     same = all(it == found["local"] for it in found.values())
     print("records are the same" if same else "RECORDS DIFFER")
@@ -103,7 +110,7 @@ def _on_ray(board: Path, home: Path) -> None:
     finally:
         watcher.join()
         cluster.shutdown()  # type: ignore[no-untyped-call]
-    _count(home)
+    _check_interrupted(home)
 
 
 def _on_submitit(board: Path, home: Path) -> None:
@@ -114,7 +121,7 @@ def _on_submitit(board: Path, home: Path) -> None:
     watcher = _at_checkpoint(home, time_out)
     _run(board, home, "slurm", {"executor": "local", "cpus": 1})
     watcher.join()
-    _count(home)
+    _check_interrupted(home)
 
 
 def _at_checkpoint(home: Path, act: Callable[[psutil.Process], None]) -> Thread:
@@ -138,11 +145,35 @@ def _at_checkpoint(home: Path, act: Callable[[psutil.Process], None]) -> Thread:
     return thread
 
 
-def _count(home: Path) -> None:
-    """Check that one stage was interrupted, and that its entry, like all others, was finished once."""
+@contextmanager
+def _watched(home: Path) -> Iterator[dict[str, set[float]]]:
+    """Yield the moments at which each stage was published, by its key; filled until the context ends."""
+    moments: dict[str, set[float]] = defaultdict(set)
+    over = Event()
+
+    def look() -> None:
+        for manifest in home.glob("stages/*/entry.json"):
+            with suppress(FileNotFoundError):
+                moments[manifest.parent.name].add(json.loads(manifest.read_text("utf-8"))["made"])
+
+    def watch() -> None:
+        while not over.wait(0.5):  # no stage of the board takes less
+            look()
+
+    thread = Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield moments
+    finally:
+        over.set()
+        thread.join()
+        look()
+
+
+def _check_interrupted(home: Path) -> None:
+    """Check that a stage was interrupted, was finished all the same, and left nothing behind."""
     key = (home / "interrupted").read_text("utf-8")
-    manifest = json.loads((home / "stages" / key / "entry.json").read_text("utf-8"))
-    assert manifest["key"] == key
+    assert (home / "stages" / key / "entry.json").is_file()
     assert not list(home.glob("partial/stages-*"))
 
 
