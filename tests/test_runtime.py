@@ -18,7 +18,7 @@ from transformers.training_args import ParallelMode
 from xlbench.cli.app import app
 from xlbench.cli.doctor_command import report
 from xlbench.cli.options import PRECISIONS
-from xlbench.distill import training as stage_training
+from xlbench.distill import arguments as stage_arguments
 from xlbench.distill.plan import Stage, Training
 from xlbench.encoders import runtime
 from xlbench.encoders.modules import quick_attention
@@ -151,12 +151,12 @@ def test_training_uses_the_named_precision(
 
     pretend_gpu(monkeypatch, (8, 0), bfloat16=True)
     pretend_tools(monkeypatch)
-    monkeypatch.setattr(stage_training, "OneDevice", arguments)
+    monkeypatch.setattr(stage_arguments, "OneDevice", arguments)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     context = cast("StageContext", SimpleNamespace(precision=precision, settings=settings_for(), group="x"))
     training = Training.model_construct(objectives=(), pairs=32, batch_size=8, learning_rate=1e-3, seed=0)
     stage = Stage("student", "assistant", training=training)
-    stage_training._training_arguments(stage, training, context, tmp_path)
+    stage_arguments.training_arguments(stage, training, context, tmp_path)
     (given,) = made
     assert (given["bf16"], given["fp16"]) == flags
     assert given["torch_compile"] is any(flags)
@@ -165,7 +165,7 @@ def test_training_uses_the_named_precision(
 
 def test_one_process_trains_on_one_of_several_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 4))
-    arguments = stage_training.OneDevice(output_dir=str(tmp_path), use_cpu=True, per_device_train_batch_size=8)
+    arguments = stage_arguments.OneDevice(output_dir=str(tmp_path), use_cpu=True, per_device_train_batch_size=8)
     assert (arguments.n_gpu, arguments.train_batch_size) == (1, 8)
     assert arguments.parallel_mode == ParallelMode.NOT_PARALLEL  # and not NOT_DISTRIBUTED, which is DataParallel
 
@@ -234,7 +234,7 @@ def test_compiled_training_gives_what_plain_training_gives(
     toys: bench.Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The backend aot_eager traces the same graph and gradients as inductor, without a minute of compiling kernels.
-    monkeypatch.setattr(stage_training, "COMPILER", "aot_eager")
+    monkeypatch.setattr(stage_arguments, "COMPILER", "aot_eager")
     monkeypatch.delenv("ACCELERATE_DYNAMO_USE_DYNAMIC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: name)
     small: dict[str, object] = {"student": {"layers": 1, "repeats": 1}, "assistant_pairs": 0}

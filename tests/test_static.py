@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers
 from toy_corpora import data_of
 
 from xlbench import XlbenchError
-from xlbench.api import TokenVectors, encode
+from xlbench.api import Plan, PullToTarget, Stage, Target, TokenVectors, Training, encode
 from xlbench.corpora.corpus import open_corpus
 from xlbench.corpora.prepare import prepare
+from xlbench.distill.check import check_plan
 from xlbench.distill.context import StageContext
+from xlbench.distill.training import train_stage
 from xlbench.plugins.registry import load_registry
 from xlbench.settings import Settings
 from xlbench.students.load import load_student
 from xlbench.students.shape import MINILM
-from xlbench.students.static import reduce_dimensions, sif_weights, static_encoder, zipf_probabilities
+from xlbench.students.static import bag_features, reduce_dimensions, sif_weights, static_encoder, zipf_probabilities
 from xlbench.testing.toys import save_toy_encoder, write_toy_corpus
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LETTERS = "cat"  # ids 6, 4, 23 of the toy tokenizer, all in its corpus
 
@@ -32,7 +38,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> StageContext:
     path = save_toy_encoder(place / "toy")
     corpus = open_corpus(f"tsv:{write_toy_corpus(place / 'corpus', 100)}", load_registry().corpora, settings)
     prepared = prepare(data_of(corpus, dev_pairs=16), [corpus], set, settings)
-    return StageContext(prepared, settings, "float32", {}, lambda _: load_student(path))
+    return StageContext(prepared, settings, "float32", {"toy": "toy"}, lambda _: load_student(path))
 
 
 def table_of(model: SentenceTransformer) -> np.ndarray:
@@ -121,3 +127,63 @@ def test_declared_shapes() -> None:
         TokenVectors(width=385).reshape(MINILM)
     with pytest.raises(XlbenchError, match="an encoder that is static"):
         TokenVectors(depth="encoder").reshape(TokenVectors().reshape(MINILM))
+
+
+def test_without_a_pca_vectors_are_centred_and_keep_the_encoders_axes(context: StageContext) -> None:
+    edit = TokenVectors(depth="encoder", weighting="none", fit="none")
+    table = table_of(edit.apply(context.load("toy"), context))
+    whole = context.load("toy")
+    raw = encode(SentenceTransformer(modules=list(whole)[:2], device="cpu"), list(LETTERS))
+    got = table[whole.tokenizer.convert_tokens_to_ids(list(LETTERS))]
+    np.testing.assert_allclose(got - got[:1], raw - raw[:1], atol=1e-5)
+    np.testing.assert_allclose(table[4:].mean(0), np.zeros(16), atol=1e-6)  # all but the special tokens
+    with pytest.raises(XlbenchError, match="as wide as the encoder's, 384, and not 128"):
+        TokenVectors(width=128, fit="none").reshape(MINILM)
+
+
+def test_a_static_encoder_reads_real_tokens_only() -> None:
+    ids, mask = (
+        torch.tensor([[5, 6, 0], [7, 0, 0], [0, 0, 0], [8, 9, 5]]),
+        torch.tensor([[1, 1, 0], [1, 0, 0], [0] * 3, [1] * 3]),
+    )
+    features = bag_features(ids, mask)
+    assert features["input_ids"].tolist() == [5, 6, 7, 8, 9, 5]
+    assert features["offsets"].tolist() == [0, 2, 3, 3]
+
+
+def static_at(context: StageContext) -> SentenceTransformer:
+    return TokenVectors(depth="encoder", fit="none").apply(context.load("toy"), context)
+
+
+def pull(**settings: object) -> Training:
+    target = Target(encoder="toy", side="english")
+    given = {"objectives": (PullToTarget(target=target),), "pairs": 640, "seed": 0, "batch_size": 32, **settings}
+    return Training.model_validate({"learning_rate": 0.02, "evaluations": 1, "weight_decay": 0.0, **given})
+
+
+def test_training_moves_the_tokens_of_the_corpus_towards_the_target(context: StageContext, tmp_path: Path) -> None:
+    model = static_at(context)
+    before, tokenizer = table_of(model).copy(), model.tokenizer
+    first, last = train_stage(model, Stage("student", "toy", (), pull()), context, tmp_path)
+    assert last["loss"] < 0.5 * first["loss"]
+    assert last["accuracy"] > first["accuracy"]
+    after = table_of(model)
+    texts = [context.corpus.sentences[int(row)] for row in np.unique(context.corpus.pairs)]
+    used = {number for text in texts for number in tokenizer.encode(text, add_special_tokens=False).ids}
+    assert 4 < len(used) < len(before)
+    moved = {int(row) for row in np.flatnonzero((before != after).any(1))}
+    assert moved == used  # no other token, and no special one
+    # The encoder with the trained table is the one that is scored: the loss on dev pairs from its own vectors.
+    dev = context.corpus.dev_pairs
+    wanted = encode(context.load("toy"), [context.corpus.sentences[int(row)] for row in dev[:, 0]])
+    sides = [encode(model, [context.corpus.sentences[int(row)] for row in dev[:, side]]) for side in (0, 1)]
+    loss = sum(np.square(side - wanted).sum(1).mean() for side in sides)
+    assert last["loss"] == pytest.approx(loss, abs=2e-3)  # targets are kept in float16
+
+
+def test_a_static_encoder_is_trained_as_a_whole(context: StageContext) -> None:
+    shapes = {"assistant": MINILM, "toy": MINILM}
+    for settings in ({"level": "embeddings"}, {"trainable": "embeddings"}):
+        stage = Stage("student", "assistant", (TokenVectors(),), pull(**settings))
+        with pytest.raises(XlbenchError, match="Stage 'student': A static encoder has no layers"):
+            check_plan(Plan((stage,), "student", "toy"), shapes, dict.fromkeys(shapes, 384))

@@ -105,7 +105,7 @@ def _check_training(stage: Stage, shape: Shape, shapes: Mapping[str, Shape], wid
     if stage.training is None:
         return
     try:
-        shape.require_transformer("trained")
+        _require_trainable(shape, stage.training)
         for target in stage.targets():
             if target.level == "embeddings" and target.encoder in shapes:
                 shapes[target.encoder].require_transformer("read at their embedding layer")
@@ -130,6 +130,14 @@ def _check_training(stage: Stage, shape: Shape, shapes: Mapping[str, Shape], wid
         _check_live(stage.training, shape, shapes)
     except XlbenchError as error:
         raise XlbenchError(f"Stage '{stage.name}': {error.problem}", error.remedy) from None
+
+
+def _require_trainable(shape: Shape, training: Training) -> None:
+    """Refuse to train what is neither a BERT nor an XLM-R nor a static encoder, or parts that it has not."""
+    if shape.architecture != "static":
+        shape.require_transformer("trained")
+    elif (training.level, training.trainable) != ("sentence", "all"):
+        raise XlbenchError("A static encoder has no layers: it is trained as a whole.", "")
 
 
 def _check_live(training: Training, shape: Shape, shapes: Mapping[str, Shape]) -> None:

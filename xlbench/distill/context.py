@@ -80,13 +80,18 @@ class StageContext:
             max_tokens: Longer sentences are cut to this many tokens, prompt and special tokens included.
             prompted: Whether its prompt stands before the sentences.
         """
-        from xlbench.encoders.pipeline import pipeline_of
+        from tokenizers import Tokenizer
 
-        pipeline = pipeline_of(model)
+        from xlbench.encoders.pipeline import pipeline_of
+        from xlbench.students.static import static_tokenizer
+
+        pipeline, tokenizer = pipeline_of(model), model.tokenizer
+        if isinstance(tokenizer, Tokenizer):
+            tokenizer = static_tokenizer(tokenizer)
         # The lengths of the tokenizer's last call are part of its description, but must not change the key.
-        backend = {**json.loads(model.tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
+        backend = {**json.loads(tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
         limit, prompt = pipeline.limit(max_tokens) or max_tokens, pipeline.prompt if prompted else ""
-        return tokenise(self.corpus, model.tokenizer, fingerprint(backend), limit, self.settings, prompt)
+        return tokenise(self.corpus, tokenizer, fingerprint(backend), limit, self.settings, prompt)
 
     def targets(
         self, target: Target, max_tokens: int = 128, sentences: NDArray[np.integer] | None = None

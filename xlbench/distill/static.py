@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ class TokenVectors(Frozen):
         default="corpus", description="Where a token's probability is from: counted, or from its rank."
     )
     smoothing: float = Field(default=1e-4, gt=0, description="a of the weight a / (a + p).")
-    fit: Literal["uniform", "frequency"] = Field(default="uniform", description="What a token counts for in the PCA.")
+    fit: Literal["uniform", "frequency", "none"] = Field(
+        default="uniform",
+        description="What a token counts for in the PCA; 'none': vectors are centred, and keep the encoder's axes.",
+    )
 
     def inputs(self) -> tuple[str, ...]:
         """Return nothing: it reads only its start."""
@@ -47,6 +51,11 @@ class TokenVectors(Frozen):
         if self.depth == "embeddings":
             shape.require_transformer("read at their embedding layer")
             shape = shape.model_copy(update={"dimension": None})
+        if self.fit == "none" and self.width not in (None, shape.width):
+            raise XlbenchError(
+                f"Without a PCA token vectors are as wide as the encoder's, {shape.width}, and not {self.width}.",
+                "Leave the width out.",
+            )
         return shape.as_static(self.width)
 
     def apply(self, model: SentenceTransformer, context: StageContext) -> SentenceTransformer:
@@ -70,7 +79,10 @@ class TokenVectors(Frozen):
         ones[special] = 0
         # One more for every token: those that the corpus never uses still count a little in the PCA.
         weights = counts + ones if self.fit == "frequency" else ones
-        table = reduce_dimensions(vectors, self.width or vectors.shape[1], weights)
+        if self.fit == "none":
+            table = vectors - vectors[ones > 0].mean(0, dtype=np.float64).astype(np.float32)
+        else:
+            table = reduce_dimensions(vectors, self.width or vectors.shape[1], weights)
         if self.weighting != "none":
             probabilities = zipf_probabilities(size) if self.weighting == "zipf" else counts / max(1, counts.sum())
             table *= sif_weights(probabilities, self.smoothing)[:, None].astype(np.float32)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import nn
 
 from xlbench.encoders.modules import embedding_output, mean_pool
 from xlbench.encoders.pipeline import pipeline_of
-from xlbench.students.surgery import stock_encoder
+from xlbench.students.static import bag_features
+from xlbench.students.surgery import stock_encoder, table_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +50,9 @@ class Student(nn.Module):
         self.level = training.level
         self.vectors_compared = bool(training.terms)
         self.pipeline = pipeline_of(model)
-        self.pipeline.require_tokens("trained")
+        self.static = isinstance(table_owner(model), StaticEmbedding)
+        if not self.static:
+            self.pipeline.require_tokens("trained")
         _freeze(model, training)
 
     def forward(self, parts: list[Part], places: torch.Tensor, live: Live | None = None) -> Outputs:
@@ -80,15 +84,17 @@ class Student(nn.Module):
         if self.level == "embeddings":
             hidden = embedding_output(stock_encoder(self.model), input_ids, attention_mask)
             return mean_pool(hidden, attention_mask)
-        vectors: torch.Tensor = self.model(self.pipeline.features(input_ids, attention_mask))["sentence_embedding"]
+        features = bag_features if self.static else self.pipeline.features
+        vectors: torch.Tensor = self.model(features(input_ids, attention_mask))["sentence_embedding"]
         return self.pipeline.cut(vectors)
 
 
 def _freeze(model: SentenceTransformer, training: Training) -> None:
     """Make only those parameters trainable that ``training`` names, and switch dropout off unless it is wanted."""
-    transformer = stock_encoder(model)
     for parameter in model.parameters():
         parameter.requires_grad_(training.trainable != "embeddings")
+    if isinstance(transformer := table_owner(model), StaticEmbedding):
+        return
     if transformer.pooler is not None:  # mean pooling never reads it
         transformer.pooler.requires_grad_(False)
     if training.trainable == "embeddings":

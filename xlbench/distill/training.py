@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import os
 import shutil
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers import TrainerCallback, TrainingArguments
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from transformers import PreTrainedModel, TrainerCallback
 
+from xlbench.distill.arguments import training_arguments
 from xlbench.distill.batches import (
     WHOLE,
     Collator,
@@ -26,26 +26,26 @@ from xlbench.distill.batches import (
 from xlbench.distill.capture import live_terms
 from xlbench.distill.checkpoints import Checkpoint, last_usable_checkpoint, mark_complete, step_of
 from xlbench.distill.ranks import Call, together
-from xlbench.distill.reporting import tracked, tracker_variables
+from xlbench.distill.reporting import tracker_variables
 from xlbench.distill.student import Student
 from xlbench.distill.trainer import StageTrainer
 from xlbench.encoders.directories import quiet_transformers
 from xlbench.encoders.encode import encode, pad
 from xlbench.encoders.linear import training_kernels
 from xlbench.encoders.modules import quick_attention
-from xlbench.encoders.runtime import COMPILER, choose_device, explain_compile, half_dtype
+from xlbench.encoders.runtime import choose_device, half_dtype
 from xlbench.encoders.unknown import METADATA, SAMPLE, unknown_shares
 from xlbench.errors import XlbenchError
-from xlbench.progress import Advance, note, note_once, progress
+from xlbench.progress import Advance, note, progress
 from xlbench.students.load import save_student
-from xlbench.students.surgery import stock_encoder
+from xlbench.students.surgery import table_owner
 from xlbench.students.token_embeddings import embedding_table, restore_table, shrink_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sentence_transformers import SentenceTransformer
-    from transformers import PreTrainedModel, TrainerControl, TrainerState
+    from transformers import TrainerControl, TrainerState, TrainingArguments
 
     from xlbench.corpora.tokens import TokenTable
     from xlbench.distill.context import StageContext
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from xlbench.distill.plan import Stage, Training
     from xlbench.distill.ranks import Ranks
     from xlbench.distill.targets import TargetTable
+    from xlbench.students.token_embeddings import TableOwner
 
 TRIED = 4  # dev pairs whose vectors are compared before training
 ROUNDING = 1e-2  # of their length: how far they may be apart; the same sums in another order differ by a millionth
@@ -100,19 +101,20 @@ def train_stage(
     batches = LengthBuckets(pair_lengths(pairs, tokens), training.batch_size, training.steps, training.seed)
     targets = _load_targets(training, context, pairs, batches)
 
-    transformer = stock_encoder(model)
+    owner = table_owner(model)
     trial = _Trial.of(model, context, training) if call is None else None
-    padding = int(transformer.config.pad_token_id or 0)
+    static = isinstance(owner, StaticEmbedding)
+    padding = 0 if isinstance(owner, StaticEmbedding) else int(owner.config.pad_token_id or 0)
     # All ids up to the padding token's stay, because XLM-R finds the position of a token by comparing ids with it.
     used = np.union1d(tokens.used(), np.arange(padding + 1))
-    position_of = np.zeros(embedding_table(transformer).num_embeddings, dtype=np.int64)
+    position_of = np.zeros(embedding_table(owner).num_embeddings, dtype=np.int64)
     position_of[used] = np.arange(len(used))
-    full_table = shrink_table(transformer, used)
+    full_table = shrink_table(owner, used)
 
     device = choose_device(context.settings)
-    arguments = _training_arguments(stage, training, context, scratch)
+    arguments = training_arguments(stage, training, context, scratch, static=static)
     # Other devices are faster with one large forward pass, and a compiled graph has a fixed number of parts.
-    part_tokens = PART_TOKENS if device == "cpu" and not arguments.torch_compile else None
+    part_tokens = PART_TOKENS if device == "cpu" and not static and not arguments.torch_compile else None
     share = Share(ranks.launch.rank, ranks.launch.processes) if ranks else WHOLE
 
     def collator(pairs: np.ndarray, english_share: float, share: Share) -> Collator:
@@ -139,12 +141,12 @@ def train_stage(
             live=live,
             ranks=ranks,
         )
-        _train_or_resume(trainer, transformer, context, found)
+        _train_or_resume(trainer, owner, context, found)
     evaluations = trainer.evaluations()
     best = trainer.state.best_metric
     if best is not None and evaluations[0].selection_score <= best:
         model.load_state_dict(initial_weights)
-    restore_table(transformer, full_table, used)
+    restore_table(owner, full_table, used)
     model.to("cpu").eval()
     return [evaluation.model_dump() for evaluation in evaluations]
 
@@ -224,9 +226,7 @@ def _load_targets(
     return {target: context.targets(target, training.max_tokens, sentences) for target in wanted}
 
 
-def _train_or_resume(
-    trainer: StageTrainer, transformer: PreTrainedModel, context: StageContext, found: Checkpoint | None
-) -> None:
+def _train_or_resume(trainer: StageTrainer, owner: TableOwner, context: StageContext, found: Checkpoint | None) -> None:
     """Train from a checkpoint, or from the start if there is none."""
     ranks, title, quiet = trainer.ranks, _title(trainer.stage, context), context.settings.quiet
     checkpoint = found.path if found else None
@@ -237,9 +237,11 @@ def _train_or_resume(
     with progress(title, pairs, quiet=quiet, done=done, unit="pairs", step=size) as advance:
         advance(0, _said(trainer.initial.loss, trainer.initial.accuracy))
         trainer.add_callback(_ShowProgress(advance))
-        dtype = half_dtype(context.precision) or torch.float32
-        kernels = nullcontext() if trainer.args.torch_compile else training_kernels(transformer, dtype)
-        with quiet_transformers(), quick_attention(transformer, trainer.args.device), kernels:
+        with quiet_transformers(), ExitStack() as kernels:
+            if isinstance(owner, PreTrainedModel):
+                kernels.enter_context(quick_attention(owner, trainer.args.device))
+                if not trainer.args.torch_compile:
+                    kernels.enter_context(training_kernels(owner, half_dtype(context.precision) or torch.float32))
             if ranks is not None:
                 torch.manual_seed(trainer.args.seed + ranks.launch.rank)  # dropout is not to repeat in every process
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -283,68 +285,3 @@ class _ShowProgress(TrainerCallback):
 
 def _said(loss: float, accuracy: float) -> str:
     return f"dev loss {loss:.4f}, bitext {100 * accuracy:.1f} %"
-
-
-def _training_arguments(stage: Stage, training: Training, context: StageContext, scratch: Path) -> TrainingArguments:
-    """Return the settings of transformers' Trainer; linear decay after warm-up, fused AdamW, best checkpoint last."""
-    device = choose_device(context.settings)
-    every = max(1, math.ceil(training.steps / training.evaluations))
-    compiled = _compiles(training, context)
-    if compiled:
-        # Lengths differ between batches and one graph should serve all; accelerate reads this from the environment.
-        os.environ.setdefault("ACCELERATE_DYNAMO_USE_DYNAMIC", "true")
-    with quiet_transformers():  # it warns about older hardware
-        arguments = OneDevice(
-            output_dir=str(scratch),
-            max_steps=training.steps,
-            per_device_train_batch_size=training.batch_size,  # of several processes all together have so many
-            learning_rate=training.learning_rate,
-            weight_decay=training.weight_decay,
-            warmup_steps=round(training.warmup * training.steps),
-            lr_scheduler_type="linear",
-            max_grad_norm=training.clip,
-            optim="adamw_torch_fused",
-            bf16=context.precision == "bfloat16",
-            fp16=context.precision == "float16",  # scales the loss against underflow
-            torch_compile=compiled,
-            torch_compile_backend=COMPILER if compiled else None,  # naming a backend alone would turn compilation on
-            use_cpu=device == "cpu",
-            seed=training.seed,
-            eval_strategy="steps",
-            eval_steps=every,
-            save_strategy="steps",
-            save_steps=every,
-            save_total_limit=2,
-            load_best_model_at_end=True,
-            metric_for_best_model="eval_selection_score",
-            greater_is_better=False,
-            **tracked(context.settings, training, context.group, stage.name)._asdict(),
-            disable_tqdm=True,
-            dataloader_pin_memory=device != "cpu",
-            ddp_find_unused_parameters=bool(training.live_terms) or training.level == "embeddings",
-        )
-    if device == "cuda" and together() is None and (count := torch.cuda.device_count()) > 1:
-        note_once(
-            f"one of {count} GPUs is used; `torchrun --nproc-per-node {count} -m xlbench run ...` trains on all",
-            quiet=context.settings.quiet,
-        )
-    return arguments
-
-
-class OneDevice(TrainingArguments):
-    """Settings of a Trainer that trains on one device in each process.
-
-    With several GPUs in one process the Trainer wraps the model in DataParallel, which would split a batch across its
-    parts. It asks this property how many there are.
-    """
-
-    @property
-    def n_gpu(self) -> int:
-        """The GPUs of this process: one, or none."""
-        return min(int(super().n_gpu), 1)
-
-
-def _compiles(training: Training, context: StageContext) -> bool:
-    if training.live_terms:  # their forward hooks store what layers compute, which a compiled graph does not support
-        return False
-    return explain_compile(choose_device(context.settings), context.precision, context.settings).value

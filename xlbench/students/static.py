@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
     Floats = NDArray[np.floating]
 
@@ -78,3 +80,23 @@ def static_encoder(tokenizer: Tokenizer, table: NDArray[np.float32]) -> Sentence
     from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 
     return SentenceTransformer(modules=[StaticEmbedding(tokenizer, table), Normalize()], device="cpu")
+
+
+def bag_features(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return what a static encoder takes, of token ids and mask, both int64 [sentences, tokens].
+
+    These are the real tokens of all sentences, one after the other, and where each sentence begins among them.
+    """
+    counts = attention_mask.sum(1)
+    return {"input_ids": input_ids[attention_mask.bool()], "offsets": counts.cumsum(0) - counts}
+
+
+def static_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    """Return a tokenizer that gives what a static encoder reads of a sentence: no special tokens are added."""
+    import json
+
+    from tokenizers import Tokenizer as Backend
+    from transformers import PreTrainedTokenizerFast
+
+    facts = {**json.loads(tokenizer.to_str()), "post_processor": None}
+    return PreTrainedTokenizerFast(tokenizer_object=Backend.from_str(json.dumps(facts)))  # type: ignore[no-untyped-call]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from xlbench.students.architecture import LoopOrder, StudentModel
+    from xlbench.students.token_embeddings import TableOwner
 
 LayerChoice = Literal["spaced", "first", "last"]
 
@@ -51,6 +52,16 @@ def stock_encoder(model: SentenceTransformer) -> BertModel | XLMRobertaModel:
             f"A student cannot be cut from a {type(inner).__name__}.", "The assistant must be a BERT or an XLM-R."
         )
     return inner
+
+
+def table_owner(model: SentenceTransformer) -> TableOwner:
+    """Return the part of an encoder that holds its token table: the BERT or XLM-R inside, or the whole static encoder.
+
+    Raises:
+        XlbenchError: The encoder is of another architecture.
+    """
+    first = next(iter(model.children()), None)
+    return first if isinstance(first, StaticEmbedding) else stock_encoder(model)
 
 
 def build_student(model: SentenceTransformer) -> StudentModel:

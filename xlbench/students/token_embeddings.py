@@ -2,7 +2,7 @@
 
 Most rows of a table of 250,037 are used by no sentence of the corpus, and an optimiser step over the whole table spends
 most of its time on them. Training a table of the used rows alone gives those rows the same gradients. The unused rows
-keep their values, and the full table is put back after training.
+keep their values, and the full table is put back after training. All this holds for a static encoder's table as well.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import nn
 
 from xlbench.students.architecture import BottleneckEmbedding
@@ -19,25 +20,31 @@ if TYPE_CHECKING:
     from transformers import BertModel, XLMRobertaModel
 
 
-TokenEmbeddings: TypeAlias = "nn.Embedding | BottleneckEmbedding"
+TokenEmbeddings: TypeAlias = "nn.Embedding | nn.EmbeddingBag | BottleneckEmbedding"
+TableOwner: TypeAlias = "BertModel | XLMRobertaModel | StaticEmbedding"
 
 
-def token_embeddings(model: BertModel | XLMRobertaModel) -> TokenEmbeddings:
+def token_embeddings(model: TableOwner) -> TokenEmbeddings:
     """Return the module that maps token ids to embeddings."""
+    if isinstance(model, StaticEmbedding):
+        return model.embedding
     return cast("TokenEmbeddings", model.embeddings.word_embeddings)
 
 
-def set_token_embeddings(model: BertModel | XLMRobertaModel, embeddings: TokenEmbeddings) -> None:
+def set_token_embeddings(model: TableOwner, embeddings: TokenEmbeddings) -> None:
     """Replace the module that maps token ids to embeddings; the model's configuration is not changed."""
-    model.embeddings.set_submodule("word_embeddings", embeddings)
+    if isinstance(model, StaticEmbedding):
+        model.set_submodule("embedding", embeddings)
+    else:
+        model.embeddings.set_submodule("word_embeddings", embeddings)
 
 
-def embedding_table(model: BertModel | XLMRobertaModel) -> nn.Embedding:
+def embedding_table(model: TableOwner) -> nn.Embedding | nn.EmbeddingBag:
     """Return the table that token ids index: V x H, or V x B with a bottleneck."""
     return _table(token_embeddings(model))
 
 
-def _table(embeddings: TokenEmbeddings) -> nn.Embedding:
+def _table(embeddings: TokenEmbeddings) -> nn.Embedding | nn.EmbeddingBag:
     return embeddings.table if isinstance(embeddings, BottleneckEmbedding) else embeddings
 
 
@@ -49,8 +56,11 @@ def select_rows(embeddings: TokenEmbeddings, tokens: torch.Tensor, padding: int 
         tokens: Distinct token ids, int64 [U]; the token at position i gets the new id i.
         padding: New id of the padding token, whose gradient is zero; None if there is none.
     """
+    values = _table(embeddings).weight.detach()[tokens]
+    if isinstance(embeddings, nn.EmbeddingBag):
+        return nn.EmbeddingBag.from_pretrained(values, freeze=False, mode=embeddings.mode, padding_idx=padding)
     table: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
-        _table(embeddings).weight.detach()[tokens], freeze=False, padding_idx=padding
+        values, freeze=False, padding_idx=padding
     )
     if not isinstance(embeddings, BottleneckEmbedding):
         return table
@@ -64,7 +74,7 @@ def select_rows(embeddings: TokenEmbeddings, tokens: torch.Tensor, padding: int 
     return selected
 
 
-def shrink_table(model: BertModel | XLMRobertaModel, used: np.ndarray) -> TokenEmbeddings:
+def shrink_table(model: TableOwner, used: np.ndarray) -> TokenEmbeddings:
     """Keep only the embeddings of the ``used`` tokens, and return those of all tokens.
 
     Args:
@@ -81,7 +91,7 @@ def shrink_table(model: BertModel | XLMRobertaModel, used: np.ndarray) -> TokenE
     return full
 
 
-def restore_table(model: BertModel | XLMRobertaModel, full: TokenEmbeddings, used: np.ndarray) -> None:
+def restore_table(model: TableOwner, full: TokenEmbeddings, used: np.ndarray) -> None:
     """Put the embeddings of all tokens back, with the trained rows in their places.
 
     Args:
