@@ -106,7 +106,7 @@ def _run_peer(material: Material, suite: Suite, encoder: str, precision: Precisi
     model = load_encoder(find_encoder(encoder, registry.encoders, settings), registry.encoders, settings)
     if precision == "bfloat16":
         model = model.to(torch.bfloat16)
-    families = {ref.task: ref.family for ref in suite.tasks}
+    families = {ref.task: ref.measure for ref in suite.tasks}
     with warnings.catch_warnings(), quiet_datasets(), quiet_mteb(), clock() as taken:
         warnings.simplefilter("ignore")
         tasks = [load_task(ref, settings) for ref in suite.tasks]

@@ -8,7 +8,22 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from xlbench.fingerprint import Frozen, Json, fingerprint
 
-Family = Literal["sts", "bitext"]
+OTHER = "(other languages)"  # ends the name of a task whose subsets are of such languages
+Measure = Literal["sts", "bitext"]
+Family = Literal["sts", "bitext", "sts_other", "bitext_other"]
+"""A family of tasks, over which a board takes a mean; ``_other`` ones are of languages that students need not keep."""
+
+
+def measure_of(family: Family) -> Measure:
+    """Return how the items of a family's tasks are scored and compared."""
+    return "sts" if family in ("sts", "sts_other") else "bitext"
+
+
+def is_main(family: Family) -> bool:
+    """Return whether a family is of the languages that students are made for, and not of others."""
+    return family == measure_of(family)
+
+
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -80,11 +95,16 @@ class Budget(Frozen):
     student_pairs: int = Field(ge=1, le=MOST_PAIRS, description="Pairs seen by the student, over all its stages.")
 
 
+def task_of(name: str) -> str:
+    """Return MTEB's name of the task that tables call so; see :attr:`TaskRef.name`."""
+    return name.removesuffix(OTHER).rstrip()
+
+
 class TaskRef(Frozen):
     """One MTEB task of a suite, and which of its subsets."""
 
     task: str = Field(description="MTEB's name of the task.")
-    family: Family = Field(description="How its items are scored and compared.")
+    family: Family = Field(description="What its score is averaged with, and how its items are scored and compared.")
     subsets: tuple[str, ...] = Field(min_length=1, description="MTEB's names of the subsets, in table order.")
     split: str = Field(default="test", description="The split that is scored.")
     loader: str | None = Field(
@@ -92,6 +112,16 @@ class TaskRef(Frozen):
         description="'module:Class' of a task that MTEB does not have, or the tag of one that ships with xlbench; None"
         " asks mteb.get_task.",
     )
+
+    @property
+    def measure(self) -> Measure:
+        """How its items are scored and compared."""
+        return measure_of(self.family)
+
+    @property
+    def name(self) -> str:
+        """What tables call it: the task, and in a family of other languages that too."""
+        return self.task if is_main(self.family) else f"{self.task} {OTHER}"
 
 
 class Suite(Frozen):

@@ -201,7 +201,7 @@ def look_up_board(board: BoardFile, registry: Registry, settings: Settings) -> F
             )
     _check_findings(board, names, runs)
     beside = (runs[0].jobs if runs else make_jobs(_request(board.board, RunEntry()), registry, settings))[0]
-    tasks = [task.task for task in beside.experiment.suite.tasks]
+    tasks = [task.name for task in beside.experiment.suite.tasks]
     for published in board.board.published:
         check_published(published.model, tasks)
     check_mteb_rows(board, tasks)

@@ -95,7 +95,7 @@ def _cells(gap: Gap) -> list[str]:
 
 def _shown(example: Example) -> Iterator[str]:
     place = f"  {example.subset}, item {example.row}:"
-    if example.family == "sts":
+    if example.measure == "sts":
         yield (
             f"{place} rank {example.gold:g} of {example.items} by people,"
             f" {example.first:g} by A, {example.second:g} by B"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xlbench.comparison.weighted import Floats, Scorer
-    from xlbench.experiment import Family
+    from xlbench.experiment import Measure
     from xlbench.progress import Advance
     from xlbench.scoring.items import ItemScores
 
@@ -124,7 +124,7 @@ def _interval(value: float, drawn: Floats) -> Interval | None:
 
 def resample(
     task: str,
-    family: Family,
+    measure: Measure,
     runs: Sequence[Mapping[str, ItemScores]],
     resamples: int,
     seed: int,
@@ -141,7 +141,7 @@ def resample(
 
     Args:
         task: Name of the task.
-        family: Family of the task.
+        measure: How its items are scored.
         runs: The items of each run by subset; all runs have the same item numbers and golds.
         resamples: Number of resamples.
         seed: Of the draws.
@@ -162,13 +162,13 @@ def resample(
         for first, some in of_block.items():
             generator = np.random.default_rng([seed, crc32(f"{task}/{first}".encode())])
             loaded = [{name: run[name] for name in some} for run in runs]
-            draws |= _draw(family, loaded, block_of[first].items, generator, resamples, advance)
+            draws |= _draw(measure, loaded, block_of[first].items, generator, resamples, advance)
         for name in names[start : start + lot]:
             yield name, draws.pop(name)
 
 
 def _draw(
-    family: Family,
+    measure: Measure,
     runs: Sequence[Mapping[str, ItemScores]],
     items: NDArray[np.intp],
     generator: np.random.Generator,
@@ -182,7 +182,7 @@ def _draw(
         own = np.searchsorted(items, it.item)
         # Subsets with the same items, as those of a column per language, share one array.
         places.append(places[-1] if places and np.array_equal(places[-1], own) else own)
-    scorers = [scorer(family, it.gold, [run[name].prediction for run in runs]) for name, it in first.items()]
+    scorers = [scorer(measure, it.gold, [run[name].prediction for run in runs]) for name, it in first.items()]
     values = _score(scorers, places, np.ones((1, len(items)), np.int32))
     drawn = np.empty((len(first), len(runs), resamples))
     done = 0

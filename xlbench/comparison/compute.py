@@ -13,6 +13,7 @@ import numpy as np
 from xlbench.comparison.bootstrap import Draws, Mean, mean, resample
 from xlbench.comparison.statistics import Difference, RowStatistics, Statistics
 from xlbench.errors import XlbenchError
+from xlbench.experiment import measure_of
 from xlbench.progress import progress
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def compute_statistics(
     work = resamples * sum(len(it.item) for runs in runs_by_task.values() for it in runs[0].values())
     with progress("resampling the items", work, quiet=quiet, unit="draws") as advance:
         for task, runs in runs_by_task.items():
-            drawn = resample(task, families[task], runs, resamples, seed, advance)
+            drawn = resample(task, measure_of(families[task]), runs, resamples, seed, advance)
             results[task] = _summarise(drawn, seed_weights)
     tasks_by_family: dict[Family, list[str]] = {}
     for task in runs_by_task:

@@ -10,7 +10,7 @@ from pydantic import Field
 from xlbench.comparison.bootstrap import Draws, Mean, mean, resample
 from xlbench.comparison.compute import items_by_task
 from xlbench.comparison.statistics import Interval, Points
-from xlbench.experiment import Family
+from xlbench.experiment import Family, Measure, measure_of
 from xlbench.fingerprint import Frozen
 from xlbench.progress import progress
 from xlbench.scoring.items import undefined_reason
@@ -87,7 +87,7 @@ def find_gaps(
     with progress("resampling the items", work, quiet=quiet, unit="draws") as advance:
         for task, pair in runs.items():
             paired, of_task, defined = Mean(), dict[str, Gap](), 0
-            for subset, draws in resample(task, families[task], pair, resamples, seed, advance):
+            for subset, draws in resample(task, measure_of(families[task]), pair, resamples, seed, advance):
                 of_task[subset] = _gap(draws)
                 paired.add(draws.where_both())
                 defined += not np.isnan(draws.value).any()
@@ -111,22 +111,22 @@ def _gap(draws: Draws, defined: int = 1, of: int = 1) -> Gap:
     return Gap(first=first, second=second, difference=draws.difference(0, 1), subsets=subsets)
 
 
-def disagreements(family: Family, first: ItemScores, second: ItemScores) -> list[Disagreement]:
+def disagreements(measure: Measure, first: ItemScores, second: ItemScores) -> list[Disagreement]:
     """Return the items on which one of two runs is closer to the gold, the largest differences first.
 
     There are none where the score of one of them is undefined, since their ranks mean nothing then.
 
     Args:
-        family: Of the task.
+        measure: How the task's items are scored.
         first: The items of a subset in the first run.
         second: The same items in the second run.
     """
-    gold, one, two = (_to_compare(family, values) for values in (first.gold, first.prediction, second.prediction))
-    if undefined_reason(family, first.prediction, first.gold) or undefined_reason(
-        family, second.prediction, second.gold
+    gold, one, two = (_to_compare(measure, values) for values in (first.gold, first.prediction, second.prediction))
+    if undefined_reason(measure, first.prediction, first.gold) or undefined_reason(
+        measure, second.prediction, second.gold
     ):
         return []
-    if family == "sts":
+    if measure == "sts":
         apart = np.abs(np.abs(one - gold) - np.abs(two - gold)) / len(gold)
     else:
         apart = ((one == gold) != (two == gold)).astype(np.float64)
@@ -138,8 +138,8 @@ def disagreements(family: Family, first: ItemScores, second: ItemScores) -> list
     ]
 
 
-def _to_compare(family: Family, values: NDArray[np.float32]) -> NDArray[np.float64]:
+def _to_compare(measure: Measure, values: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return what is compared: for STS the ranks of the values, ties sharing their mean; for bitext the values."""
     from scipy.stats import rankdata
 
-    return np.asarray(rankdata(values) if family == "sts" else values, np.float64)
+    return np.asarray(rankdata(values) if measure == "sts" else values, np.float64)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xlbench.experiment import Family
+    from xlbench.experiment import Measure
 
     Floats: TypeAlias = NDArray[np.float64]
     Scorer: TypeAlias = Callable[["Counts"], Floats]
@@ -47,18 +47,18 @@ class Counts:
         return total
 
 
-def scorer(family: Family, gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float32]]) -> Scorer:
+def scorer(measure: Measure, gold: NDArray[np.float32], predictions: Sequence[NDArray[np.float32]]) -> Scorer:
     """Prepare scoring several encoders on resamples of one subset.
 
     Args:
-        family: Decides the score: Spearman's rho for 'sts', F1 for 'bitext'.
+        measure: Decides the score: Spearman's rho for 'sts', F1 for 'bitext'.
         gold: float32 [n], as in :class:`xlbench.scoring.items.ItemScores`.
         predictions: float32 [n] for each encoder.
 
     Returns:
         A function from counts to points, float64 [encoders, resamples].
     """
-    return _spearman(gold, predictions) if family == "sts" else _f1(gold, predictions)
+    return _spearman(gold, predictions) if measure == "sts" else _f1(gold, predictions)
 
 
 @dataclass(frozen=True)

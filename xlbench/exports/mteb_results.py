@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from xlbench._version import __version__
 from xlbench.errors import XlbenchError, first_line
+from xlbench.experiment import task_of
 from xlbench.exports.directory import new_directory
 from xlbench.exports.exported import ResultFiles
 from xlbench.scoring.quiet import kept_random_state
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from mteb.models import ModelMeta
 
     from xlbench.records.record import Record
-    from xlbench.scoring.scores import TaskScores
+    from xlbench.scoring.scores import SuiteScores, TaskScores
 
 META = "model_meta.json"
 ORGANIZATION = "xlbench"  # of the names of encoders that have none: MTEB's are 'organization/name'
@@ -50,11 +51,12 @@ def export_results(record: Record, target: Path) -> ResultFiles:
         notes: list[str] = []
         found: dict[str, AbsTask] = {}
         own = {ref.task for ref in record.experiment.suite.tasks if ref.loader} if record.experiment else set()
-        for name in record.scores.tasks:
+        scored = _by_task(record.scores)
+        for name in scored:
             with suppress(KeyError):  # a task that a plugin brings
                 if name not in own:
                     found[name] = mteb.get_task(name)
-    if left := [name for name in record.scores.tasks if name not in found]:
+    if left := [name for name in scored if name not in found]:
         notes.append(f"left out, since MTEB has no task of that name: {', '.join(left)}")
     if not found:
         raise XlbenchError(
@@ -67,7 +69,7 @@ def export_results(record: Record, target: Path) -> ResultFiles:
         folder = directory / "results" / meta.model_name_as_path() / meta.revision
         folder.mkdir(parents=True)
         for name, task in found.items():
-            notes += _write_task(folder / f"{name}.json", task, record)
+            notes += _write_task(folder / f"{name}.json", task, scored[name], record)
         _write_meta(folder / META, meta)
         _check(directory, meta, tuple(found))
         made = ResultFiles(target, meta.name, meta.revision, tuple(found), tuple(notes))
@@ -75,11 +77,20 @@ def export_results(record: Record, target: Path) -> ResultFiles:
     return made
 
 
-def _write_task(path: Path, task: AbsTask, record: Record) -> Iterator[str]:
+def _by_task(scores: SuiteScores) -> dict[str, TaskScores]:
+    """Return scores by MTEB's names of the tasks: a suite may have a task's other languages apart."""
+    found: dict[str, TaskScores] = {}
+    for name, own in scores.tasks.items():
+        before = found.get(task_of(name))
+        subsets = {**before.subsets, **own.subsets} if before else own.subsets
+        found[task_of(name)] = own.model_copy(update={"subsets": subsets})
+    return found
+
+
+def _write_task(path: Path, task: AbsTask, scores: TaskScores, record: Record) -> Iterator[str]:
     """Write the result of one task; yield what it lacks."""
     from mteb import TaskResult
 
-    scores = record.scores.tasks[task.metadata.name]
     version = record.scores.mteb_version
     languages = task.metadata.hf_subsets_to_langscripts
     rows = [

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError, first_line, nearest
+from xlbench.experiment import task_of
 from xlbench.records.published import PublishedRow, same_data
 from xlbench.records.record import run_git
 from xlbench.scoring.quiet import kept_random_state
@@ -105,7 +106,7 @@ def results_row(
 def _scores(path: Path, tasks: Mapping[str, TaskScores]) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield the main scores x 100 by subset of each task that a revision has results on."""
     for task, own in tasks.items():
-        if not (file := path / f"{task}.json").is_file():
+        if not (file := path / f"{task_of(task)}.json").is_file():
             continue
         with kept_random_state(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about results of old versions

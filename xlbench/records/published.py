@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from xlbench.errors import XlbenchError, look_up
+from xlbench.experiment import task_of
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def published_row(model: str, tasks: Mapping[str, TaskScores]) -> PublishedRow:
     scores = {
         task: {subset: published.scores[subset] for subset in own.subsets if subset in published.scores}
         for task, own in tasks.items()
-        if (published := found.tasks.get(task)) and same_data(own.data, published.data_revision)
+        if (published := found.tasks.get(task_of(task))) and same_data(own.data, published.data_revision)
     }
     scores = {task: subsets for task, subsets in scores.items() if subsets}
     if not scores:
@@ -100,7 +101,7 @@ def check_published(model: str, tasks: Iterable[str]) -> PublishedModel:
         XlbenchError: The model has no published scores, or none on any of these tasks.
     """
     found = look_up("published model", model, published_data().models)
-    if not found.tasks.keys() & set(tasks):
+    if not found.tasks.keys() & set(map(task_of, tasks)):
         raise XlbenchError(
             f"There are no published scores of '{model}' on {', '.join(tasks)}.",
             f"There are scores on {', '.join(found.tasks)}: leave the [[published]] row out or score another suite.",

@@ -8,6 +8,7 @@ from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
 
 from xlbench.errors import XlbenchError
+from xlbench.experiment import is_main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -169,12 +170,14 @@ def baseline(rows: Sequence[Row]) -> Row | None:
 def ranked(rows: Sequence[Row]) -> list[Row]:
     """Return teacher and assistants first, then the others by their mean over the families, best first.
 
+    Families of languages that students need not keep do not count: most students give those up on purpose.
+
     Rows that are undefined in a family come after those that are not.
     """
 
     def order(row: Row) -> tuple[int, int, float, str]:
         contends = row.role in {"student", "encoder"}
-        means = [family_mean(row, family) for family in row.record.scores.families]
+        means = [family_mean(row, family) for family in row.record.scores.families if is_main(family)]
         mean = _mean(means) or 0.0
         place = ROLE_ORDER[row.role] + (contends and has_collapsed(row))
         return place, means.count(None) if contends else 0, -mean if contends else 0.0, row.name

@@ -11,14 +11,14 @@ from xlbench.scoring.data import read_declaration
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
-    from xlbench.experiment import Experiment, Family, TaskRef
+    from xlbench.experiment import Experiment, Measure, TaskRef
     from xlbench.records.record import Record
     from xlbench.report.card_facts import CardFacts
     from xlbench.scoring.scores import TaskScores
 
 PIPELINE = "sentence-similarity"
 TAGS = ("sentence-transformers", PIPELINE, "feature-extraction", "cross-lingual", "knowledge-distillation", "xlbench")
-TYPES: dict[Family, str] = {"sts": "STS", "bitext": "BitextMining"}  # MTEB's names
+TYPES: dict[Measure, str] = {"sts": "STS", "bitext": "BitextMining"}  # MTEB's names
 DIGITS = 4
 
 
@@ -62,7 +62,7 @@ def _datasets(experiment: Experiment) -> list[str]:
 
 def _results(record: Record, experiment: Experiment) -> list[EvalResult]:
     """Return the score of each subset where it is defined."""
-    asked = {ref.task: ref for ref in experiment.suite.tasks}
+    asked = {ref.name: ref for ref in experiment.suite.tasks}
     return [
         result
         for task, scores in record.scores.tasks.items()
@@ -76,7 +76,7 @@ def _task_results(ref: TaskRef | None, task: str, scores: TaskScores) -> list[Ev
     path, revision = _dataset(ref, scores)
     return [
         EvalResult(
-            task_type=TYPES[scores.family],
+            task_type=TYPES[scores.measure],
             dataset_type=path or task,
             dataset_name=f"{task} ({subset})",
             dataset_config=subset,

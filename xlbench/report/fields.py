@@ -24,7 +24,7 @@ TIDY = {
     "role": Field("str", "teacher, assistant, aligned, student or encoder."),
     "seed": Field("Int64", "Of the run; missing for an encoder that was only scored."),
     "suite": Field("str", "The suite that was scored."),
-    "family": Field("str", "sts or bitext."),
+    "family": Field("str", "sts or bitext; sts_other or bitext_other of languages that students need not keep."),
     "task": Field("str", "MTEB's name of the task."),
     "subset": Field("str", "MTEB's name of the subset."),
     "languages": Field(
@@ -45,7 +45,7 @@ TASKS = {
     "name": Field("str", "What the board calls the row."),
     "published": Field("bool", "Measured by others."),
     "task": Field("str", "MTEB's name of the task."),
-    "family": Field("str", "sts or bitext."),
+    "family": Field("str", "sts or bitext; sts_other or bitext_other of languages that students need not keep."),
     "subsets": Field("Int64", "Subsets that the score is the mean of."),
     "subsets_asked": Field("Int64", "Subsets of the task in the suite."),
     "score": Field("float64", "Mean over the subsets, each counting the same, and over seeds, in points."),

@@ -9,7 +9,12 @@ if TYPE_CHECKING:
     from xlbench.comparison.statistics import Interval
     from xlbench.experiment import Family
 
-FAMILY_NAMES: dict[Family, str] = {"sts": "STS", "bitext": "Bitext"}
+FAMILY_NAMES: dict[Family, str] = {
+    "sts": "STS",
+    "bitext": "Bitext",
+    "sts_other": "STS, other languages",
+    "bitext_other": "Bitext, other languages",
+}
 MEGA = 1e6
 MINUS = "−"
 LONGEST = 80  # characters of a name

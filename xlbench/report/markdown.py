@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from xlbench.experiment import is_main
 from xlbench.records.rows import distinct_runs
 from xlbench.report.columns import COLLAPSED, PUBLISHED, number, table_of
 from xlbench.report.formats import FAMILY_NAMES, escaped, points
@@ -105,7 +106,7 @@ def seed_table(students: Sequence[Record], failures: Sequence[Failure] = ()) -> 
         students: The same experiment with different seeds.
         failures: Seeds that left no record.
     """
-    families = list(students[0].scores.families) if students else list(FAMILY_NAMES)
+    families = list(students[0].scores.families) if students else [it for it in FAMILY_NAMES if is_main(it)]
     lines: dict[int, list[str]] = {}
     for student in students:
         assert student.experiment is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
+from xlbench.experiment import is_main
 from xlbench.records.published import published_family_mean
 from xlbench.records.rows import has_collapsed, latency, throughput_ratio, weight_bytes
 from xlbench.report.formats import FAMILY_NAMES, MEGA
@@ -36,7 +37,11 @@ def panels_of(table: Figures, cost: Cost) -> tuple[Panel, ...]:
 
 
 def claim_panels(table: Figures) -> tuple[Panel, Panel]:
-    """Return the mean over the families against megabytes, and against the speed as a multiple of the assistant's."""
+    """Return the mean over the families against megabytes, and against the speed as a multiple of the assistant's.
+
+    Families of languages that students need not keep are left out.
+    """
+    families = [family for family in table.families if is_main(family)]
 
     def points(value: Callable[[Row], float | None], *, more: bool) -> tuple[Point, ...]:
         return with_frontier(
@@ -44,14 +49,14 @@ def claim_panels(table: Figures) -> tuple[Panel, Panel]:
                 Point(f"r{place}", place + 1, line.row.name, line.row.role, x, mean)
                 for place, line in enumerate(table.lines)
                 if (x := value(line.row)) is not None and not has_collapsed(line.row)
-                for scores in [[quality.score for quality in line.qualities.values()]]
+                for scores in [[line.qualities[family].score for family in families]]
                 if None not in scores
                 for mean in [fmean(score for score in scores if score is not None)]
             ),
             more=more,
         )
 
-    title = "Mean of " + " and ".join(FAMILY_NAMES[family] for family in table.families)
+    title = "Mean of " + " and ".join(FAMILY_NAMES[family] for family in families)
     return (
         Panel(title, MEGABYTES, " MB", points(_megabytes, more=False)),
         Panel(title, MULTIPLE, "×", points(throughput_ratio, more=True), more=True),

@@ -11,7 +11,7 @@ from pydantic import Field
 from xlbench.comparison.compute import RESAMPLES
 from xlbench.comparison.gaps import Gaps, disagreements, find_gaps
 from xlbench.errors import XlbenchError
-from xlbench.experiment import Family
+from xlbench.experiment import Family, Measure, measure_of
 from xlbench.fingerprint import Frozen
 from xlbench.plugins.guard import plugin_errors
 from xlbench.records.rows import differing_scores
@@ -70,6 +70,11 @@ class Example(Frozen):
     second: float = Field(description="The same for the second run.")
     texts: tuple[str, str] | None = Field(description="Both sentences; None where the data is not there.")
     taken: str | None = Field(description="Bitext: the sentence that the run in error took for the translation.")
+
+    @property
+    def measure(self) -> Measure:
+        """How the task's items are scored and compared."""
+        return measure_of(self.family)
 
 
 class Comparison(Frozen):
@@ -195,7 +200,7 @@ def _chosen(task: str, family: Family, first: Items, second: Items, count: int) 
     found = [
         (-it.apart, turn, number, subset, it)
         for number, subset in enumerate(subset for of, subset in first if of == task)
-        for turn, it in enumerate(disagreements(family, first[task, subset], second[task, subset])[:count])
+        for turn, it in enumerate(disagreements(measure_of(family), first[task, subset], second[task, subset])[:count])
     ]
     return [(subset, it) for *_, subset, it in sorted(found)[:count]]
 
@@ -223,7 +228,7 @@ def _task_ref(task: str, one: Record, two: Record, registry: Registry) -> TaskRe
     if not suites:
         with suppress(XlbenchError):  # no plugin provides it, or this version of MTEB does not
             suites.append(find_suite(one.scores.suite, registry.suites))
-    return next((ref for suite in suites for ref in suite.tasks if ref.task == task), None)
+    return next((ref for suite in suites for ref in suite.tasks if ref.name == task), None)
 
 
 def _example(
@@ -239,8 +244,11 @@ def _example(
         gold=found.gold,
         first=found.first,
         second=found.second,
-        texts=(columns.first[found.row], columns.second[int(found.gold) if family == "bitext" else found.row])
+        texts=(
+            columns.first[found.row],
+            columns.second[int(found.gold) if measure_of(family) == "bitext" else found.row],
+        )
         if columns
         else None,
-        taken=columns.second[int(wrong)] if columns and family == "bitext" else None,
+        taken=columns.second[int(wrong)] if columns and measure_of(family) == "bitext" else None,
     )

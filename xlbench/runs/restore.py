@@ -94,7 +94,7 @@ def _agree(record: Record, items: Items) -> bool:
     if recorded.keys() != items.keys():
         return False
     again = {
-        (task, subset): main_score(scores[task].family, it.prediction, it.gold) for (task, subset), it in items.items()
+        (task, subset): main_score(scores[task].measure, it.prediction, it.gold) for (task, subset), it in items.items()
     }
     return all(_equal(recorded[name], again[name]) for name in items)
 

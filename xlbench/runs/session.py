@@ -118,7 +118,7 @@ class Session:
         key: Json = {"corpus": corpus.digest, "suite": evaluation_digest((suite,), self.settings), "version": VERSION}
 
         def build(directory: Path) -> dict[str, Json]:
-            tested = {task.task: task_texts(task, self.settings) for task in suite.tasks}
+            tested = {task.name: task_texts(task, self.settings) for task in suite.tasks}
             total = len(corpus.sentences)
             with progress(NEAR_DUPLICATES, total, quiet=self.settings.quiet, unit="sentences") as advance:
                 return {"shares": near_duplicates(tested, corpus.sentences, advance)}

@@ -73,7 +73,7 @@ def data_identity(ref: TaskRef, settings: Settings) -> str:
     """
     declared = read_declaration(ref)
     if ref.loader in OWN_TASKS:
-        shipped = files("xlbench.corpora").joinpath("data", f"{ref.family}.jsonl")
+        shipped = files("xlbench.corpora").joinpath("data", f"{ref.measure}.jsonl")
         return f"sha256:{hashlib.sha256(shipped.read_bytes()).hexdigest()}"
     if declared.path is not None and (local := settings.local("datasets", declared.path)):
         return f"sha256:{copy_digest(local, settings.home)}"

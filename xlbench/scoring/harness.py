@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
-    from xlbench.experiment import Family, Precision, Suite, TaskRef
+    from xlbench.experiment import Measure, Precision, Suite, TaskRef
     from xlbench.scoring.sentence_table import SentenceTable
     from xlbench.settings import Settings
 
@@ -85,15 +85,15 @@ def score(model: SentenceTransformer, suite: Suite, settings: Settings, *, preci
     with progress(f"{title}: evaluating", len(tasks), quiet=settings.quiet, unit="tasks") as advance:
         for ref, task, subsets in tasks:
             subset_scores, subset_items = _evaluate(table, ref, task, subsets, too_large)
-            scores[ref.task] = TaskScores(
+            scores[ref.name] = TaskScores(
                 family=ref.family,
                 split=ref.split,
-                metric=MAIN_METRIC[ref.family],
+                metric=MAIN_METRIC[ref.measure],
                 data=data_identity(ref, settings),
                 subsets=subset_scores,
             )
-            items.update({(ref.task, subset): it for subset, it in subset_items.items()})
-            advance(1, ref.task)
+            items.update({(ref.name, subset): it for subset, it in subset_items.items()})
+            advance(1, ref.name)
     similarity = mean_cosine(embeddings)
     return Scored(
         SuiteScores(
@@ -132,7 +132,7 @@ def unpredicted_items(suite: Suite, settings: Settings) -> Items:
         XlbenchError: A task or its data is missing, or a task is listed twice.
     """
     tasks = _load_tasks(suite, settings)
-    return {(ref.task, subset): it for ref, _, subsets in tasks for subset, it in _unpredicted(ref, subsets).items()}
+    return {(ref.name, subset): it for ref, _, subsets in tasks for subset, it in _unpredicted(ref, subsets).items()}
 
 
 def mean_cosine(embeddings: NDArray[np.float32]) -> float:
@@ -167,14 +167,14 @@ def _take_out_too_large(texts: Sequence[str], embeddings: NDArray[np.float32]) -
     return {texts[row] for row in large.tolist()}
 
 
-def _lost_rows(family: Family, columns: Columns, too_large: set[str]) -> NDArray[np.bool_]:
+def _lost_rows(measure: Measure, columns: Columns, too_large: set[str]) -> NDArray[np.bool_]:
     """Return which rows have no prediction, bool [n]: of bitext, all of them once one candidate has no embedding."""
     first, second = ([text in too_large for text in side] for side in (columns.first, columns.second))
-    return np.array(first, bool) | (np.array(second, bool) if family == "sts" else any(second))
+    return np.array(first, bool) | (np.array(second, bool) if measure == "sts" else any(second))
 
 
 def _load_tasks(suite: Suite, settings: Settings) -> list[tuple[TaskRef, AbsTask, list[Columns]]]:
-    names = [ref.task for ref in suite.tasks]
+    names = [ref.name for ref in suite.tasks]
     if repeated := {name for name in names if names.count(name) > 1}:
         raise XlbenchError(
             f"Suite '{suite.name}' lists {', '.join(sorted(repeated))} more than once.",
@@ -192,7 +192,7 @@ def _unpredicted(ref: TaskRef, subsets: list[Columns]) -> dict[str, ItemScores]:
             prediction=np.full(len(numbers), np.nan, np.float32),
             gold=np.asarray(columns.gold, np.float32),
         )
-        for columns, numbers in zip(subsets, number_items(ref.family, subsets), strict=True)
+        for columns, numbers in zip(subsets, number_items(ref.measure, subsets), strict=True)
     }
 
 
@@ -201,7 +201,7 @@ def _evaluate(
 ) -> tuple[dict[str, SubsetScores], dict[str, ItemScores]]:
     """Evaluate a task with MTEB; return scores and items by subset."""
     items = _unpredicted(ref, subsets)
-    lost = {it.subset: _lost_rows(ref.family, it, too_large) for it in subsets} if too_large else {}
+    lost = {it.subset: _lost_rows(ref.measure, it, too_large) for it in subsets} if too_large else {}
     golds = {it.subset: it.gold for it in subsets}
     with_lists(task, ref, subsets)
     scores: dict[str, SubsetScores] = {}
@@ -234,17 +234,17 @@ def _check_scores(
         for name, value in result.items()
         if isinstance(value, (int, float))
         and not np.isnan(value)
-        and name != "main_score"  # here the family decides which one is the main score
+        and name != "main_score"  # here the measure decides which one is the main score
     }
-    recomputed = main_score(ref.family, items.prediction, items.gold)
+    recomputed = main_score(ref.measure, items.prediction, items.gold)
     if recomputed is None:
-        reason = undefined_reason(ref.family, items.prediction, items.gold)
+        reason = undefined_reason(ref.measure, items.prediction, items.gold)
         if np.isnan(items.prediction).any():
             metrics = {}  # of embeddings that were taken out
         elif len(set(items.gold.tolist())) == 1 < len(set(golds)):
             reason = f"{reason} once rounded to float32"
         return SubsetScores(items=len(items.item), main=None, metrics=metrics, undefined=reason)
-    main = metrics.get(MAIN_METRIC[ref.family])
+    main = metrics.get(MAIN_METRIC[ref.measure])
     if main is None or not abs(main - recomputed) <= TOLERANCE:  # not a number fails as well
         if main is not None and (same := _rounded_alike(golds)):
             raise XlbenchError(
@@ -271,7 +271,7 @@ def _predictions(content: Mapping[str, Mapping[str, object]], ref: TaskRef, subs
     # A task with a column per language stores all its subsets under one name.
     of_split = content["parallel" if "parallel" in content else subset][ref.split]
     assert isinstance(of_split, dict)
-    if ref.family == "sts":
+    if ref.measure == "sts":
         return np.asarray(of_split["cosine_scores"], np.float32)
     neighbours = of_split[subset] if subset in of_split else of_split["sentence1-sentence2"]
     return np.asarray([neighbour["corpus_id"] for neighbour in neighbours], np.float32)

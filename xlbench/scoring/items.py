@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xlbench.experiment import Family
+    from xlbench.experiment import Measure
     from xlbench.scoring.tasks import Columns
 
 JOINED = 4_000_000  # rows at a time
@@ -39,13 +39,13 @@ class ItemScores:
 Items: TypeAlias = Mapping[tuple[str, str], ItemScores]  # by (task, subset), in table order
 
 
-def undefined_reason(family: Family, prediction: NDArray[np.float32], gold: NDArray[np.float32]) -> str | None:
+def undefined_reason(measure: Measure, prediction: NDArray[np.float32], gold: NDArray[np.float32]) -> str | None:
     """Return why the main score of some items is undefined; None where it is defined.
 
     Spearman's rank correlation is undefined where a side has a value that is not a number, or no two different values.
     F1 is undefined where a row has no nearest neighbour, since embeddings are so large that cosines overflow.
     """
-    if family != "sts":
+    if measure != "sts":
         lost = np.flatnonzero(np.isnan(prediction))
         more = f" (and {lost.size - 1} more)" if lost.size > 1 else ""
         return f"row {lost[0] + 1}{more} has no nearest neighbour: embeddings are too large" if lost.size else None
@@ -58,15 +58,15 @@ def undefined_reason(family: Family, prediction: NDArray[np.float32], gold: NDAr
     return None
 
 
-def main_score(family: Family, prediction: NDArray[np.float32], gold: NDArray[np.float32]) -> float | None:
+def main_score(measure: Measure, prediction: NDArray[np.float32], gold: NDArray[np.float32]) -> float | None:
     """Return the main score, times 100, that MTEB computes from the same items; None where it is undefined.
 
     STS: Spearman's rank correlation of cosine and gold, see :func:`undefined_reason`.
     Bitext: F1 averaged over classes by support, every index of the second side being a class.
     """
-    if undefined_reason(family, prediction, gold) is not None:
+    if undefined_reason(measure, prediction, gold) is not None:
         return None
-    if family == "sts":
+    if measure == "sts":
         from scipy.stats import spearmanr
 
         return 100 * float(spearmanr(gold, prediction)[0])
@@ -76,7 +76,7 @@ def main_score(family: Family, prediction: NDArray[np.float32], gold: NDArray[np
     return 100 * float(f1_score(wanted, found, average="weighted", zero_division=0))
 
 
-def number_items(family: Family, subsets: Sequence[Columns]) -> list[NDArray[np.int32]]:
+def number_items(measure: Measure, subsets: Sequence[Columns]) -> list[NDArray[np.int32]]:
     """Number the items of a task so that translations of one item share their number.
 
     STS: subsets whose golds are equal row by row translate the same pairs (five of STS17's, all of STSb's).
@@ -85,7 +85,7 @@ def number_items(family: Family, subsets: Sequence[Columns]) -> list[NDArray[np.
     Returns:
         Per subset int32 [n], numbered from 0 in order of first appearance.
     """
-    return _by_gold(subsets) if family == "sts" else _by_sentence(subsets)
+    return _by_gold(subsets) if measure == "sts" else _by_sentence(subsets)
 
 
 def _by_gold(subsets: Sequence[Columns]) -> list[NDArray[np.int32]]:

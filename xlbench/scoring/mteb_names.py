@@ -17,12 +17,12 @@ from xlbench.scoring.data import declared_type, missing_data, mteb_version, refu
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from xlbench.experiment import Family
+    from xlbench.experiment import Measure
     from xlbench.settings import Settings
 
 PREFIX = "mteb:"
 OPTION = "languages"
-TYPES: dict[str, Family] = {"STS": "sts", "BitextMining": "bitext"}  # MTEB's types that are scored
+TYPES: dict[str, Measure] = {"STS": "sts", "BitextMining": "bitext"}  # MTEB's types that are scored
 _COMMAS = re.compile(r",(?![^()]*\))")  # 'MTEB(Multilingual, v2)' is one name
 _EXAMPLE = "Write e.g. mteb:STS17,BUCC.v2?languages=de,fr"
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from xlbench.experiment import Family, Precision
+from xlbench.experiment import Family, Measure, Precision, measure_of
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MAIN_METRIC: dict[Family, str] = {"sts": "cosine_spearman", "bitext": "f1"}
+MAIN_METRIC: dict[Measure, str] = {"sts": "cosine_spearman", "bitext": "f1"}
 
 
 class SubsetScores(Frozen):
@@ -36,6 +36,11 @@ class TaskScores(Frozen):
     data: str = Field(description="What identifies its data: 'sha256:...' of a local copy, or hub name and revision.")
     subsets: dict[str, SubsetScores] = Field(description="In the order of the suite.")
 
+    @property
+    def measure(self) -> Measure:
+        """How its items are scored and compared."""
+        return measure_of(self.family)
+
     def mean(self) -> float | None:
         """Return the mean main score over the subsets where it is defined, all of the same weight; None without any."""
         defined = [subset.main for subset in self.subsets.values() if subset.main is not None]
@@ -51,7 +56,7 @@ class SuiteScores(Frozen):
 
     suite: str
     example: bool = Field(description="The suite is a working example and not a benchmark.")
-    tasks: dict[str, TaskScores] = Field(description="By MTEB's names, in the order of the suite.")
+    tasks: dict[str, TaskScores] = Field(description="By their names in tables, in the order of the suite.")
     families: dict[Family, float | None] = Field(
         description="Mean main score over the subsets of a task, then over the family's tasks; where a score is"
         " undefined it is not part of the mean, and a mean of nothing is None."

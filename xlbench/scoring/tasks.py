@@ -220,7 +220,7 @@ def _get_from_mteb(name: str) -> AbsTask:
 def _check_family(task: AbsTask, ref: TaskRef) -> None:
     from mteb.abstasks import AbsTaskBitextMining, AbsTaskSTS
 
-    kind = AbsTaskSTS if ref.family == "sts" else AbsTaskBitextMining
+    kind = AbsTaskSTS if ref.measure == "sts" else AbsTaskBitextMining
     if not isinstance(task, kind):
         raise XlbenchError(
             f"Task {ref.task} is of MTEB's type {task.metadata.type}, not of the family '{ref.family}'.",
