@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +66,25 @@ def test_a_full_disk_ends_in_two_lines_and_resumes(
             assert place.start(directory, words, "again").wait().code == 0
             assert results(home) == place.whole, size
     report("Disk full, at that many sizes of a file system", len(sizes), f"{refused} refused in two lines; all resumed")
+
+
+def test_a_full_disk_can_be_pruned(place: Place, report: Callable[[str, object, str], None]) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("no file system can be mounted here: needs root")
+    directory = place.directory()
+    with small_disk(directory / "disk", int(0.5 * bytes_of(place.home))):
+        home = directory / "disk" / "home"
+        assert "The disk is full: writing " in place.start(directory, place.words(home)).wait().refusal
+        with (directory / "disk" / "others").open("wb", buffering=0) as other, suppress(OSError):
+            while True:  # and somebody else takes what was left
+                other.write(bytes(4096))
+        assert os.statvfs(home).f_bavail == 0
+        before = bytes_of(home)
+        pruned = place.start(directory, ["--home", str(home), "store", "prune", "--yes"], "prune").wait()
+        assert pruned.code == 0, pruned.said
+        assert bytes_of(home) < 0.5 * before
+        assert os.statvfs(home).f_bavail > 0
+    report("`store prune --yes` on a disk with no byte left", 1, "what no record needs is gone")
 
 
 def test_a_limit_of_file_sizes_ends_in_two_lines_and_resumes(

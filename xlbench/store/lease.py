@@ -16,7 +16,7 @@ from uuid import uuid4
 from xlbench.disk import disk_errors
 from xlbench.progress import note_once
 from xlbench.store.entry import refuse_links
-from xlbench.store.lock import Lock, is_gone, look
+from xlbench.store.lock import Lock, alone, is_gone, look
 from xlbench.store.owner import host_name
 
 if TYPE_CHECKING:
@@ -96,23 +96,28 @@ def lease(home: Path, needed: Iterable[tuple[str, str]] = ()) -> Iterator[Path]:
     finally:
         _held.remove(held)
         if held.pid == os.getpid():
-            with gate(home):
+            with alone(gate(home), wait=True):
                 held.lock.release()
                 _forget(held.stem)
 
 
 def claim(home: Path, kind: str, key: str) -> None:
-    """Add an entry to the leases of this process; nothing happens where it holds none."""
+    """Add an entry to the leases of this process; nothing happens where it holds none.
+
+    Raises:
+        XlbenchError: The disk is full or read-only.
+    """
     for held in _held:
         if held.home == home and held.pid == os.getpid():  # a forked process has a copy of its parent's
-            held.add([f"{kind}/{key}"])
+            with disk_errors("a lease", home, store=True):
+                held.add([f"{kind}/{key}"])
 
 
 def running(home: Path) -> list[Path]:
     """Return the leases that are held, by any process, and remove those of processes that were killed."""
     if not (home / FOLDER).is_dir() or (home / FOLDER).is_symlink():
         return []
-    with gate(home):
+    with alone(gate(home), wait=True):
         return _held_stems(home)
 
 

@@ -23,16 +23,18 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
+from xlbench.disk import FULL
 from xlbench.errors import XlbenchError
 from xlbench.store.heartbeat import heartbeat
 from xlbench.store.owner import Owner, is_running, new_owner
 from xlbench.store.seal import sealed, unsealed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -171,6 +173,33 @@ class Lock:
             self._seen[path] = found, monotonic()
             return is_gone(path, found)
         return is_gone(path, found, monotonic() - before[1])
+
+
+@contextmanager
+def alone(lock: Lock, *, wait: bool) -> Iterator[bool]:
+    """Yield whether nobody else is at what a lock protects, for who deletes it; give the lock back in the end.
+
+    A full disk has no room for a lock file, neither for this process's nor for anybody else's. Nobody can begin there
+    meanwhile, so that a look at the lock is enough: what frees space must not need space.
+
+    Args:
+        lock: The lock.
+        wait: Whether to wait for who has it.
+
+    Raises:
+        OSError: The disk is read-only, or fails.
+    """
+    try:
+        free = lock.acquire(timeout=None if wait else 0)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        found = look(lock.path)
+        free = found is None or is_gone(lock.path, found)
+    try:
+        yield free
+    finally:
+        lock.release()
 
 
 def look(path: Path) -> Look | None:

@@ -11,6 +11,7 @@ from xlbench.store.build import ATTEMPT, FENCE, entry_lock, named_lock
 from xlbench.store.disk import DELETED, IMPORT, remove_tree, set_aside, with_disk_errors
 from xlbench.store.entry import entry_path, refuse_links
 from xlbench.store.lease import FOLDER, gate, leased
+from xlbench.store.lock import alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,17 +29,14 @@ def remove_entry(home: Path, kind: str, key: str) -> str | None:
     """
     path = entry_path(home, kind, key)
     refuse_links(home, kind, "partial", FOLDER)
-    lock = entry_lock(home, kind, key)
-    if not lock.acquire(timeout=0):
-        return "a process is building it"
-    try:
+    with alone(entry_lock(home, kind, key), wait=False) as free:
+        if not free:
+            return "a process is building it"
         (home / FOLDER).mkdir(parents=True, exist_ok=True)
-        with gate(home):
+        with alone(gate(home), wait=True):
             if f"{kind}/{key}" in leased(home):
                 return "a run needs it"
             rubbish = set_aside(path, home)
-    finally:
-        lock.release()
     if rubbish is not None:
         remove_tree(rubbish)
     return None
@@ -86,13 +84,10 @@ def remove_unfinished(home: Path, name: str) -> str | None:
     """
     refuse_links(home, "partial", "locks")
     path = home / "partial" / name
-    lock = named_lock(home, name.partition(FENCE)[0])
-    if not lock.acquire(timeout=0):
-        return "a process is building it"
-    try:
+    with alone(named_lock(home, name.partition(FENCE)[0]), wait=False) as free:
+        if not free:
+            return "a process is building it"
         rubbish = path if name.startswith(DELETED) else set_aside(path, home)
-    finally:
-        lock.release()
     if rubbish is not None:
         remove_tree(rubbish)
     return None
