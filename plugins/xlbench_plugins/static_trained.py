@@ -14,8 +14,8 @@ from xlbench.api import (
     Plan,
     PullToTarget,
     Stage,
+    StepOptions,
     TokenVectors,
-    TrainingOptions,
     TrimOptions,
     blends,
     centre_stages,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 REFERENCE = "Tulkens & van Dongen, model2vec (tokenlearn), 2024, doi:10.5281/zenodo.17270888; Reimers & Gurevych, 2020"
 
 
-class StaticTrainingOptions(BlendOptions, TrainingOptions):
+class StaticTrainingOptions(BlendOptions, StepOptions):
     """How the table is trained."""
 
     batch_size: int = Field(default=1024, ge=4, le=4096, description="Sentence pairs in a step.")

@@ -45,7 +45,7 @@ class BlendOptions(CentreOptions):
         return None if blend is None else ",".join(f"{weight:g}" for weight in parse_weights(blend))
 
 
-class TrainingOptions(Options):
+class StepOptions(Options):
     """Training of every stage."""
 
     batch_size: int = Field(default=64, ge=4, le=4096, description="Sentence pairs in a step.")
@@ -57,7 +57,6 @@ class TrainingOptions(Options):
         " of them is enough.",
     )
     weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW's weight decay, on matrices only.")
-    dropout: bool = Field(default=False, description="Keep the encoder's own dropout while training.")
     max_tokens: int = Field(default=128, ge=8, le=512, description="Longer sentences are cut to this many tokens.")
     evaluations: int = Field(
         default=4,
@@ -65,6 +64,12 @@ class TrainingOptions(Options):
         le=100,
         description="Evaluations on the dev pairs in a stage; fewer where it sees few pairs.",
     )
+
+
+class TrainingOptions(StepOptions):
+    """Dropout while training."""
+
+    dropout: bool = Field(default=False, description="Keep the encoder's own dropout while training.")
 
 
 class StudentTrainingOptions(TrainingOptions):

@@ -12,7 +12,7 @@ from xlbench.distill.blend import Blend, parse_weights
 from xlbench.distill.edits import Average, Bottleneck, Centre, Loop
 from xlbench.distill.live import MatchHidden, MatchRelations
 from xlbench.distill.objectives import MatchNeighbours, MatchSimilarities, PullToTarget, Target
-from xlbench.distill.options import AlignOptions, BlendOptions
+from xlbench.distill.options import AlignOptions, BlendOptions, TrainingOptions
 from xlbench.distill.plan import Stage, Training
 from xlbench.distill.trim import TrimVocabulary
 from xlbench.errors import XlbenchError
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
         LoopOptions,
         MatrixOptions,
         NeighbourOptions,
+        StepOptions,
         StudentOptions,
         StudentTrainingOptions,
-        TrainingOptions,
         TrimOptions,
     )
     from xlbench.distill.plan import Edit, Trainable
@@ -221,7 +221,7 @@ def relation_stage(
 
 def make_training(
     experiment: Experiment,
-    options: TrainingOptions,
+    options: StepOptions,
     objectives: Sequence[Objective | LiveObjective],
     pairs: float,
     *,
@@ -259,7 +259,7 @@ def make_training(
             "english_share": 1.0 if level == "embeddings" else options.english_share,
             "learning_rate": learning_rate,
             "weight_decay": options.weight_decay,
-            "dropout": options.dropout,
+            "dropout": isinstance(options, TrainingOptions) and options.dropout,
             "max_tokens": options.max_tokens,
             "evaluations": min(options.evaluations, max(1, count // experiment.data.dev_pairs)),
         }

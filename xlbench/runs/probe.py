@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 TITLE = "measuring this machine"
 BATCH, STEPS, DEV = 64, 3, 32  # pairs in a step, steps of which the first is not counted, dev pairs
 SINGLES = 5  # sentences encoded one by one
-WARM_UP = 8  # sentences
 PARAMETERS = 4_000_000  # that an optimiser changes
 BYTES = 32 << 20  # written and read
 ROWS, COLUMNS = 20_000, 384  # of a table in float64
@@ -122,7 +121,7 @@ def _encoding(probed: Probed) -> dict[str, float]:
     """Return seconds an operation of encoding, and seconds a layer of one sentence alone."""
     texts, precision, model = list(probed.texts), probed.precision, probed.model
     with encoding_mode(model, precision):
-        encode(model, texts[:WARM_UP], precision=precision)
+        encode(model, texts, precision=precision)  # the kernels of every shape are made at its first use
         began = time.perf_counter()
         encode(model, texts, precision=precision)
         seconds = time.perf_counter() - began
