@@ -81,6 +81,7 @@ def test_bytes_of_weights_and_of_all_files(small_bert: SentenceTransformer, tmp_
     (path / "2_Dense").mkdir()
     (path / "2_Dense" / "model.safetensors").write_bytes(b"x" * 30)
     (path / "tokenizer.json").write_bytes(b"x" * 500)
+    (path / "entry.json").write_bytes(b"x" * 7)  # the store's, with times in it
     footprint = measure_footprint(small_bert, path)
     assert footprint.weight_bytes == 1030
     assert footprint.directory_bytes == 1530

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from xlbench.encoders.directories import MANIFEST
 from xlbench.encoders.modules import transformer_of
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import Frozen
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sentence_transformers import SentenceTransformer
 
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".onnx", ".onnx_data", ".npy", ".npz"})
@@ -73,12 +73,12 @@ def measure_footprint(model: SentenceTransformer, path: Path | None) -> Footprin
 
 
 def directory_size(path: Path, suffixes: frozenset[str] | None = None) -> int:
-    """Return the bytes of all files in a directory, or of those with one of ``suffixes``."""
-    return sum(
-        file.stat().st_size
-        for file in path.rglob("*")
-        if file.is_file() and (suffixes is None or file.suffix in suffixes)
-    )
+    """Return the bytes of all files in a directory, or of those with one of ``suffixes``.
+
+    What the store adds to an entry is no part of the encoder, and has a time in it, which is now longer, now shorter.
+    """
+    files = (file for file in path.rglob("*") if file.is_file() and file.relative_to(path) != Path(MANIFEST))
+    return sum(file.stat().st_size for file in files if suffixes is None or file.suffix in suffixes)
 
 
 def _count_tokens(model: SentenceTransformer) -> int | None:
