@@ -200,3 +200,23 @@ def test_python_refuses_the_same(place: Place, tmp_path: Path) -> None:
         board.plan(workers=(0,))
     with pytest.raises(XlbenchError, match="reproduce"):
         board.plan(reproduce="perhaps")  # type: ignore[arg-type]
+
+
+def test_a_board_of_encoders_alone_needs_no_student_that_fits_its_assistant(tmp_path: Path) -> None:
+    directory = make_place(tmp_path)  # 16 wide: no student of the registered names can be cut from it
+    board = directory / "given.toml"
+    assistant = directory / "assistant"
+    lines = [
+        'title = "Given"',
+        'suite = "toy"',
+        'budget = "toy"',
+        f'assistant = "{assistant}"',
+        f'corpus = ["tsv:{directory / "corpus"}"]',
+        "[[encoder]]",
+        f'model = "{assistant}"',
+        'name = "as it is"',
+    ]
+    board.write_text("\n".join(lines), "utf-8")
+    planned = plan_board(read_board(board), load_registry((PLUGIN,)), settings_at(tmp_path / "home"), rates=RATES)
+    assert [task.name for task in planned.tasks if task.kind == "stage"] == []
+    assert any(task.name.endswith("as it is") for task in planned.tasks)

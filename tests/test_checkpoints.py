@@ -70,7 +70,7 @@ def test_a_missing_file_is_damage_and_without_a_whole_checkpoint_training_begins
     assert used(tmp_path) == (None, said, [])
 
 
-def test_a_checkpoint_whose_best_one_is_damaged_or_elsewhere_is_not_used(tmp_path: Path) -> None:
+def test_a_checkpoint_whose_best_one_is_damaged_is_not_used(tmp_path: Path) -> None:
     scratch = tmp_path / "here"
     flip(write(scratch, 5) / "model.safetensors")
     write(scratch, 10, 5)
@@ -79,11 +79,20 @@ def test_a_checkpoint_whose_best_one_is_damaged_or_elsewhere_is_not_used(tmp_pat
         " checkpoint-5 is damaged (model.safetensors has changed): beginning again"
     ]
     assert used(scratch) == (None, said, [])
+
+
+def test_checkpoints_that_were_moved_are_used_and_the_best_one_is_found_beside(tmp_path: Path) -> None:
+    scratch = tmp_path / "here"
     write(scratch, 5)
     write(scratch, 10, 5)
-    moved = scratch.rename(tmp_path / "there")  # transformers would silently not find the best weights
-    said = ["checkpoint-10 is damaged (its best checkpoint lies elsewhere): going on from checkpoint-5"]
-    assert used(moved) == ("checkpoint-5", said, ["checkpoint-5"])
+    moved = scratch.rename(tmp_path / "there")
+    assert used(moved) == ("checkpoint-10", [], ["checkpoint-10", "checkpoint-5"])
+    flip(moved / "checkpoint-5" / "model.safetensors")
+    said = [
+        "checkpoint-10 is damaged (its best checkpoint, checkpoint-5: model.safetensors has changed),"
+        " checkpoint-5 is damaged (model.safetensors has changed): beginning again"
+    ]
+    assert used(moved) == (None, said, [])
 
 
 def test_weights_that_changed_after_they_were_saved_are_not_loaded(tmp_path: Path) -> None:

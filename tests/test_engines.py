@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from xlbench.boards.run import look_up_board, missing_of
 from xlbench.cli.app import app
 from xlbench.distill import training
 from xlbench.distill.health import FailedTrainingError
-from xlbench.engines.engine import Engine, Resources
+from xlbench.engines.engine import Engine, Resources, Task
 from xlbench.plugins.registry import load_registry
 from xlbench.runs import prefill
 from xlbench.runs.graph import graph_of, stored_in, tasks_of
@@ -31,7 +32,7 @@ from xlbench.runs.results import run_request
 from xlbench.runs.worker import run_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from xlbench.plugins.registry import Registry
     from xlbench.runs.graph import Graph
@@ -243,6 +244,20 @@ def test_another_failure_names_the_task_and_its_log_after_the_others_were_run(
     assert {"scoring assistant", "scoring assistant, mean-centred"} <= set(RAN)
 
 
+def test_an_engine_that_leaves_no_result_is_not_believed(
+    place: Path, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pretend(tasks: Sequence[Task], _: object, tell: Callable[[Task, int], None]) -> None:
+        for task in tasks:
+            tell(task, 0)
+
+    monkeypatch.setitem(registry.engines, "toy", replace(registry.engines["toy"], run=pretend))
+    said = r"The engine 'toy' says that 'stage teacher-centred .*' is done, and its result is not in the store"
+    with pytest.raises(XlbenchError, match=said):
+        go(place, tmp_path / "home", registry, "toy")
+    assert not list((tmp_path / "home").glob("stages/*"))  # nor made here without a word
+
+
 def test_an_interrupt_leaves_what_is_done(place: Path, tmp_path: Path, registry: Registry) -> None:
     request = toy_request(place, method="single-stage", options={"batch_size": 16})
     chosen = choose_engine("toy", None, {"last": "stage student"}, registry)
@@ -322,6 +337,7 @@ def test_scorings_may_get_more_than_stages(place: Path, tmp_path: Path, registry
         ("slrum", "", {}, "Unknown engine 'slrum'.\nDid you mean slurm?"),
         ("local", "", {"cpus": "4"}, "The engine 'local' has no options: the run itself does all.\nLeave them out."),
         (None, "", {"cpus": "4"}, "The engine 'local' has no options: the run itself does all.\nLeave them out."),
+        ("", "", {}, "Unknown engine ''."),  # and not here, for a variable of a script that is not set
         ("slurm", "partion = 'x'", {}, "Unknown option of engine slurm: 'partion'.\nDid you mean partition?"),
         ("slurm", "hours = 0", {}, "Option of engine slurm: 'hours' cannot be 0"),
         (

@@ -121,7 +121,7 @@ def test_what_is_damaged_or_being_built_here_is_not_pushed(home: Path, url: str)
     (home / "stages" / "4567bbbb" / MANIFEST).write_text("{}")
     done = sync(home, url)
     assert done.pushed == ("targets/0123cccc",)
-    assert done.refused == {"stages/0123aaaa": "it is damaged: model/weights has changed"}
+    assert done.refused == {"stages/0123aaaa": "it is damaged here: model/weights has changed"}
 
     def push(directory: Path) -> dict[str, Json]:
         left = sync_store(url, home=home, quiet=True)
@@ -316,6 +316,7 @@ def test_a_folder_that_is_a_link_is_not_written_through(home: Path, shared: Path
         ("oss://me:secret@bucket", r"'oss://me:…@bucket' needs the package 'ossfs', .*\nRun: .*pip install ossfs"),
         ("home/inside", "lies in the store itself"),
         ("home", "lies in the store itself"),
+        (".", r"The store lies in '.*'\.\nName another directory"),
         ("no/where/shared", r"no/where/shared' is no directory, and none can be made there\.\nIs its disk mounted"),
         ("file", "is no directory"),
         ("", "'url' cannot be '': it is empty"),
@@ -331,6 +332,13 @@ def test_an_address_that_cannot_be_is_refused_in_two_lines(
         sync(home, url)
     assert str(caught.value).count("\n") == 1
     assert "secret" not in str(caught.value)
+
+
+def test_nothing_is_pulled_from_where_nothing_is(home: Path, tmp_path: Path) -> None:
+    for url in (str(tmp_path / "mistyped"), "memory://mistyped"):
+        with pytest.raises(XlbenchError, match=r"There is nothing at '.*mistyped'\.\nCheck the address"):
+            sync_store(url, home=home, push=False)
+    assert not (tmp_path / "mistyped").exists()
 
 
 @pytest.mark.parametrize("error", [PermissionError("Access Denied"), RuntimeError("Unable to locate credentials")])

@@ -57,7 +57,7 @@ class StaticTermOptions(MatrixOptions, NeighbourOptions):
 
     matrix_weight: float = Field(default=0.0, ge=0, description="Weight of matching the teacher's similarity matrix.")
     neighbour_weight: float = Field(
-        default=10.0, ge=0, description="Weight of matching each sentence's nearest English neighbours."
+        default=30.0, ge=0, description="Weight of matching each sentence's nearest English neighbours."
     )
 
 

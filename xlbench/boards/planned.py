@@ -104,7 +104,7 @@ def _totals(plan: BoardPlan) -> Iterator[str]:
     if plan.took_seconds:
         ratio = plan.made_seconds / plan.took_seconds
         yield (
-            f"made here: estimated {duration(plan.made_seconds)}, took {duration(plan.took_seconds)}"
+            f"in the store: estimated {duration(plan.made_seconds)}, took {duration(plan.took_seconds)}"
             f" (estimate / actual {ratio:.2f})"
         )
     rates = {"encoding": plan.rates.encoded, "training": plan.rates.trained}

@@ -214,7 +214,7 @@ def sync(
         named = "; ".join(f"{name}: {reason}" for name, reason in done.refused.items())
         raise XlbenchError(
             f"{len(done.refused)} entries were left out: {named}.",
-            "Delete what is damaged there, and push it from a store that has it whole; `xlbench store verify` says so.",
+            "Damaged here: `xlbench store prune` deletes it. There: delete it, and push it from a whole store.",
         )
 
 

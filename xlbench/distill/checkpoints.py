@@ -115,13 +115,20 @@ def _damage(checkpoint: Path, mark: Complete | None) -> str | None:
 
 def _damage_of_best(checkpoint: Path) -> str | None:
     """Return what is wrong with the best checkpoint so far, which training loads in the end."""
-    best = json.loads((checkpoint / STATE).read_text("utf-8")).get("best_model_checkpoint")
-    if best is None or Path(best) == checkpoint:
+    named = json.loads((checkpoint / STATE).read_text("utf-8")).get("best_model_checkpoint")
+    if named is None or (best := beside(checkpoint, named)) == checkpoint:
         return None
-    if Path(best).parent != checkpoint.parent:
-        return "its best checkpoint lies elsewhere"
-    reason = _damage(Path(best), read_sealed(Path(best) / COMPLETE, Complete))
-    return f"its best checkpoint, {Path(best).name}: {reason}" if reason else None
+    reason = _damage(best, read_sealed(best / COMPLETE, Complete))
+    return f"its best checkpoint, {best.name}: {reason}" if reason else None
+
+
+def beside(checkpoint: Path, named: str) -> Path:
+    """Return a checkpoint that another one of the same training names.
+
+    It names it by the path that it had when it was written. What is taken over from a machine that was lost is copied,
+    so the name alone counts.
+    """
+    return checkpoint.parent / Path(named).name
 
 
 def _delete(path: Path) -> None:

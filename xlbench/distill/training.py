@@ -24,7 +24,7 @@ from xlbench.distill.batches import (
     sentences_read,
 )
 from xlbench.distill.capture import live_terms
-from xlbench.distill.checkpoints import Checkpoint, last_usable_checkpoint, mark_complete, step_of
+from xlbench.distill.checkpoints import Checkpoint, beside, last_usable_checkpoint, mark_complete, step_of
 from xlbench.distill.ranks import Call, together
 from xlbench.distill.reporting import tracker_variables
 from xlbench.distill.student import Student
@@ -250,11 +250,20 @@ def _train_or_resume(trainer: StageTrainer, owner: TableOwner, context: StageCon
 
 
 class _MarkCheckpoints(TrainerCallback):
-    """Marks every checkpoint as complete once it has been written, by every process what is its own."""
+    """Marks every checkpoint as complete once it has been written, by every process what is its own.
+
+    Of a training that goes on it says where the best checkpoint so far lies now.
+    """
 
     def __init__(self, initial: Evaluation, ranks: Ranks | None) -> None:
         self.initial = initial
         self.ranks = ranks
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if state.best_model_checkpoint is not None:  # of a training that was begun in another directory
+            state.best_model_checkpoint = str(beside(Path(str(args.output_dir)) / "any", state.best_model_checkpoint))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         if self.ranks is not None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -72,7 +74,11 @@ def _connect(options: RayOptions) -> None:
     try:
         if found := re.fullmatch(r"([^/]+):(\d+)", address):  # Ray itself asks for minutes where nobody answers
             socket.create_connection((found[1], int(found[2])), ANSWER).close()
+        kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in kept.items():  # Ray's own would end this process with a dump of its stack
+                signal.signal(number, handler)
     except Exception as error:
         raise XlbenchError(
             f"The Ray cluster '{address or 'local'}' cannot be used: {first_line(error)}",

@@ -87,7 +87,7 @@ def sync_store(
         XlbenchError: There is no such protocol, a package for it is missing, the address fails or may not be used, or
             there is no entry of a name.
     """
-    from xlbench.store.remote import open_remote
+    from xlbench.store.remote import open_remote, require_there
 
     refuse_unknown(sync_store, where)
     given = {"names": names, "kind": kind, "push": push, "pull": pull, "dry_run": dry_run}
@@ -98,6 +98,8 @@ def sync_store(
     is_address = isinstance(url, str) and "://" in url and "\0" not in url
     with answered():
         remote = open_remote(str(url if is_address else path_of(url, "url")), settings.home)
+        if not asked.push:
+            require_there(remote)
         return _sync(settings, remote, asked)
 
 

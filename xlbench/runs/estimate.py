@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -145,17 +146,20 @@ def estimate(
     """
     there = set(made)
     job_of = [next(job for job in jobs if job.request == request) for request in graph.requests]
-    shapes_of = [job_shapes(job, known) for job in job_of]
+    shapes_of = cache(lambda number: job_shapes(job_of[number], known))
     found: dict[str, Estimate] = {}
     for task, unit in graph.units.items():
-        job, shapes = job_of[unit.request], shapes_of[unit.request]
+        job = job_of[unit.request]
+        if unit.does == "encoder":  # nothing is cut, and the plan beside it need not fit its assistant
+            key = next(it.fingerprint for it in encoders if it.name == unit.part)
+            assistant = known.shapes[job.experiment.assistant.fingerprint]
+            found[task] = _scoring(known.shapes[key], assistant, known, stored=False)
+            continue
+        shapes = shapes_of(unit.request)
         if unit.does == "stage":
             stage = job.plan.stage(unit.part)
             assert stage is not None
             found[task] = _stage(stage, job, shapes, known, there)
-        elif unit.does == "encoder":
-            key = next(it.fingerprint for it in encoders if it.name == unit.part)
-            found[task] = _scoring(known.shapes[key], shapes["assistant"], known, stored=False)
         elif unit.does == "row":
             row = next(row for row in job.rows if task.endswith(f"/{row.key}"))
             stored = job.plan.stage(row.encoder) is not None

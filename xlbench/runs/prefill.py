@@ -15,7 +15,7 @@ from xlbench.distill.health import FailedTrainingError
 from xlbench.engines.engine import DIVERGED, DONE, LOST, Engine, EngineOptions, Task
 from xlbench.errors import XlbenchError, look_up, printable
 from xlbench.progress import duration, progress
-from xlbench.runs.graph import counts, tasks_of
+from xlbench.runs.graph import counts, stored_in, tasks_of
 from xlbench.runs.request import load_toml
 from xlbench.runs.session import check_ready
 from xlbench.runs.status import read_status, runs
@@ -66,7 +66,7 @@ def choose_engine(
     Raises:
         XlbenchError: It is unknown, lacks a package, or an option is unknown, of the wrong kind or out of bounds.
     """
-    name = name or LOCAL
+    name = LOCAL if name is None else name
     engine = look_up("engine", name, registry.engines)
     if engine.package and find_spec(engine.package) is None:
         raise XlbenchError(
@@ -133,6 +133,13 @@ def prefill(
     if left and not diverged:
         raise XlbenchError(
             f"The engine '{engine.name}' ended without '{left[0].name}'.", "Report it to the engine's author."
+        )
+    has = stored_in(settings)
+    for task in (task for task in tasks if ended.get(task.id) == DONE and not has(task.kind, task.key)):
+        raise XlbenchError(
+            f"The engine '{engine.name}' says that '{task.name}' is done, and its result is not in the store"
+            f" '{settings.home}'.",
+            "Do its workers have this store, under this path? Otherwise report it to the engine's author.",
         )
     shutil.rmtree(file.parent, ignore_errors=True)
     return diverged

@@ -130,9 +130,23 @@ def open_remote(url: str, home: Path) -> Remote:
         place = Path(root).resolve()
         if place.is_relative_to(home.resolve()):
             raise XlbenchError(f"'{name}' lies in the store itself.", "Name another directory.")
+        if home.resolve().is_relative_to(place):
+            raise XlbenchError(f"The store lies in '{name}'.", "Name another directory, of entries alone.")
         if not place.parent.is_dir() or (place.exists() and not place.is_dir()):
             raise XlbenchError(f"'{name}' is no directory, and none can be made there.", "Is its disk mounted?")
     return Remote(files, root.rstrip("/"), name)
+
+
+def require_there(remote: Remote) -> None:
+    """Refuse an address that nothing can be pulled from, as a mistyped one.
+
+    Raises:
+        XlbenchError: There is nothing at it.
+    """
+    with remote_errors(remote):
+        found = remote.files.exists(remote.root or "/")
+    if not found:
+        raise XlbenchError(f"There is nothing at '{remote.name}'.", "Check the address, or push to it first.")
 
 
 @contextmanager

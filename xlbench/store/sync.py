@@ -96,7 +96,7 @@ def _push(home: Path, remote: Remote, there: Listing, entry: Entry, advance: Adv
             return "a process is building it"
         checked = examine(home, kind, key)
         if not isinstance(checked, Entry):
-            return f"it is damaged: {checked.reason}" if checked else "it was deleted"
+            return f"it is damaged here: {checked.reason}" if checked else "it was deleted"
         upload(remote, checked, home, lambda count: advance(count / MB))
     return None
 
