@@ -239,7 +239,7 @@ def test_pickled_weights_are_never_stored(place: Path, tmp_path: Path, monkeypat
         save_student(model, tmp_path / "saved")
 
 
-def test_plans_of_edits_alone_are_valid_and_static_encoders_are_not_trained() -> None:
+def test_plans_of_edits_alone_are_valid_and_static_encoders_are_trained_at_full_width() -> None:
     shapes, widths = {"assistant": MINILM}, {"assistant": 384}
     trimmed = Stage("trimmed", "assistant", (TrimVocabulary(),))
     static = Stage("static", "trimmed", (TokenVectors(width=128),))
@@ -251,5 +251,9 @@ def test_plans_of_edits_alone_are_valid_and_static_encoders_are_not_trained() ->
     own = PullToTarget(target=Target(encoder="assistant", side="own"))
     training = Training(objectives=(own,), pairs=64, seed=0)
     taught = Stage("taught", "static", (), training)
-    with pytest.raises(XlbenchError, match="'taught': Only BERT and XLM-R encoders can be trained"):
+    with pytest.raises(XlbenchError, match="'taught' pulls vectors of width 128 to 'assistant', whose width is 384"):
         check_plan(Plan((trimmed, static, taught), "taught", teacher="assistant"), shapes, widths)
+    whole = Stage("static", "trimmed", (TokenVectors(),))
+    assert (
+        check_plan(Plan((trimmed, whole, taught), "taught", teacher="assistant"), shapes, widths)["taught"].width == 384
+    )

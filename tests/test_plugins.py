@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import textwrap
 import time
@@ -164,6 +165,20 @@ ENDLESS = {
 }
 
 
+HURRIED = """
+import sys
+from pathlib import Path
+from xlbench import XlbenchError
+from xlbench.plugins import registry
+registry.load_registry(())
+registry.HOOK_SECONDS = 0.05
+try:
+    registry.load_registry((Path(sys.argv[1]),))
+except XlbenchError as error:
+    print(error)
+"""
+
+
 @pytest.mark.parametrize(
     ("name", "cause"),
     [
@@ -171,14 +186,14 @@ ENDLESS = {
         ("slow", "raised OutOfTimeError: it had not ended"),
     ],
 )
-def test_a_hook_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, cause: str) -> None:
+def test_a_hook_without_end_is_ended(tmp_path: Path, name: str, cause: str) -> None:
     assert registry_module.HOOK_SECONDS == 10
-    monkeypatch.setattr(registry_module, "HOOK_SECONDS", 0.05)
     file = write(tmp_path / f"{name}.py", f"{HEAD}@hookimpl\ndef xlbench_students():\n    {ENDLESS[name]}\n")
-    with pytest.raises(XlbenchError) as caught:
-        load_registry((file,))
-    assert str(caught.value).startswith(f"Plugin file '{file}' cannot be used: xlbench_students() {cause}")
-    assert f"({file}:" in str(caught.value)
+    # In a process of its own: with so short a time the hooks that come with xlbench may be interrupted as well, inside
+    # of whatever library they import for the first time, and not every library lives through that.
+    made = subprocess.run([sys.executable, "-c", HURRIED, str(file)], capture_output=True, text=True, check=True)
+    assert made.stdout.startswith(f"Plugin file '{file}' cannot be used: xlbench_students() {cause}")
+    assert f"({file}:" in made.stdout
 
 
 def test_a_time_limit_that_is_over_at_any_moment_leaves_no_timer_behind() -> None:
