@@ -174,6 +174,12 @@ STARTER = Suite(
 # The languages of the paper's students, and twelve that these need not know, under the names that the tasks give them.
 NTREX = ("deu_Latn", "spa_Latn", "ita_Latn", "fra_Latn", "arb_Arab", "tur_Latn", "nld_Latn")
 
+
+def _from_and_to_english(languages: tuple[str, ...]) -> tuple[str, ...]:
+    """Return NTREX's subsets of some languages."""
+    return (*(f"eng_Latn-{language}" for language in languages), *(f"{language}-eng_Latn" for language in languages))
+
+
 STS17 = TaskRef(
     task="STS17",
     family="sts",
@@ -208,10 +214,7 @@ PAPER = Suite(
         TaskRef(
             task="NTREXBitextMining",
             family="bitext",
-            subsets=(
-                *(f"eng_Latn-{language}" for language in NTREX),
-                *(f"{language}-eng_Latn" for language in NTREX),
-            ),
+            subsets=_from_and_to_english(NTREX),
         ),
     ),
 )
@@ -242,10 +245,7 @@ FRONTIER = Suite(
         TaskRef(
             task="NTREXBitextMining",
             family="bitext_other",
-            subsets=(
-                *(f"eng_Latn-{language}" for language in OTHER_NTREX),
-                *(f"{language}-eng_Latn" for language in OTHER_NTREX),
-            ),
+            subsets=_from_and_to_english(OTHER_NTREX),
         ),
     ),
 )

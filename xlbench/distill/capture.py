@@ -19,6 +19,7 @@ from xlbench.encoders.encode import encoding_mode
 from xlbench.encoders.runtime import computing_in
 from xlbench.errors import XlbenchError
 from xlbench.students.surgery import stock_encoder
+from xlbench.students.token_embeddings import padding_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -184,15 +185,12 @@ def live_terms(
                     f"Stage '{stage.name}': '{name}' splits sentences into other tokens than the student.",
                     "Choose an encoder with the student's tokenizer: the objective compares token by token.",
                 )
-            ids[_padding(model)] = _padding(encoder)
+            # The padding token has the same id in a shrunken table, see shrink_table.
+            ids[padding_id(stock_encoder(model))] = padding_id(stock_encoder(encoder))
             held.enter_context(encoding_mode(encoder, context.precision))
             capture = Capture(stock_encoder(encoder), [layer.number for layer in layers if layer.encoder == name])
             encoders[name] = LiveEncoder(encoder, capture, torch.from_numpy(ids).to(device), context.precision)
         yield LiveTerms(terms, student, encoders)
-
-
-def _padding(model: SentenceTransformer) -> int:
-    return int(stock_encoder(model).config.pad_token_id or 0)  # the same in a shrunken table, see shrink_table
 
 
 def matching_ids(own: TokenTable, other: TokenTable, used: np.ndarray) -> np.ndarray | None:

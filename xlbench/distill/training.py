@@ -39,7 +39,7 @@ from xlbench.errors import XlbenchError
 from xlbench.progress import Advance, note, progress
 from xlbench.students.load import save_student
 from xlbench.students.surgery import table_owner
-from xlbench.students.token_embeddings import embedding_table, restore_table, shrink_table
+from xlbench.students.token_embeddings import embedding_table, padding_id, restore_table, shrink_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +104,7 @@ def train_stage(
     owner = table_owner(model)
     trial = _Trial.of(model, context, training) if call is None else None
     static = isinstance(owner, StaticEmbedding)
-    padding = 0 if isinstance(owner, StaticEmbedding) else int(owner.config.pad_token_id or 0)
+    padding = padding_id(owner)
     # All ids up to the padding token's stay, because XLM-R finds the position of a token by comparing ids with it.
     used = np.union1d(tokens.used(), np.arange(padding + 1))
     position_of = np.zeros(embedding_table(owner).num_embeddings, dtype=np.int64)

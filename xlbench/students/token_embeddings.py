@@ -44,6 +44,11 @@ def embedding_table(model: TableOwner) -> nn.Embedding | nn.EmbeddingBag:
     return _table(token_embeddings(model))
 
 
+def padding_id(model: TableOwner) -> int:
+    """Return the id of the padding token; 0 where an encoder has none."""
+    return 0 if isinstance(model, StaticEmbedding) else int(model.config.pad_token_id or 0)
+
+
 def _table(embeddings: TokenEmbeddings) -> nn.Embedding | nn.EmbeddingBag:
     return embeddings.table if isinstance(embeddings, BottleneckEmbedding) else embeddings
 
