@@ -248,7 +248,11 @@ def test_a_killed_job_is_lost(counting: Counting, monkeypatch: pytest.MonkeyPatc
 
 def test_what_sbatch_is_given(counting: Counting, slurm: Path) -> None:
     options = SlurmOptions(
-        partition="gpu", account="lab", setup=("module load cuda",), sbatch={"reservation": "week"}, requeues=5
+        partition="gpu",
+        account="lab",
+        setup=("module load cuda",),
+        sbatch={"reservation": "week", "exclusive": True, "spread_job": False, "dependency": "singleton"},
+        requeues=5,
     )
     task = counting.task("stage", cpus=8, gpus=1, memory_gb=1.5, hours=2.5)
     executor = executor_of(task, options, ["7", "9"])
@@ -259,7 +263,8 @@ def test_what_sbatch_is_given(counting: Counting, slurm: Path) -> None:
         "#SBATCH --account=lab",
         "#SBATCH --comment=stage",
         "#SBATCH --cpus-per-task=8",
-        "#SBATCH --dependency=afterok:7:9",
+        "#SBATCH --dependency=afterok:7:9,singleton",
+        "#SBATCH --exclusive",
         "#SBATCH --gpus-per-node=1",
         "#SBATCH --job-name=xlbench-stage",
         "#SBATCH --kill-on-invalid-dep=yes",

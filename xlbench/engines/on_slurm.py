@@ -45,7 +45,11 @@ class SlurmOptions(EngineOptions):
     account: str | None = Field(default=None, min_length=1, description="As sbatch takes it.")
     qos: str | None = Field(default=None, min_length=1, description="As sbatch takes it.")
     constraint: str | None = Field(default=None, min_length=1, description="As sbatch takes it.")
-    sbatch: dict[str, str | int] = Field(default={}, description="Any other options of sbatch, by their long names.")
+    sbatch: dict[str, bool | str | int] = Field(
+        default={},
+        description="Any other options of sbatch, by their long names; true for one without a value. A dependency is"
+        " added to a task's own.",
+    )
     setup: tuple[str, ...] = Field(default=(), description="Lines of shell that a job runs first.")
     requeues: int = Field(default=20, ge=0, le=1000, description="Times that a job may reach its time limit and go on.")
     signal_seconds: int = Field(
@@ -194,6 +198,9 @@ def executor_of(task: Task, options: SlurmOptions, after: Sequence[str]) -> Pick
             setup=list(options.setup),
         )
         return local
+    others = {name.replace("_", "-"): value for name, value in options.sbatch.items() if value is not False}
+    theirs = str(others.pop("dependency", ""))
+    dependency = ",".join(it for it in (f"afterok:{':'.join(after)}" if after else "", theirs) if it)
     named = {name: getattr(options, name) for name in ("partition", "account", "qos", "constraint")}
     executor = SlurmExecutor(folder, max_num_timeout=options.requeues)
     executor.update_parameters(
@@ -206,9 +213,9 @@ def executor_of(task: Task, options: SlurmOptions, after: Sequence[str]) -> Pick
         setup=list(options.setup) or None,
         signal_delay_s=options.signal_seconds,
         stderr_to_stdout=True,
-        dependency=f"afterok:{':'.join(after)}" if after else None,
+        dependency=dependency or None,
         # A job after one that failed would wait for ever.
-        additional_parameters={"requeue": True, "kill-on-invalid-dep": "yes", **options.sbatch},
+        additional_parameters={"requeue": True, "kill-on-invalid-dep": "yes", **others},
         **{name: value for name, value in named.items() if value is not None},
     )
     return executor
