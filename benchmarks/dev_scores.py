@@ -56,6 +56,7 @@ def dev_bitext(
     settings: Settings,
     precision: Precision,
     references: Sequence[str],
+    languages: Sequence[str],
     count: int,
 ) -> float:
     """Return how often the nearest English sentence is the translation, x 100: mean over corpora, and their languages.
@@ -65,21 +66,22 @@ def dev_bitext(
         registry: Has the corpora's schemes.
         settings: Where corpora are.
         precision: What it computes in.
-        references: Corpora, e.g. ``tsv:xquad_questions?languages=ar,de``; none that it was trained on.
+        references: Corpora, e.g. ``tsv:xquad_questions``; none that it was trained on.
+        languages: What is read of them: of others, a trimmed vocabulary has lost the tokens.
         count: Pairs of each language, the first ones: the more, the harder.
     """
     found = []
     for reference in references:
         opened = open_corpus(reference, registry.corpora, settings)
-        sides, languages = [], []
-        for number, language in enumerate(opened.languages()):
+        sides, numbers = [], []
+        for number, language in enumerate(it for it in opened.languages() if it in languages):
             pairs = list(islice(opened.corpus.pairs(language), count))
             sides += pairs
-            languages += [number] * len(pairs)
+            numbers += [number] * len(pairs)
         texts = [pair.english for pair in sides] + [pair.other for pair in sides]
         distinct = list(dict.fromkeys(texts))  # languages share English sentences
         row = {text: number for number, text in enumerate(distinct)}
         vectors = torch.from_numpy(encode(model, distinct, precision=precision))
         english, other = vectors[[row[text] for text in texts]].chunk(2)
-        found.append(100 * bitext_accuracy(english, other, np.array(languages)))
+        found.append(100 * bitext_accuracy(english, other, np.array(numbers)))
     return float(np.mean(found))

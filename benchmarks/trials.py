@@ -88,7 +88,15 @@ def run_trial(
             student = load_student(made.paths[stage.name])
             scored[stage.key] = dev_scores(student, settings, experiment.precision, STSB, arguments.rows)
             if arguments.bitext:
-                bitext = dev_bitext(student, registry, settings, experiment.precision, arguments.bitext, arguments.rows)
+                bitext = dev_bitext(
+                    student,
+                    registry,
+                    settings,
+                    experiment.precision,
+                    arguments.bitext,
+                    arguments.languages,
+                    arguments.rows,
+                )
                 scored[stage.key]["bitext"] = bitext
         figures = "   ".join(f"{part} {value:5.2f}" for part, value in scored[stage.key].items())
         print(f"{trial} | {stage.name:16} dev: {figures}; {stage.seconds:.0f} s", flush=True)
@@ -110,7 +118,7 @@ def main() -> None:
     parser.add_argument("--until", help="The last stage to run.")
     parser.add_argument("--score", nargs="+", default=[], help="The stages to score; all without it.")
     parser.add_argument("--corpus", nargs="+", default=[f"tsv:{name}" for name in CORPORA])
-    parser.add_argument("--bitext", nargs="+", default=[], help="Corpora to find translations in.")
+    parser.add_argument("--bitext", nargs="+", default=[], help="Corpora to find translations in, of --languages.")
     parser.add_argument("--languages", nargs="+", default=list(STSB))
     parser.add_argument("--suite", default="paper", help="Whose sentences are kept out of the corpus.")
     parser.add_argument("--budget", default="minutes")
