@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from xlbench.boards.folder import Folder
     from xlbench.experiment import Suite
     from xlbench.fingerprint import Frozen
 
@@ -355,9 +356,14 @@ README_ROWS = {  # and what they are for whoever does not know our names yet
 }
 
 
+def readme_folder() -> Folder:
+    """Return what lies in the folder of the board that the README shows."""
+    return read_folder(read_board(ROOT / "leaderboards" / f"{README_BOARD}.toml"))
+
+
 def headline() -> str:
     """Return the README's table: six rows of a board, and what the figures rest on."""
-    folder = read_folder(read_board(ROOT / "leaderboards" / f"{README_BOARD}.toml"))
+    folder = readme_folder()
     lines = {str(line["name"]): line for line in records_of(board_frame(folder.rows, folder.statistics))}
     shown = []
     for name, meaning in README_ROWS.items():
@@ -382,7 +388,7 @@ def headline() -> str:
 
 def claim() -> str:
     """Return the README's picture, as an SVG file: the board's rows against the paper's claim."""
-    folder = read_folder(read_board(ROOT / "leaderboards" / f"{README_BOARD}.toml"))
+    folder = readme_folder()
     panels = claim_panels(figures(folder.rows, folder.statistics))
     return claim_picture("Quality against size and speed", *panels, most=len(folder.rows))
 
