@@ -246,6 +246,17 @@ def test_a_killed_job_is_lost(counting: Counting, monkeypatch: pytest.MonkeyPatc
     assert counting.told == {"a": LOST}
 
 
+def test_the_log_of_a_job_that_is_not_queued_again_says_why(counting: Counting) -> None:
+    # submitit takes a job for one that reached its limit ten minutes before: of six minutes, at once.
+    thread = counting.during("a", 10, lambda process: submitter(process).send_signal(signal.SIGUSR2))
+    options = SlurmOptions(executor="local", requeues=0, signal_seconds=1)
+    run_on_slurm([counting.task("a", steps=10_000, hours=0.1)], options, counting.tell)
+    thread.join()
+    assert counting.told == {"a": LOST}
+    assert len(counting.starts("a")) == 1
+    assert "-e hours=..., -e requeues=..." in (counting.place / "a.log").read_text("utf-8")
+
+
 def test_what_sbatch_is_given(counting: Counting, slurm: Path) -> None:
     options = SlurmOptions(
         partition="gpu",

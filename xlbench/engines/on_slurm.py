@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 POLL = 1.0  # seconds between two looks at the jobs; submitit asks sacct less often
 LATE = 30.0  # seconds in which a file of another node may become visible here
 STATUS = ".exit"  # ending of the file with a task's exit status, beside its log
+TOLD_TO_END = (
+    "slurm: told to end, at the time limit of its job or for another one; it is queued again, unless it reached the"
+    " limit as often as it may (-e hours=..., -e requeues=...)\n"
+)
 
 
 class SlurmOptions(EngineOptions):
@@ -91,6 +95,8 @@ class Command:
 
         if self.process is not None:
             end_command(self.process)
+        with Path(self.log).open("a", encoding="utf-8") as log:  # the error about a lost task names its log
+            log.write(TOLD_TO_END)
         return DelayedSubmission(Command(self.command, self.threads, self.log))
 
 
