@@ -352,6 +352,7 @@ README_ROWS = {  # and what they are for whoever does not know our names yet
     "12 layers, 8 bits": "All layers, tokens of eight languages, in 8 bits",
     "6 layers, 8 bits": "Half of the layers, trained",
     "4 layers, 8 bits": "A third of the layers, trained",
+    "3 layers, 8 bits": "A quarter of the layers, trained",
     "static-trained, onnx-int8": "No layers: trained vectors of tokens",
 }
 

@@ -259,7 +259,12 @@ def test_a_corpus_too_small_for_the_axes_is_refused(teachers: tuple[StageContext
 def test_weights_are_one_for_each_teacher() -> None:
     with pytest.raises(XlbenchError, match=r"'blend' gives 1,1, for the teachers toy\.\nGive one weight for each"):
         experiment_keys({"blend": "1,1"}, teachers=1)
-    for given, message in (("1,-1", "negative"), ("0,0", "no weight is above zero"), ("a,b", "no numbers")):
+    for given, message in (
+        ("1,-1", "negative"),
+        ("0,0", "no weight is above zero"),
+        ("1e308,1e308", "the sum of the weights is not finite"),
+        ("a,b", "no numbers"),
+    ):
         with pytest.raises(XlbenchError, match=f"'blend' cannot be '{given}': .*{message}"):
             experiment_keys({"blend": given})
 
@@ -279,6 +284,9 @@ def test_a_whole_run_towards_a_blend_records_what_it_is(tmp_path: Path) -> None:
     for name in ("alignment", "aligned", "contrastive"):
         assert stages[name]["blend"]["shares"] == pytest.approx([0.3, 0.7])
         assert (stages[name]["blend"]["width"], stages[name]["blend-joint"]["width"]) == (16, 40)
+    legend = results.markdown()
+    assert ": the first teacher; the target of training is a blend of English embeddings: " in legend
+    assert " 0.3, wide 0.7." in legend
     # Boards show the first teacher as it was given: here it is the assistant, which has one row.
     card = (results.student.save(tmp_path / "saved") / "README.md").read_text("utf-8")
     assert "- First teacher of a blend, whose English vectors are the target: the assistant itself" in card

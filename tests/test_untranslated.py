@@ -81,6 +81,19 @@ def test_every_line_is_accounted_for(tmp_path: Path, settings: Settings) -> None
     assert not set(prepared.lines) & set(np.ravel([*prepared.pairs, *prepared.dev_pairs]))
 
 
+def test_a_text_of_which_no_line_is_kept_changes_nothing(tmp_path: Path, settings: Settings) -> None:
+    pairs = toy("pairs", {"de": numbered(100)})
+    alone = prepare(data_of(pairs), [pairs], set, settings)
+    sides = [alone.sentences[int(row)] for row in alone.pairs[:3, 1]]
+    for name, lines in {"blank": ["", ""], "in pairs": sides, "too long": ["x" * 2001]}.items():
+        corpus = text(tmp_path / f"{name}.txt", lines, settings)
+        for _ in range(2):  # made, and taken from the store
+            prepared = prepare(data_of(corpus, pairs), [corpus, pairs], set, settings)
+            assert len(prepared.lines) == 0, name
+            assert [it.read for it in prepared.facts.lines] == [len(lines)]
+            assert prepared.facts.summary().endswith("; 0 kept, for stages that match an encoder's own vectors alone")
+
+
 def test_caps_compression_english_and_several_texts(tmp_path: Path, settings: Settings) -> None:
     pairs = toy("pairs", {"de": numbered(100)})
     german = text(tmp_path / "a.txt", [f"Zeile {n}." for n in range(50)], settings, "?language=de&cap=20")

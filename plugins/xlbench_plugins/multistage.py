@@ -57,7 +57,9 @@ class BottleneckStageOptions(Options):
 class StageShareOptions(Options):
     """Stage 3, and the shares of stages 3 and 4 in the student's pairs."""
 
-    recurrent_share: float = Field(default=0.1, ge=0, le=1, description="Share of the student's pairs for stage 3.")
+    recurrent_share: float = Field(
+        default=0.1, ge=0, le=1, description="Share of the student's pairs for stage 3, at most what stage 2 leaves."
+    )
     recurrent_hidden_weight: float = Field(
         default=0.0,
         ge=0,
@@ -119,12 +121,13 @@ def plan(experiment: Experiment, options: MultistageOptions, after_loop: Sequenc
     # Without a stage 2 the token embeddings are cut together with the layers.
     edits = () if student else embedding_edits(experiment, options)
     limit = options.contrastive_pairs or pairs
+    left = pairs - _seen(student)
     recurrent = recurrent_stage(
         experiment,
         options,
         "bottleneck" if student else "aligned",
         "aligned",
-        max(options.recurrent_share * pairs, pairs - _seen(student) - limit),
+        max(min(options.recurrent_share * pairs, left), left - limit),
         edits=(*edits, layer_edit(experiment, options), *after_loop),
         hidden_weight=options.recurrent_hidden_weight,
     )

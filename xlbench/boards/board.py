@@ -133,6 +133,12 @@ class BoardFile:
         """What the command line calls it, and how its files' names begin."""
         return self.path.stem
 
+    @property
+    def given(self) -> str:
+        """What a command takes for it: its name, or the path of a file that no name stands for."""
+        named = self.shipped or (FOLDER / self.path.name).resolve() == self.path.resolve()
+        return self.name if named else str(self.path)
+
 
 def find_board(given: str | Path) -> BoardFile:
     """Read a board by its name or by the path of its TOML file.

@@ -144,7 +144,7 @@ def read_folder(board: BoardFile) -> Folder:
         XlbenchError: The board has not been run, a file cannot be read, or the records do not belong into one table.
     """
     path = folder_path(board)
-    remedy = f"Run `xlbench leaderboard run {board.name}`."
+    remedy = f"Run `xlbench leaderboard run {board.given}`."
     records = tuple(read_record(file) for file in record_paths(board))
     if not records or not (path / STATISTICS).is_file():
         missing = "records" if not records else "statistics"
@@ -210,7 +210,7 @@ def read_board_figures(board: BoardFile) -> tuple[Figures, BoardText]:
 def _current(board: BoardFile) -> Folder:
     folder = read_folder(board)
     if folder.stale:
-        raise XlbenchError(f"{_sentence(folder.stale)}.", f"Run `xlbench leaderboard run {board.name}`.")
+        raise XlbenchError(f"{_sentence(folder.stale)}.", f"Run `xlbench leaderboard run {board.given}`.")
     return folder
 
 

@@ -128,4 +128,4 @@ def _read(board: BoardFile) -> tuple[SavedRow, ...]:
         return _saved.validate_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         problem = f"The rows of MTEB's results in '{path}' cannot be read: {invalid(error)}"
-        raise XlbenchError(problem, f"Run `xlbench leaderboard run {board.name}`.") from error
+        raise XlbenchError(problem, f"Run `xlbench leaderboard run {board.given}`.") from error

@@ -31,8 +31,11 @@ def parse_assignments(
     pairs = {}
     for value in values:
         key, equals, setting = value.partition("=")
-        if not equals:
-            raise XlbenchError(f"'{letter} {value}' has no '='.", f"Write {letter} key=value, e.g. {letter} {example}.")
+        if not (equals and key.strip()):
+            lacks = "name" if equals else "'='"
+            raise XlbenchError(
+                f"'{letter} {value}' has no {lacks}.", f"Write {letter} key=value, e.g. {letter} {example}."
+            )
         pairs[key.strip().replace("-", "_")] = setting.strip()
     return pairs
 

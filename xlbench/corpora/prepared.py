@@ -126,7 +126,8 @@ def load_prepared(path: Path, digest: str) -> PreparedCorpus:
     """Open a directory that :func:`xlbench.corpora.prepare.prepare` wrote; sentences and arrays are memory-mapped."""
     pairs, languages, dev_pairs, dev_languages = (np.load(path / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
     facts = CorpusFacts.model_validate_json((path / FACTS).read_text("utf-8"))
-    lines = np.load(path / LINES, mmap_mode="r") if facts.lines else np.empty(0, np.int32)
+    kept = any(count.kept for count in facts.lines)  # of a text, all lines may be sides of pairs
+    lines = np.load(path / LINES, mmap_mode="r") if kept else np.empty(0, np.int32)
     return PreparedCorpus(
         path, digest, facts, Sentences(path / TEXTS), pairs, languages, dev_pairs, dev_languages, lines
     )

@@ -155,6 +155,8 @@ def shares_of(weights: Sequence[float]) -> list[float]:
     if not all(0 <= weight < float("inf") for weight in weights):
         raise ValueError("a weight is negative or not finite\nnumbers of zero or more")
     total = sum(weights)
+    if total == float("inf"):
+        raise ValueError("the sum of the weights is not finite\nsmaller numbers")
     if total <= 0:
         raise ValueError("no weight is above zero\nat least one")
     return [weight / total for weight in weights]

@@ -36,8 +36,15 @@ class BlendOptions(CentreOptions):
         # Left out where there is none, so that experiments from before there were blends are the same.
         exclude_if=lambda blend: blend is None,
         description="Weights of the teachers, in their order, in a target space that is blended of them all: 0.3,0.7."
-        " None: the first teacher alone gives the target space, and the others join the similarity matrix.",
+        " None: the first teacher alone gives the target space, and the others join the similarity matrix where the"
+        " method has one.",
     )
+
+    @field_validator("blend", mode="before")
+    @classmethod
+    def _as_text(cls, blend: object) -> object:
+        """Take a single weight as a number too."""
+        return f"{blend:g}" if isinstance(blend, int | float) and not isinstance(blend, bool) else blend
 
     @field_validator("blend")
     @classmethod

@@ -32,7 +32,7 @@ def reading(figures: Figures, table: Table) -> list[str]:
 
 def _roles(figures: Figures) -> list[str]:
     about = {
-        "teacher": "the teacher, whose English embeddings are the target of training",
+        "teacher": _taught(figures),
         "assistant": "the assistant as given, the multilingual encoder that students are cut from",
         "aligned": "the assistant, trained so that a translation's embedding meets that of its English side",
     }
@@ -43,6 +43,22 @@ def _roles(figures: Figures) -> list[str]:
             how = "; the mean embedding of English training sentences is subtracted from each" if centred else ""
             lines.append(f"'{plain(row.name)}': {about[row.role]}{how}.")
     return lines
+
+
+def _taught(figures: Figures) -> str:
+    """Return what the shown teacher is: the one of all students, or the first of those whose vectors are blended."""
+    trained = [run.experiment for row in figures.rows for run in row.runs if run.experiment]
+    blends = {
+        ", ".join(
+            f"{plain(teacher.name)} {weight}"
+            for teacher, weight in zip(experiment.teachers, str(weights).split(","), strict=True)
+        )
+        for experiment in trained
+        if (weights := experiment.options.get("blend")) is not None
+    }
+    if not blends:
+        return "the teacher, whose English embeddings are the target of training"
+    return f"the first teacher; the target of training is a blend of English embeddings: {'; or '.join(sorted(blends))}"
 
 
 def _legend(table: Table) -> list[str]:

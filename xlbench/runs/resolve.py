@@ -48,6 +48,10 @@ def resolve(
     suite, *keep_out = (find_suite(name, registry.suites, settings) for name in (request.suite, *request.keep_out))
     assistant = find_encoder(request.assistant, registry.encoders, settings)
     teachers = [_teacher(name, assistant, registry, settings) for name in request.teacher]
+    fingerprints = [teacher.fingerprint for teacher in teachers]
+    for place, name in enumerate(request.teacher):
+        if fingerprints[place] in fingerprints[:place]:
+            raise XlbenchError(f"Teacher '{name}' is given twice.", "Give each teacher once.")
     corpora = [open_corpus(reference, registry.corpora, settings) for reference in request.corpus]
     budget = _budget(request, registry)
     data = Data(

@@ -121,7 +121,7 @@ class Shape(Frozen):
         if self.architecture not in TRANSFORMERS:
             raise XlbenchError(
                 f"Only BERT and XLM-R encoders can be {what}, and this encoder is neither.",
-                "Choose another encoder; as a teacher this one works with -o centre=false.",
+                "Choose another encoder; as a teacher this one works in a blend (-o blend=1).",
             )
 
     def admits(self, actual: Shape) -> bool:
