@@ -269,6 +269,10 @@ def test_weights_are_one_for_each_teacher() -> None:
             experiment_keys({"blend": given})
 
 
+def test_one_weight_may_be_a_number() -> None:
+    assert experiment_keys({"blend": 1}, teachers=1) == experiment_keys({"blend": "1"}, teachers=1)
+
+
 def test_a_whole_run_towards_a_blend_records_what_it_is(tmp_path: Path) -> None:
     save_toy_encoder(tmp_path / "wide", seed=5, hidden=24, scale=1.0)
     request = toy_request(
@@ -286,7 +290,7 @@ def test_a_whole_run_towards_a_blend_records_what_it_is(tmp_path: Path) -> None:
         assert (stages[name]["blend"]["width"], stages[name]["blend-joint"]["width"]) == (16, 40)
     legend = results.markdown()
     assert ": the first teacher; the target of training is a blend of English embeddings: " in legend
-    assert " 0.3, wide 0.7." in legend
+    assert "English embeddings: assistant 0.3, wide 0.7." in legend
     # Boards show the first teacher as it was given: here it is the assistant, which has one row.
     card = (results.student.save(tmp_path / "saved") / "README.md").read_text("utf-8")
     assert "- First teacher of a blend, whose English vectors are the target: the assistant itself" in card

@@ -88,6 +88,13 @@ def test_pairs_beyond_the_limit_of_stage_4_go_to_stage_3(bound: int, parts: dict
     assert {name: stage.training.pairs for name, stage in stages.items() if stage and stage.training} == parts
 
 
+def test_stage_3_gets_at_most_what_stage_2_leaves() -> None:
+    options = {"bottleneck_share": 0.5, "recurrent_share": 0.9, "contrastive_pairs": 0}
+    stages = [stage_of(name, "multistage", **options) for name in ("bottleneck", "recurrent", "contrastive")]
+    # Half of 512, the other half, and the one pair that a stage has at least.
+    assert [stage.training.pairs for stage in stages if stage and stage.training] == [256, 256, 1]
+
+
 def test_after_stage_1_the_assistant_is_averaged_with_its_weights_before() -> None:
     stage = stage_of("aligned", "multistage", assistant_start_share=0.4)
     assert stage == Stage("aligned", "alignment", (Average(other="teacher-centred", share=0.4),))

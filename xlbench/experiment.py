@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -144,6 +145,11 @@ class EncoderRef(Frozen):
     origin: Literal["registered", "local", "data-root", "hub"]
     fingerprint: str = Field(description="Changes whenever its embeddings may.")
     revision: str | None = Field(default=None, description="Hub commit, where there is one.")
+
+    @property
+    def title(self) -> str:
+        """What boards call it: its name; of one in a directory, the directory's name."""
+        return Path(self.name).name if self.origin == "local" else self.name
 
 
 class CorpusRef(Frozen):

@@ -18,7 +18,7 @@ from xlbench.records.record import record_digest
 from xlbench.records.stored import items_of
 from xlbench.runs.export import run_export
 from xlbench.runs.graph import Exporting, Scoring, graph_of, stored_in
-from xlbench.runs.job import make_jobs, title
+from xlbench.runs.job import make_jobs
 from xlbench.runs.prefill import prefill
 from xlbench.runs.request import Conditions, Request, Treatment
 from xlbench.runs.restore import restore
@@ -190,7 +190,7 @@ def look_up_board(board: BoardFile, registry: Registry, settings: Settings) -> F
     encoders = []
     for scored in board.board.encoder:
         encoder = find_encoder(scored.model, registry.encoders, settings)
-        encoders.append(ScoredEncoder(scored.name or title(encoder), encoder))
+        encoders.append(ScoredEncoder(scored.name or encoder.title, encoder))
     exports = _look_up_exports(board, runs)
     names = [run.name for run in runs] + [it.name for it in exports] + [it.name for it in encoders]
     others = [*(it.model for it in board.board.published), *(it.name or it.model for it in board.board.mteb)]

@@ -50,8 +50,8 @@ def _taught(figures: Figures) -> str:
     trained = [run.experiment for row in figures.rows for run in row.runs if run.experiment]
     blends = {
         ", ".join(
-            f"{plain(teacher.name)} {weight}"
-            for teacher, weight in zip(experiment.teachers, str(weights).split(","), strict=True)
+            f"{plain(teacher.title)} {weight}"
+            for teacher, weight in zip(experiment.teachers, str(weights).split(","), strict=False)
         )
         for experiment in trained
         if (weights := experiment.options.get("blend")) is not None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench.corpora.text import keep_text
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from xlbench.corpora.corpus import OpenCorpus
     from xlbench.distill.method import Method
-    from xlbench.experiment import EncoderRef, Experiment
+    from xlbench.experiment import Experiment
     from xlbench.plugins.registry import Registry
     from xlbench.records.record import Role
     from xlbench.runs.request import Request
@@ -144,7 +143,7 @@ def student_name(experiment: Experiment, method: Method) -> str:
 
 def _rows(plan: Plan, experiment: Experiment, keys: Mapping[str, str], student: str | None) -> tuple[JobRow, ...]:
     """Return the rows of teacher, assistant and aligned assistant, each encoder once, and of the student, if any."""
-    teacher, assistant = title(experiment.teacher), title(experiment.assistant)
+    teacher, assistant = experiment.teacher.title, experiment.assistant.title
     inputs = {"assistant": assistant, "teacher": teacher}
     compared: list[tuple[str, Role, str]] = [
         (plan.teacher, "teacher", inputs.get(plan.teacher) or f"{teacher}, mean-centred"),
@@ -177,8 +176,3 @@ def make_row(encoder: str, role: Role, name: str, encoder_key: str, experiment: 
     if role in {"teacher", "encoder"} and not experiment.self_taught():
         facts["baseline"] = experiment.assistant.fingerprint  # its speed is a multiple of the assistant's
     return JobRow(encoder, role, name, fingerprint(facts))
-
-
-def title(encoder: EncoderRef) -> str:
-    """Return what boards call an encoder: its name; for one in a directory, the directory's name."""
-    return Path(encoder.name).name if encoder.origin == "local" else encoder.name

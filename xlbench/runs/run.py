@@ -12,7 +12,7 @@ from xlbench.distill.stage_entry import stored_stage
 from xlbench.distill.trim import describe_losses
 from xlbench.records.record import KIND, Failure, Record
 from xlbench.records.stored import make_record, saved_record, write_entry
-from xlbench.runs.job import Job, JobRow, make_row, title
+from xlbench.runs.job import Job, JobRow, make_row
 from xlbench.runs.session import Session, check_ready, prepare_process, say_pairs
 from xlbench.runs.status import runs
 
@@ -234,7 +234,7 @@ def run_encoder(
 def encoder_row(encoder: EncoderRef, beside: Experiment) -> JobRow:
     """Return the row of an encoder that is scored as it is; the arguments are those of :func:`run_encoder`."""
     experiment = beside.model_copy(update={"teachers": (encoder,)})
-    return make_row("teacher", "encoder", title(encoder), encoder.fingerprint, experiment)
+    return make_row("teacher", "encoder", encoder.title, encoder.fingerprint, experiment)
 
 
 def _record(row: JobRow, plan: Plan, distilled: Distilled, session: Session, say: Say) -> StoredRecord:

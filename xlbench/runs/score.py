@@ -11,7 +11,6 @@ from xlbench.encoders.graph_runtimes import is_exported
 from xlbench.errors import XlbenchError
 from xlbench.fingerprint import fingerprint
 from xlbench.records.stored import make_record, saved_record, write_entry
-from xlbench.runs.job import title
 from xlbench.runs.results import Results
 from xlbench.runs.session import check_ready, prepare_process, speed_sample
 from xlbench.runs.status import runs
@@ -72,7 +71,7 @@ def score_encoder(
         "evaluation": evaluation_digest((tasks,), settings),
         "mteb": mteb_version(),
         "precision": computed,
-        "name": title(encoder),
+        "name": encoder.title,
         "role": "encoder",
         "speed": None if measured is None else {**measured.key(), "rounds": settings.speed_rounds},
     }
@@ -87,7 +86,7 @@ def score_encoder(
             model,
             directory,
             settings,
-            name=title(encoder),
+            name=encoder.title,
             role="encoder",
             encoder_key=encoder.fingerprint,
             suite=tasks,
@@ -98,7 +97,7 @@ def score_encoder(
     stored = saved_record(key, settings)
     if stored is None:
         check_ready((tasks,), settings)
-        with runs(f"scoring {title(encoder)}", settings):
+        with runs(f"scoring {encoder.title}", settings):
             prepare_process(settings)
             stored = write_entry(key, settings, make)
     return Results((stored,), (), settings)
