@@ -203,7 +203,7 @@ def test_the_reference_method_scores_without_training(toy_place: Path, home: Pat
         ({"options": {"learning_rate": "quick"}}, "cannot be 'quick'"),
         ({"options": {"batch_size": 1}}, "greater than or equal to 4"),
         ({"teacher": ("nowhere",)}, "Unknown encoder 'nowhere'"),
-        ({"teacher": ("assistant", "assistant")}, "teachers must differ"),
+        ({"teacher": ("assistant", "assistant")}, "Teacher 'assistant' is given twice"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_trained(

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from xlbench.disk import read_bounded
 from xlbench.distill.method import Scalar
@@ -20,6 +19,7 @@ from xlbench.fingerprint import Frozen
 from xlbench.validation import validated
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -44,19 +44,6 @@ class Treatment(Frozen):
         min_length=1,
         description="A text file whose tokens a trimmed vocabulary keeps, beside those of the corpus.",
     )
-
-    @field_validator("options", mode="before")
-    @classmethod
-    def _as_text(cls, options: object) -> object:
-        """Write a sequence of numbers as the command line has it: weights are a tuple in Python, an array in TOML."""
-        if not isinstance(options, Mapping):
-            return options
-        return {
-            name: ",".join(map(str, value))
-            if isinstance(value, tuple | list) and value and all(isinstance(it, int | float) for it in value)
-            else value
-            for name, value in options.items()
-        }
 
 
 class Conditions(Frozen):
