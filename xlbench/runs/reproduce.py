@@ -85,7 +85,7 @@ def without_paths(record: Record) -> Record:
 
 
 def _encoder(ref: EncoderRef) -> EncoderRef:
-    return ref.model_copy(update={"name": PurePath(ref.name).name}) if ref.origin == "local" else ref
+    return ref.model_copy(update={"name": ref.title})
 
 
 def _reference(reference: str) -> str:
