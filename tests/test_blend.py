@@ -156,10 +156,12 @@ def test_all_weight_on_one_teacher_is_that_teacher_centred_and_no_other_is_encod
     np.testing.assert_allclose(first, unit_rows(own - own.mean(axis=0)), atol=2e-3)  # rotated onto itself
 
 
-def experiment_keys(options: dict[str, object], teachers: int = 2) -> tuple[dict[str, str], dict[str, object]]:
-    """Return the keys of a multistage plan, and the experiment's options."""
-    method = load_registry().methods["multistage"]
-    experiment = toy_experiment("multistage", method.read_options(options))  # type: ignore[arg-type]
+def experiment_keys(
+    options: dict[str, object], teachers: int = 2, name: str = "multistage"
+) -> tuple[dict[str, str], dict[str, object]]:
+    """Return the keys of a method's plan, and the experiment's options."""
+    method = load_registry().methods[name]
+    experiment = toy_experiment(name, method.read_options(options))  # type: ignore[arg-type]
     further = EncoderRef(name="other", origin="registered", fingerprint="other-teacher")
     experiment = experiment.model_copy(update={"teachers": (*experiment.teachers, further)[:teachers]})
     return encoder_keys(method.plan_for(experiment), experiment), dict(experiment.options)
@@ -267,6 +269,28 @@ def test_weights_are_one_for_each_teacher() -> None:
     ):
         with pytest.raises(XlbenchError, match=f"'blend' cannot be '{given}': .*{message}"):
             experiment_keys({"blend": given})
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("single-stage", {}),
+        ("static-trained", {}),
+        ("no-contrastive", {"assistant_matrix_weight": 0}),
+        ("multistage", {"assistant_matrix_weight": 0, "matrix_weight": 0}),
+    ],
+)
+def test_a_teacher_that_would_teach_nothing_is_refused(name: str, options: dict[str, object]) -> None:
+    message = f"Method '{name}': The teacher 'other' would teach nothing: .*\nLeave it out, or blend the teachers"
+    with pytest.raises(XlbenchError, match=message):
+        experiment_keys(options, name=name)
+    experiment_keys(options, teachers=1, name=name)
+    experiment_keys({**options, "blend": "1,0"}, name=name)  # whoever gives it no weight knows
+
+
+def test_several_teachers_are_not_refused_where_all_are_read_or_none() -> None:
+    experiment_keys({"assistant_matrix_weight": 0})  # the second still has its share of the matrix of stage 4
+    experiment_keys({}, name="static")
 
 
 def test_one_weight_may_be_a_number() -> None:

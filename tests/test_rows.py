@@ -14,6 +14,7 @@ from xlbench.records.rows import (
     family_mean,
     has_collapsed,
     latency,
+    latency_difference,
     rows_of,
     seeds,
     subset_mean,
@@ -87,6 +88,31 @@ def test_speed_is_the_median_over_runs_and_training_the_mean() -> None:
     (unmeasured,) = rows_of([first.model_copy(update={"speed": None, "stages": ()})])
     assert latency(unmeasured) is None
     assert train_minutes(unmeasured) is None
+
+
+def timed(record: Record, own: float, assistant: float, cpu: str = "this") -> Record:
+    """A record whose encoder, and the assistant beside it, took so many milliseconds."""
+    assert record.speed is not None
+    mine, base = (
+        pace.model_copy(update={"latency": pace.latency.model_copy(update={"median": value})})
+        for pace, value in ((record.speed.model, own), (record.speed.baseline, assistant))
+    )
+    machine = record.speed.machine.model_copy(update={"cpu": cpu})
+    changes = {"model": mine, "baseline": base, "machine": machine}
+    return record.model_copy(update={"speed": record.speed.model_copy(update=changes)})
+
+
+def test_a_difference_of_latency_is_of_shares_of_the_assistants() -> None:
+    # The machine was slower by a half when the second was measured: 1.4 and 0.8 of the assistant's time, whose median
+    # is 12.5 ms: 0.6 of that.
+    looped = timed(student(), 14.0, 10.0)
+    once = timed(student(method="once"), 12.0, 15.0)
+    rows = {row.name: row for row in rows_of([looped, once])}
+    assert latency_difference(rows["multistage/minilm-half"], rows["once/minilm-half"]) == pytest.approx(7.5)
+    elsewhere = rows_of([looped, timed(student(method="once"), 12.0, 15.0, cpu="other")])
+    assert latency_difference(*elsewhere) is None
+    unmeasured = rows_of([looped, student(method="once").model_copy(update={"speed": None})])
+    assert latency_difference(*unmeasured) is None
 
 
 def budget(record: Record) -> Record:

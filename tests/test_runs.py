@@ -86,6 +86,31 @@ def test_speed_is_measured_against_the_assistant_in_the_same_process(toy_place: 
     assert row.speed.sentences > 100
 
 
+def test_a_speed_that_was_left_out_is_measured_by_a_later_run_which_scores_nothing_again(
+    toy_place: Path, home: Path
+) -> None:
+    wanted = request(toy_place)
+    rows, _ = go(home, wanted)
+    assert {row.speed for row in rows} == {None}
+    results, notes = toy_run(wanted, settings_at(home, speed_rounds=1))
+    assert not [note for note in notes if note.startswith("scoring") or note.endswith(": running")]
+    assert all(row.speed is not None for row in results.records)
+    assert [row.model_copy(update={"speed": None}) for row in results.records] == rows
+    assert set(results.statistics.rows) == {row.name for row in results.rows}  # their items came along
+    again, notes = toy_run(wanted, settings_at(home, speed_rounds=1))
+    assert notes[0] == "all 4 records come from the store"
+    assert again.records == results.records
+    assert go(home, wanted)[0] == results.records  # one without speeds takes them as they are
+
+
+def test_for_a_speed_alone_nothing_is_trained(toy_place: Path, home: Path) -> None:
+    rows, _ = go(home, request(toy_place))
+    shutil.rmtree(home / "stages")
+    results, notes = toy_run(request(toy_place), settings_at(home, speed_rounds=1))
+    assert notes[0] == "all 4 records come from the store"
+    assert results.records == rows
+
+
 def test_training_sees_the_requested_number_of_pairs(toy_place: Path, home: Path) -> None:
     rows, _ = go(home, request(toy_place))
     seen = {stage.name: stage.pairs for stage in rows[-1].stages}

@@ -222,6 +222,10 @@ class Experiment(Frozen):
         """The first teacher, whose space the student is trained into."""
         return self.teachers[0]
 
+    def named_teachers(self) -> dict[str, EncoderRef]:
+        """Return the teachers by what plans call them: teacher, teacher:1 ..."""
+        return {f"teacher:{number}" if number else "teacher": it for number, it in enumerate(self.teachers)}
+
     def self_taught(self) -> bool:
         """Return whether the assistant's own English side is the teacher."""
         return self.teacher.fingerprint == self.assistant.fingerprint

@@ -34,7 +34,7 @@ class Settings(Frozen):
     quiet: bool = Field(default=False, description="Show no progress.")
     report_to: tuple[str, ...] = Field(default=(), description="Trackers that are told how training goes.")
     speed_rounds: int = Field(
-        default=5, ge=0, description="Rounds in which the speed of a new record is measured; 0 measures none."
+        default=5, ge=0, description="Rounds in which the speed of a record that has none is measured; 0 measures none."
     )
 
     def local(self, kind: str, name: str) -> Path | None:

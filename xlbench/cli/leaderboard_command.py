@@ -125,7 +125,7 @@ def show(
 
 @command.command("run")
 @click.argument("name")
-@click.option("--no-speed", is_flag=True, help="Do not measure the speed of new records.")
+@click.option("--no-speed", is_flag=True, help="Do not measure speed; a later run without this does.")
 @click.option("--reproduce", is_flag=True, help="Train and score again what ships with the board.")
 @add_engine_options
 @click.pass_context

@@ -59,7 +59,7 @@ from xlbench.launch import leads
 @click.option(
     "--save", type=PATH, help="Copy the student into this directory: a new one, or one that holds it already."
 )
-@click.option("--speed/--no-speed", default=True, help="Measure the speed of new records [--speed].")
+@click.option("--speed/--no-speed", default=True, help="Measure the speed of records that have none [--speed].")
 @add_engine_options
 @click.option("--print-config", is_flag=True, help="Print the settings as TOML and stop.")
 @json_option

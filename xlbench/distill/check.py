@@ -48,6 +48,31 @@ def check_names(plan: Plan, given: Collection[str]) -> None:
             )
 
 
+def check_teachers(plan: Plan, teachers: Mapping[str, str]) -> None:
+    """Refuse a teacher that would teach nothing: the student would be the same without it, and nobody would know.
+
+    A plan that reads no teacher at all is not refused: where nothing is learnt, nothing is left out. Nor is one with a
+    blend, where a weight of zero says that a teacher is not meant.
+
+    Args:
+        plan: The plan.
+        teachers: What the plan calls each teacher, and what a user calls it.
+
+    Raises:
+        XlbenchError: The plan's result rests on some of the teachers, and not on others.
+    """
+    needed = plan.below(plan.result)
+    read = {encoder for stage in plan.stages if stage.name in needed for encoder in stage.inputs()}
+    if plan.blends or not read & teachers.keys():
+        return
+    for name, title in teachers.items():
+        if name not in read:
+            raise XlbenchError(
+                f"The teacher '{title}' would teach nothing: of several teachers, this plan reads others only.",
+                "Leave it out, or blend the teachers where the method can: -o blend=WEIGHT,WEIGHT.",
+            )
+
+
 def check_plan(plan: Plan, shapes: Mapping[str, Shape], widths: Mapping[str, int]) -> dict[str, Shape]:
     """Validate a whole plan before anything runs.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlbench.disk import disk_errors
-from xlbench.distill.check import check_names, check_plan, declared_shape
+from xlbench.distill.check import check_names, check_plan, check_teachers, declared_shape
 from xlbench.distill.context import StageContext
 from xlbench.distill.plan import stage_keys
 from xlbench.distill.stage_entry import FACTS, KIND, MODEL, check_stage, outcome_of, stored_stage
@@ -54,10 +54,7 @@ def input_encoders(experiment: Experiment) -> dict[str, str]:
 
 
 def _inputs(experiment: Experiment) -> dict[str, EncoderRef]:
-    inputs = {"assistant": experiment.assistant}
-    for number, teacher in enumerate(experiment.teachers):
-        inputs["teacher" if number == 0 else f"teacher:{number}"] = teacher
-    return inputs
+    return {"assistant": experiment.assistant, **experiment.named_teachers()}
 
 
 def encoder_keys(plan: Plan, experiment: Experiment) -> dict[str, str]:
@@ -71,6 +68,7 @@ def encoder_keys(plan: Plan, experiment: Experiment) -> dict[str, str]:
     given = input_encoders(experiment)
     try:
         check_names(plan, given)
+        check_teachers(plan, {name: it.title for name, it in experiment.named_teachers().items()})
     except XlbenchError as error:
         raise XlbenchError(f"Method '{experiment.method}': {error.problem}", error.remedy) from None
     return stage_keys(plan, given, experiment.data.digest(), experiment.precision)

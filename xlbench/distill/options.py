@@ -36,8 +36,8 @@ class BlendOptions(CentreOptions):
         # Left out where there is none, so that experiments from before there were blends are the same.
         exclude_if=lambda blend: blend is None,
         description="Weights of the teachers, in their order, in a target space that is blended of them all: 0.3,0.7."
-        " None: the first teacher alone gives the target space, and the others join the similarity matrix where the"
-        " method has one.",
+        " None: the first teacher alone gives the target space, and the others join the similarity matrix; where no"
+        " stage has one, they are refused.",
     )
 
     @field_validator("blend", mode="before")

@@ -99,7 +99,7 @@ def _is_blended(options: CentreOptions) -> bool:
 
 
 def _teachers(experiment: Experiment) -> list[str]:
-    return ["teacher" if number == 0 else f"teacher:{number}" for number in range(len(experiment.teachers))]
+    return list(experiment.named_teachers())
 
 
 def align_stages(experiment: Experiment, options: AlignOptions) -> tuple[Stage, ...]:

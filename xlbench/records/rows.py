@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from xlbench.experiment import Experiment, Family
     from xlbench.records.record import Record, Role
-    from xlbench.scoring.speed import Measured, Speed
+    from xlbench.scoring.speed import Speed
 
 ROLE_ORDER = {"teacher": 0, "assistant": 1, "aligned": 2, "encoder": 3, "student": 3}
 
@@ -206,21 +206,41 @@ def weight_bytes(row: Row) -> int | None:
 
 def latency(row: Row) -> float | None:
     """Return milliseconds for a sentence given alone, the median over runs; None when not measured."""
-    return _typical(row, lambda speed: speed.model.latency)
+    return _typical(row, lambda speed: speed.model.latency.median)
+
+
+def latency_difference(row: Row, beside: Row) -> float | None:
+    """Return the milliseconds that a sentence given alone takes longer than in another row.
+
+    Each is taken as a share of what the assistant took, which was timed in turns with it, the median over runs; so a
+    machine that was slower on another day does not count. The difference of the shares is given in milliseconds of the
+    assistant's median. None when one was not measured, or on another machine.
+    """
+    speeds = [run.speed for it in (row, beside) for run in it.runs if run.speed is not None]
+    if len({(it.machine.cpu, it.machine.cores, it.machine.device, it.precision) for it in speeds}) != 1:
+        return None
+    own, other = (_typical(it, _share_of_baseline) for it in (row, beside))
+    if own is None or other is None:
+        return None
+    return (own - other) * median(it.baseline.latency.median for it in speeds)
 
 
 def throughput(row: Row) -> float | None:
     """Return sentences per second, the median over runs; None when not measured."""
-    return _typical(row, lambda speed: speed.model.throughput)
+    return _typical(row, lambda speed: speed.model.throughput.median)
 
 
 def throughput_ratio(row: Row) -> float | None:
     """Return the throughput as a multiple of the given assistant's, the median over runs; None when not measured."""
-    return _typical(row, lambda speed: speed.throughput_ratio)
+    return _typical(row, lambda speed: speed.throughput_ratio.median)
 
 
-def _typical(row: Row, figure: Callable[[Speed], Measured]) -> float | None:
-    found = [figure(run.speed).median for run in row.runs if run.speed is not None]
+def _share_of_baseline(speed: Speed) -> float:
+    return speed.model.latency.median / speed.baseline.latency.median
+
+
+def _typical(row: Row, figure: Callable[[Speed], float]) -> float | None:
+    found = [figure(run.speed) for run in row.runs if run.speed is not None]
     return median(found) if found else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copyfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from xlbench.errors import XlbenchError, near_names, nearest
@@ -75,20 +76,32 @@ def _checked(entry: Entry) -> Record:
     return record
 
 
-def write_entry(key: str, settings: Settings, make: Callable[[Path], Record]) -> StoredRecord:
+def write_entry(
+    key: str, settings: Settings, make: Callable[[Path], Record], measure: Callable[[], Speed] | None = None
+) -> StoredRecord:
     """Return the record that the store has under a key; if there is none, compute and store it.
 
     Args:
         key: Of its entry.
         settings: Where the store is.
         make: Writes the items into the directory that it is given, and returns the record.
+        measure: Measures the speed that a stored record lacks, whose scores are kept; None: nothing is added to it.
 
     Raises:
         XlbenchError: The disk is full or read-only.
     """
 
+    def check(entry: Entry) -> None:
+        if _checked(entry).speed is None and measure is not None:
+            raise XlbenchError("its speed was not measured", "")
+
     def build(directory: Path) -> dict[str, Json]:
-        record = make(directory)
+        old = saved_record(key, settings)
+        if old is not None and measure is not None:
+            copyfile(entry_path(settings.home, KIND, key) / ITEMS, directory / ITEMS)
+            record = old.record.model_copy(update={"speed": measure()})
+        else:
+            record = make(directory)
         (directory / FILE).write_text(record.model_dump_json(indent=1, by_alias=True) + "\n", "utf-8")
         return {"name": record.name, "role": record.role}
 
@@ -99,7 +112,7 @@ def write_entry(key: str, settings: Settings, make: Callable[[Path], Record]) ->
         build,
         doing="scoring the same encoder",
         quiet=settings.quiet,
-        check=_checked,
+        check=check,
     )
     return StoredRecord(read_record(entry.path / FILE), key)
 

@@ -8,7 +8,14 @@ from pydantic import Field, model_validator
 
 from xlbench.errors import XlbenchError, nearest
 from xlbench.fingerprint import Frozen
-from xlbench.records.rows import family_mean, score_by_seed, stored_parameters, undefined_scores, weight_bytes
+from xlbench.records.rows import (
+    family_mean,
+    latency_difference,
+    score_by_seed,
+    stored_parameters,
+    undefined_scores,
+    weight_bytes,
+)
 from xlbench.report.formats import FAMILY_NAMES, MEGA, plain, signed, span
 
 if TYPE_CHECKING:
@@ -52,8 +59,9 @@ def findings(entries: Sequence[FindingEntry], table: Figures) -> tuple[str, ...]
     """Return a line of plain text for each finding that a board asks for.
 
     Each gives the first row minus the second one: points by family with their paired 95 % interval over items and
-    the smallest and largest value of any seed, stored parameters and bytes; and whether the claim is confirmed. If
-    all runs of a row failed, the line says so.
+    the smallest and largest value of any seed, stored parameters, bytes, and milliseconds for a sentence alone where
+    both were measured on one machine; and whether the claim is confirmed. If all runs of a row failed, the line says
+    so.
 
     Raises:
         XlbenchError: A finding names a row that the board does not have.
@@ -92,6 +100,8 @@ def _finding(entry: FindingEntry, rows: dict[str, Row], table: Figures) -> str:
     saved, other = weight_bytes(row), weight_bytes(beside)
     if saved is not None and other is not None:
         parts.append(f"{signed((saved - other) / MEGA, 0)} MB")
+    if (later := latency_difference(row, beside)) is not None:
+        parts.append(f"{signed(later, 0)} ms for a sentence alone")
     source = f" Before: {plain(entry.citation, LONG)}" if entry.citation else ""
     heading = f"{plain(entry.part)} ({plain(row.name)} against {plain(beside.name)})"
     return f"{heading}: {'; '.join(parts)}.{source}{_few_seeds(row, beside)}"

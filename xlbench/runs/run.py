@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -123,7 +124,8 @@ def run_job(
     stored = [found for row in job.rows if (found := saved_record(row.key, settings))]
     result = job.plan.stage(job.plan.result)
     needs_student = with_student and result and not stored_stage(settings.home, job.keys[result.name])
-    if len(stored) == len(job.rows) and not needs_student:
+    untimed = not all(_is_timed(it, settings) for it in stored) and _has_stages(job, settings)
+    if len(stored) == len(job.rows) and not needs_student and not untimed:
         say(f"all {len(job.rows)} records come from the store")
         if (facts := stored[-1].record.corpus) is not None:
             say_pairs(facts, of_corpora)
@@ -137,6 +139,16 @@ def run_job(
     recorded = _run_part(job, what, needed, None, job.rows, registry, settings, say, of_corpora)
     _say_losses(recorded, say)
     return recorded
+
+
+def _is_timed(stored: StoredRecord, settings: Settings) -> bool:
+    """Return whether a record has its speed, as far as that is to be measured."""
+    return stored.record.speed is not None or not settings.speed_rounds
+
+
+def _has_stages(job: Job, settings: Settings) -> bool:
+    """Return whether all that a job trains is in the store: for a speed alone nothing is trained."""
+    return all(stored_stage(settings.home, job.keys[stage.name], only=()) for stage in job.plan.stages)
 
 
 def run_stage(job: Job, stage: str, what: str, registry: Registry, settings: Settings, say: Say) -> None:
@@ -222,7 +234,7 @@ def run_encoder(
     """
     experiment = beside.model_copy(update={"teachers": (encoder,)})
     row = encoder_row(encoder, beside)
-    if stored := saved_record(row.key, settings):
+    if (stored := saved_record(row.key, settings)) and _is_timed(stored, settings):
         return stored
     check_ready((experiment.suite,), settings)
     with runs(f"scoring {row.name} as it is", settings):
@@ -238,29 +250,45 @@ def encoder_row(encoder: EncoderRef, beside: Experiment) -> JobRow:
 
 
 def _record(row: JobRow, plan: Plan, distilled: Distilled, session: Session, say: Say) -> StoredRecord:
+    path = distilled.paths.get(row.encoder)
+    needed = plan.below(row.encoder)
+
     def make(directory: Path) -> Record:
         say(f"scoring {row.name}")
-        return _score(row, plan, distilled, session, directory)
+        return score_row(
+            row,
+            _load(row, path, session),
+            session,
+            directory,
+            encoder_key=distilled.keys[row.encoder],
+            saved=path,
+            stages=tuple(stage for stage in distilled.stages if stage.name in needed),
+            corpus=session.facts() if path else None,
+        )
 
-    return write_entry(row.key, session.settings, make)
+    def measure() -> Speed:
+        return _measure(_load(row, path, session), session)
+
+    return write_entry(row.key, session.settings, make, measure if session.settings.speed_rounds else None)
 
 
-def _score(row: JobRow, plan: Plan, distilled: Distilled, session: Session, directory: Path) -> Record:
+def _load(row: JobRow, path: Path | None, session: Session) -> SentenceTransformer:
     from xlbench.encoders.runtime import choose_device
     from xlbench.students.load import load_student
 
-    path = distilled.paths.get(row.encoder)
-    model = load_student(path).to(choose_device(session.settings)) if path else session.load_input(row.encoder)
-    needed = plan.below(row.encoder)
-    return score_row(
-        row,
+    return load_student(path).to(choose_device(session.settings)) if path else session.load_input(row.encoder)
+
+
+def _measure(model: SentenceTransformer, session: Session) -> Speed:
+    from xlbench.scoring.speed import measure_speed
+
+    return measure_speed(
         model,
-        session,
-        directory,
-        encoder_key=distilled.keys[row.encoder],
-        saved=path,
-        stages=tuple(stage for stage in distilled.stages if stage.name in needed),
-        corpus=session.facts() if path else None,
+        session.baseline(),
+        session.sample(),
+        session.settings,
+        precision=session.experiment.precision,
+        repetitions=session.settings.speed_rounds,
     )
 
 
@@ -290,20 +318,7 @@ def score_row(
     Raises:
         XlbenchError: The suite's data is missing, or the vectors are not finite.
     """
-    from xlbench.scoring.speed import measure_speed
-
     experiment, settings = session.experiment, session.settings
-
-    def speed() -> Speed:
-        return measure_speed(
-            model,
-            session.baseline(),
-            session.sample(),
-            settings,
-            precision=experiment.precision,
-            repetitions=settings.speed_rounds,
-        )
-
     return make_record(
         model,
         directory,
@@ -317,5 +332,5 @@ def score_row(
         experiment=experiment if row.role == "student" else None,
         stages=stages,
         corpus=corpus,
-        speed=speed if settings.speed_rounds else None,
+        speed=partial(_measure, model, session) if settings.speed_rounds else None,
     )
