@@ -94,6 +94,7 @@ def test_a_speed_that_was_left_out_is_measured_by_a_later_run_which_scores_nothi
     assert {row.speed for row in rows} == {None}
     results, notes = toy_run(wanted, settings_at(home, speed_rounds=1))
     assert not [note for note in notes if note.startswith("scoring") or note.endswith(": running")]
+    assert [note for note in notes if "speed" in note] == [f"measuring the speed of {row.name}" for row in rows]
     assert all(row.speed is not None for row in results.records)
     assert [row.model_copy(update={"speed": None}) for row in results.records] == rows
     assert set(results.statistics.rows) == {row.name for row in results.rows}  # their items came along

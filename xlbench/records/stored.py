@@ -91,9 +91,8 @@ def write_entry(
         XlbenchError: The disk is full or read-only.
     """
 
-    def check(entry: Entry) -> None:
-        if _checked(entry).speed is None and measure is not None:
-            raise XlbenchError("its speed was not measured", "")
+    def complete(entry: Entry) -> bool:
+        return measure is None or read_record(entry.path / FILE).speed is not None
 
     def build(directory: Path) -> dict[str, Json]:
         old = saved_record(key, settings)
@@ -112,7 +111,8 @@ def write_entry(
         build,
         doing="scoring the same encoder",
         quiet=settings.quiet,
-        check=check,
+        check=_checked,
+        complete=complete,
     )
     return StoredRecord(read_record(entry.path / FILE), key)
 

@@ -267,6 +267,7 @@ def _record(row: JobRow, plan: Plan, distilled: Distilled, session: Session, say
         )
 
     def measure() -> Speed:
+        say(f"measuring the speed of {row.name}")
         return _measure(_load(row, path, session), session)
 
     return write_entry(row.key, session.settings, make, measure if session.settings.speed_rounds else None)

@@ -56,6 +56,7 @@ def get_or_build(
     doing: str = "building the same entry",
     quiet: bool = False,
     check: Callable[[Entry], object] = lambda _: None,
+    complete: Callable[[Entry], bool] = lambda _: True,
 ) -> Entry:
     """Return an entry, after building it if it is missing or damaged.
 
@@ -73,6 +74,8 @@ def get_or_build(
         quiet: Say nothing.
         check: Called with an entry that is as its manifest says; an :class:`XlbenchError` of it means that the entry
             is of no use here, and is damage like any other. See :func:`~xlbench.store.entry.require_files`.
+        complete: Called with an entry that can be used. False: it lacks what is wanted of it now, and is replaced
+            without a word; until then ``build`` can read it.
 
     Raises:
         XlbenchError: The disk is full or read-only, or a folder of the store is a link.
@@ -80,12 +83,12 @@ def get_or_build(
     entry_path(home, kind, key)  # is a name
     refuse_links(home, kind, "partial", "locks")
     claim(home, kind, key)
-    if isinstance(found := _usable(home, kind, key, check), Entry):
+    if isinstance(found := _usable(home, kind, key, check, complete), Entry):
         return found
     lock, lost = entry_lock(home, kind, key), False
     while True:
         with disk_errors(kind, home, store=True), _locked(lock, doing, quiet=quiet):
-            found = _usable(home, kind, key, check)
+            found = _usable(home, kind, key, check, complete)
             if isinstance(found, Entry):
                 if lost:  # what this process wrote since then is nobody's
                     discard(home / "partial" / f"{kind}-{key}", home)
@@ -173,8 +176,10 @@ def _remove_unfinished_files(partial: Path) -> None:
         path.unlink() if path.is_file() else shutil.rmtree(path)
 
 
-def _usable(home: Path, kind: str, key: str, check: Callable[[Entry], object]) -> Entry | Damage | None:
-    """Return what the store has under a key, and remember that it was used."""
+def _usable(
+    home: Path, kind: str, key: str, check: Callable[[Entry], object], complete: Callable[[Entry], bool]
+) -> Entry | Damage | None:
+    """Return what the store has under a key, and remember that it was used; None also for one that is not complete."""
     found = examine(home, kind, key)
     if not isinstance(found, Entry):
         return found
@@ -182,6 +187,8 @@ def _usable(home: Path, kind: str, key: str, check: Callable[[Entry], object]) -
         check(found)
     except XlbenchError as error:
         return Damage(found.path, error.problem.rstrip("."))
+    if not complete(found):
+        return None
     with suppress(OSError):  # a store that may only be read
         os.utime(found.path / MANIFEST)
     return found
