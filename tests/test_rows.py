@@ -98,7 +98,8 @@ def timed(record: Record, own: float, assistant: float, cpu: str = "this") -> Re
         for pace, value in ((record.speed.model, own), (record.speed.baseline, assistant))
     )
     machine = record.speed.machine.model_copy(update={"cpu": cpu})
-    changes = {"model": mine, "baseline": base, "machine": machine}
+    ratio = record.speed.latency_ratio.model_copy(update={"median": assistant / own})
+    changes = {"model": mine, "baseline": base, "latency_ratio": ratio, "machine": machine}
     return record.model_copy(update={"speed": record.speed.model_copy(update=changes)})
 
 
@@ -111,6 +112,8 @@ def test_a_difference_of_latency_is_of_shares_of_the_assistants() -> None:
     assert latency_difference(rows["multistage/minilm-half"], rows["once/minilm-half"]) == pytest.approx(7.5)
     elsewhere = rows_of([looped, timed(student(method="once"), 12.0, 15.0, cpu="other")])
     assert latency_difference(*elsewhere) is None
+    unmoved = rows_of([looped, timed(student(method="once"), 12.0, 0.0)])
+    assert latency_difference(*unmoved) is None
     unmeasured = rows_of([looped, student(method="once").model_copy(update={"speed": None})])
     assert latency_difference(*unmeasured) is None
 

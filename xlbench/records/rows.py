@@ -212,12 +212,13 @@ def latency(row: Row) -> float | None:
 def latency_difference(row: Row, beside: Row) -> float | None:
     """Return the milliseconds that a sentence given alone takes longer than in another row.
 
-    Each is taken as a share of what the assistant took, which was timed in turns with it, the median over runs; so a
-    machine that was slower on another day does not count. The difference of the shares is given in milliseconds of the
-    assistant's median. None when one was not measured, or on another machine.
+    Each is taken as a share of what the assistant took in the same rounds, the median over runs, so that a machine that
+    was slower for a while, or on another day, does not count. The difference of the shares is given in milliseconds of
+    the assistant's median. None when one was not measured, or on another machine.
     """
     speeds = [run.speed for it in (row, beside) for run in it.runs if run.speed is not None]
-    if len({(it.machine.cpu, it.machine.cores, it.machine.device, it.precision) for it in speeds}) != 1:
+    machines = {(it.machine.cpu, it.machine.cores, it.machine.threads, it.machine.device) for it in speeds}
+    if len(machines) != 1 or len({it.precision for it in speeds}) != 1 or not all(map(_ratio, speeds)):
         return None
     own, other = (_typical(it, _share_of_baseline) for it in (row, beside))
     if own is None or other is None:
@@ -235,8 +236,12 @@ def throughput_ratio(row: Row) -> float | None:
     return _typical(row, lambda speed: speed.throughput_ratio.median)
 
 
+def _ratio(speed: Speed) -> float:
+    return speed.latency_ratio.median  # the assistant's time over the encoder's, round by round
+
+
 def _share_of_baseline(speed: Speed) -> float:
-    return speed.model.latency.median / speed.baseline.latency.median
+    return 1 / _ratio(speed)
 
 
 def _typical(row: Row, figure: Callable[[Speed], float]) -> float | None:
