@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from xlbench.boards.folder import Folder
     from xlbench.experiment import Suite
     from xlbench.fingerprint import Frozen
+    from xlbench.report.frame import Value
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -363,10 +364,15 @@ def readme_folder() -> Folder:
     return read_folder(read_board(ROOT / "leaderboards" / f"{README_BOARD}.toml"))
 
 
+def lines_of(folder: Folder) -> dict[str, dict[str, Value]]:
+    """Return the figures of a board's rows by their names."""
+    return {str(line["name"]): line for line in records_of(board_frame(folder.rows, folder.statistics))}
+
+
 def headline() -> str:
     """Return the README's table: six rows of a board, and what the figures rest on."""
     folder = readme_folder()
-    lines = {str(line["name"]): line for line in records_of(board_frame(folder.rows, folder.statistics))}
+    lines = lines_of(folder)
     shown = []
     for name, meaning in README_ROWS.items():
         line = lines[name]
@@ -390,8 +396,7 @@ def headline() -> str:
 
 def lead() -> str:
     """Return the README's first paragraph, with the figures of its smallest lossless and of its fastest student."""
-    folder = readme_folder()
-    lines = {str(line["name"]): line for line in records_of(board_frame(folder.rows, folder.statistics))}
+    lines = lines_of(readme_folder())
     whole, fastest, given = (lines[name] for name in ("12 layers, 8 bits", "static-trained, onnx-int8", GIVEN))
     lost = [-_number(line[f"{family}_drop"]) for line in (whole, fastest) for family in ("sts", "bitext")]
     return (
